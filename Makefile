@@ -1,0 +1,241 @@
+# sluice - GNU make. `make help` lists the targets.
+
+BUILD   ?= build
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+CLANG   ?= clang
+OPT     ?= -O2 -g
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION := $(shell cat VERSION)
+
+WARNINGS  := -Wall -Wextra -Werror -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+             -Wpointer-arith -Wvla
+CPPFLAGS  += -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' -Isidecar -I.
+CFLAGS    += -std=gnu17 $(OPT) $(WARNINGS) $(SANITIZE) -fno-strict-aliasing -fno-common -pthread \
+             -fstack-protector-strong -MMD -MP
+LDFLAGS   += $(SANITIZE) -pthread -Wl,-z,relro -Wl,--as-needed
+LDLIBS    += -lev -lyaml -ljansson -lpcre2-8 -lcrypto -lm
+
+# Everything but the program's own main goes into one archive, which the tests link too.
+SOURCES   := $(filter-out sidecar/main.c,$(wildcard sidecar/*.c sidecar/*/*.c policies/*.c canary/*.c healthcheck/*.c))
+OBJECTS   := $(SOURCES:%.c=$(BUILD)/obj/%.o)
+LIBRARY   := $(BUILD)/libsluice.a
+PROGRAM   := $(BUILD)/sluice
+
+UNIT_SRC  := $(wildcard tests/unit/*/test_*.c)
+UNIT_BIN  := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
+TOOL_SRC  := $(wildcard tests/load/*.c tests/bench/*.c)
+LOAD_LIB  := $(wildcard tests/load/lib/*.c)
+TOOL_BIN  := $(TOOL_SRC:tests/%.c=$(BUILD)/tools/%)
+FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BIN  := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(BUILD)/fuzz/%)
+
+# What `make format` and the linters look at.
+C_DIRS    := $(wildcard sidecar policies canary healthcheck tests)
+C_FILES    = $(shell find $(C_DIRS) -name '*.[ch]' | sort)
+
+# Debian bookworm's names.
+DEPS       := gcc libc6-dev make clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck \
+              libev-dev libyaml-dev libjansson-dev libpcre2-dev libssl-dev uthash-dev libcmocka-dev python3 \
+              python3-pytest util-linux procps curl
+DEPS_BENCH := $(DEPS) haproxy nginx libnginx-mod-stream nghttp2-proxy wrk linux-perf
+
+# Each run of tests leaves its counts here; `make test` adds them up.
+RESULTS   := $(BUILD)/results
+PYTHON    ?= $(shell for p in python3 /usr/bin/python3; do \
+                 $$p -c 'import pytest' 2>/dev/null && echo $$p && break; done)
+PYTEST_ARGS ?=
+
+.PHONY: all
+all: $(PROGRAM) ## The program, build/sluice (the default)
+
+.PHONY: help
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(firstword $(MAKEFILE_LIST)) | \
+	    while read -r target what; do printf '  %-14s %s\n' "$$target" "$$what"; done
+	@echo '  Variables: BUILD=build V=0 CC=gcc OPT="-O2 -g" SANITIZE= PREFIX=/usr/local DESTDIR= FUZZ_SECONDS=60'
+
+# --- building ---------------------------------------------------------------------------------
+
+# A line for each file; V=1 shows the commands.
+V      ?= 0
+ifeq ($(V),0)
+Q       = @echo "  $(1) $@";
+else
+Q       =
+endif
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(call Q,CC  )$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(LIBRARY): $(OBJECTS)
+	@rm -f $@
+	$(call Q,AR  )$(AR) rcs $@ $^
+
+$(PROGRAM): $(BUILD)/obj/sidecar/main.o $(LIBRARY)
+	$(call Q,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/unit/%: tests/unit/%.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call Q,TEST)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -o $@ $< $(LIBRARY) $(LDFLAGS) -lcmocka $(LDLIBS)
+
+$(BUILD)/tools/load/%: tests/load/%.c $(LOAD_LIB) $(wildcard tests/load/lib/*.h)
+	@mkdir -p $(@D)
+	$(call Q,TOOL)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -o $@ $(filter %.c,$^) $(LDFLAGS) -lm
+
+$(BUILD)/tools/%: tests/%.c
+	@mkdir -p $(@D)
+	$(call Q,TOOL)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -o $@ $< $(LDFLAGS) -lm
+
+.PHONY: tools unit-bins
+tools: $(TOOL_BIN) ## The load client and the other C tools of the tests
+unit-bins: $(UNIT_BIN)
+
+.PHONY: clang
+clang: ## Everything compiled by clang too, in build/clang
+	$(MAKE) BUILD=$(BUILD)/clang CC=$(CLANG) \
+	    WARNINGS="-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes" \
+	    all tools unit-bins
+
+# --- packages ---------------------------------------------------------------------------------
+
+.PHONY: deps deps-bench
+deps: ## Installs the Debian packages that building and testing need
+	@.ci/deps $(DEPS)
+deps-bench: ## The same, and the proxies that `make bench` compares with
+	@.ci/deps $(DEPS_BENCH)
+
+# --- tests ------------------------------------------------------------------------------------
+
+# Recipes call make again where an order matters, so that `make -j2 test` is safe.
+.PHONY: test check unit scenario
+test: ## deps, build, unit and scenario tests; the last line says how many passed
+	@$(MAKE) --no-print-directory deps
+	@rm -rf $(RESULTS)
+	@$(MAKE) --no-print-directory all tools unit-bins
+	@$(MAKE) --no-print-directory check
+
+check:
+	@$(MAKE) --no-print-directory unit || true
+	@$(MAKE) --no-print-directory scenario || true
+	@$(PYTHON) tests/run.py sum $(RESULTS)/unit $(RESULTS)/scenario
+
+unit: $(UNIT_BIN) ## The cmocka tests in tests/unit
+	@$(PYTHON) tests/run.py units $(RESULTS)/unit $(UNIT_BIN)
+
+scenario: $(PROGRAM) $(TOOL_BIN) ## The tests over raw sockets in tests/scenario (PYTEST_ARGS="-k drain")
+	@BUILD=$(BUILD) SANITIZE="$(SANITIZE)" $(PYTHON) tests/run.py pytest $(RESULTS)/scenario \
+	    tests/scenario $(PYTEST_ARGS)
+
+.PHONY: soak
+soak: $(PROGRAM) $(TOOL_BIN) ## The long run: a million requests, 50 drains, 20 kills (SOAK_ARGS=--short: a minute)
+	@BUILD=$(BUILD) $(PYTHON) tests/soak/soak.py $(SOAK_ARGS)
+
+.PHONY: sanitize asan tsan
+sanitize: ## The whole suite under ASan+UBSan, then under TSan
+	@$(MAKE) --no-print-directory asan
+	@$(MAKE) --no-print-directory tsan
+
+# gcc's -Wconversion sees conversions in what the sanitizers add; the plain build has it.
+SANITIZED := OPT="-O1 -g -fno-omit-frame-pointer" WARNINGS="-Wall -Wextra -Werror -Wshadow"
+asan:
+	@$(MAKE) --no-print-directory suite BUILD=$(BUILD)/asan $(SANITIZED) \
+	    SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"
+tsan:
+	@$(MAKE) --no-print-directory suite BUILD=$(BUILD)/tsan $(SANITIZED) SANITIZE="-fsanitize=thread"
+
+.PHONY: suite
+suite:
+	@rm -rf $(RESULTS)
+	@$(MAKE) --no-print-directory all tools unit-bins
+	@$(MAKE) --no-print-directory check
+
+# New inputs go to build/fuzz/found/<name>; what is worth keeping is copied to the corpus by hand.
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS   := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+.PHONY: fuzz fuzz-bins fuzz-runs
+fuzz: ## Each libFuzzer target for FUZZ_SECONDS (60); with -j2 two at a time
+	@$(MAKE) --no-print-directory fuzz-runs BUILD=$(BUILD)/fuzzing CC=$(CLANG) OPT="-O1 -g" \
+	    SANITIZE="-fsanitize=fuzzer-no-link $(FUZZ_FLAGS)" \
+	    WARNINGS="-Wall -Wextra -Werror -Wshadow"
+fuzz-bins: $(FUZZ_BIN)
+fuzz-runs: $(FUZZ_SRC:tests/fuzz/fuzz_%.c=fuzz-run-%)
+
+$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call Q,FUZZ)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $< $(LIBRARY) $(LDFLAGS) $(LDLIBS)
+
+fuzz-run-%: $(BUILD)/fuzz/%
+	@mkdir -p $(BUILD)/found/$* tests/fuzz/corpus/$* $(BUILD)/crashes
+	@echo "fuzz $*: $(FUZZ_SECONDS) s"
+	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	    -artifact_prefix=$(BUILD)/crashes/$*- $(BUILD)/found/$* tests/fuzz/corpus/$* \
+	    >$(BUILD)/$*.log 2>&1 || { tail -n 60 $(BUILD)/$*.log; exit 1; }
+	@grep -E '^(Done|stat::number_of_executed)' $(BUILD)/$*.log | sed 's/^/fuzz $*: /'
+
+.PHONY: coverage
+coverage: ## Line coverage of the suite by gcov, a summary per file
+	@$(MAKE) --no-print-directory suite BUILD=$(BUILD)/coverage OPT="-O0 -g" SANITIZE="--coverage"
+	@cd $(BUILD)/coverage && find obj -name '*.gcda' | sort | xargs gcov -n 2>/dev/null | \
+	    sed -n "/^File '\(sidecar\|policies\|canary\|healthcheck\).*\.c'/{N;s/\n/ /p}"
+
+# --- the demo and the measurements ------------------------------------------------------------
+
+.PHONY: demo demo-run bench
+demo: ## deps, build, and the whole story in under a minute on loopback
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory all tools
+	@BUILD=$(BUILD) demo/demo.sh
+
+demo-run: ## The demo's processes, left running, with curl lines to try
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory all tools
+	@BUILD=$(BUILD) demo/demo.sh run
+
+bench: ## CPU, system calls and memory against HAProxy, nginx and nghttpx
+	@$(MAKE) --no-print-directory deps-bench
+	@$(MAKE) --no-print-directory all tools
+	@BUILD=$(BUILD) $(PYTHON) tests/bench/bench.py
+
+# --- how the code looks -----------------------------------------------------------------------
+
+.PHONY: lint format format-check
+lint: ## Include layers, banned functions, clang-tidy, cppcheck
+	@$(PYTHON) tests/lint/layers.py
+	@$(PYTHON) tests/lint/banned.py
+	@echo "clang-tidy: $(words $(SOURCES)) files"
+	@mkdir -p $(BUILD)/lint
+	@printf '%s\n' -D_GNU_SOURCE '-DSLUICE_VERSION="$(VERSION)"' -I$(CURDIR)/sidecar -I$(CURDIR) \
+	    -std=gnu17 >$(BUILD)/lint/compile_flags.txt
+	@printf '%s\n' $(SOURCES) sidecar/main.c | \
+	    xargs -P2 -n4 clang-tidy --quiet -p $(BUILD)/lint 2>/dev/null
+	@echo "cppcheck"
+	@cppcheck --quiet --std=c11 --inline-suppr --error-exitcode=1 -j2 \
+	    --enable=warning,performance,portability --suppress=missingIncludeSystem \
+	    --suppress=missingInclude --suppress=nullPointerRedundantCheck $(filter -D% -I%,$(CPPFLAGS)) $(SOURCES) sidecar/main.c
+
+format: ## Rewrites the C files by .clang-format
+	clang-format -i $(C_FILES)
+
+format-check: ## Fails where `make format` would change something
+	@clang-format --dry-run --Werror $(C_FILES)
+
+# --- installing -------------------------------------------------------------------------------
+
+.PHONY: install
+install: $(PROGRAM) ## Program, example and documents under DESTDIR and PREFIX
+	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/sluice
+	install -d $(DESTDIR)$(PREFIX)/share/doc/sluice/guide
+	install -m 644 README.md LICENSE CHANGELOG.md docs/ARCHITECTURE.md \
+	    docs/guide/examples/sluice.yaml $(DESTDIR)$(PREFIX)/share/doc/sluice
+	install -m 644 $(wildcard docs/guide/*.md) $(DESTDIR)$(PREFIX)/share/doc/sluice/guide
+
+.PHONY: clean
+clean: ## Removes the build directory
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

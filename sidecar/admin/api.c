@@ -1,0 +1,237 @@
+/* api.c - what the admin and health servers answer. */
+#include "admin/control.h"
+
+#include "base/mem.h"
+#include "proxy/downstream.h"
+#include "proxy/listener.h"
+#include "proxy/stream.h"
+
+#include <jansson.h>
+
+/* A loop that is this far behind is not alive. */
+#define LIVE_LAG_MAX (5 * USEC_PER_SEC)
+
+static const char json[] = "application/json";
+
+static void reply_owned(struct http_request *req, const char *type, char *text, size_t n)
+{
+    if (text)
+        http_reply(req, 200, type, text, n);
+    else
+        http_reply_problem(req, 503, "out_of_memory", NULL);
+    free(text);
+}
+
+/* --- health --- */
+
+static void get_livez(struct http_request *req, void *ctx)
+{
+    struct control *c = ctx;
+    usec_t now = clock_mono();
+    bool alive = true;
+    json_t *o = json_object(), *workers = json_array();
+    for (uint32_t i = 0; i < c->process.n_workers; i++) {
+        usec_t lag = control_loop_lag(c, i, now);
+        json_t *w = json_object();
+        alive = alive && lag < LIVE_LAG_MAX;
+        (void)json_object_set_new(w, "id", json_integer(i));
+        (void)json_object_set_new(w, "loop_lag_us", json_integer((json_int_t)lag));
+        (void)json_array_append_new(workers, w);
+    }
+    (void)json_object_set_new(o, "live", json_boolean(alive));
+    (void)json_object_set_new(o, "workers", workers);
+    char *text = json_dumps(o, JSON_COMPACT);
+    json_decref(o);
+    http_reply(req, alive ? 200 : 503, json, text ? text : "", text ? strlen(text) : 0);
+    free(text);
+}
+
+bool control_ready(const struct control *c)
+{
+    return drain_now(&c->process.drain) == DRAIN_SERVING;
+}
+
+static void get_readyz(struct http_request *req, void *ctx)
+{
+    struct control *c = ctx;
+    enum drain_phase phase = drain_now(&c->process.drain);
+    char text[96];
+    bool ready = control_ready(c);
+    int n =
+        snprintf(text, sizeof(text), "{\"ready\":%s,\"phase\":\"%s\"}", ready ? "true" : "false",
+                 phase == DRAIN_EXIT ? "drained" : drain_phase_word(phase));
+    http_reply(req, ready ? 200 : 503, json, text, (size_t)n);
+}
+
+static void get_startupz(struct http_request *req, void *ctx)
+{
+    (void)ctx; /* the servers start after the listeners: who is answered has started */
+    http_reply(req, 200, json, "{\"started\":true}", 16);
+}
+
+static void get_metrics(struct http_request *req, void *ctx)
+{
+    size_t n = 0;
+    char *text = metrics_text(ctx, &n);
+    reply_owned(req, "text/plain; version=0.0.4; charset=utf-8", text, n);
+}
+
+/* --- admin --- */
+
+static void get_status(struct http_request *req, void *ctx)
+{
+    char *text = status_json(ctx);
+    reply_owned(req, json, text, text ? strlen(text) : 0);
+}
+
+enum { CONNECTIONS_MAX = 1000 }; /* a worker tells at most so many */
+
+static json_t *connection_json(const struct downstream *d, usec_t now)
+{
+    static const char *const states[] = {"head", "body", "wait", "tunnel", "linger", "closed"};
+    const struct stream *s = d->side.stream;
+    json_t *o = json_object();
+    const struct conf_listener *l = d->listener->conf;
+    (void)json_object_set_new(o, "listener", json_stringn(l->name.p, l->name.n));
+    (void)json_object_set_new(o, "peer", json_stringn(d->peer, d->peer_len));
+    (void)json_object_set_new(o, "state",
+                              json_string(downstream_idle(d) ? "idle" : states[d->state]));
+    (void)json_object_set_new(o, "age_ms", json_integer((json_int_t)((now - d->opened) / 1000)));
+    (void)json_object_set_new(o, "requests", json_integer((json_int_t)d->requests));
+    if (!s)
+        return o;
+    (void)json_object_set_new(o, "class", json_string(drain_class_word(stream_drain_class(s))));
+    (void)json_object_set_new(o, "stream_age_ms",
+                              json_integer((json_int_t)((now - s->began) / 1000)));
+    if (s->route)
+        (void)json_object_set_new(o, "route", json_stringn(s->route->name.p, s->route->name.n));
+    if (s->upstream)
+        (void)json_object_set_new(o, "upstream",
+                                  json_stringn(s->upstream->name.p, s->upstream->name.n));
+    (void)json_object_set_new(o, "bytes_in", json_integer((json_int_t)s->request.bytes));
+    (void)json_object_set_new(o, "bytes_out", json_integer((json_int_t)s->response.bytes));
+    return o;
+}
+
+/* On the worker. */
+static void list_connections(struct gather_part *part)
+{
+    struct worker *w = part->worker;
+    usec_t now = clock_mono();
+    json_t *a = json_array();
+    for (int dir = 0; dir < 2; dir++) {
+        struct list *lists[] = {&w->population[dir].active, &w->population[dir].idle};
+        for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+            LIST_FOREACH (it, lists[i]) {
+                if (json_array_size(a) >= CONNECTIONS_MAX)
+                    break;
+                (void)json_array_append_new(
+                    a, connection_json(LIST_ENTRY(it, struct downstream, link), now));
+            }
+        }
+    }
+    part->user = a;
+}
+
+static void connections_done(struct gather *g)
+{
+    json_t *o = json_object(), *all = json_array();
+    for (uint32_t i = 0; i < g->n; i++) {
+        (void)json_array_extend(all, g->parts[i].user);
+        json_decref(g->parts[i].user);
+    }
+    (void)json_object_set_new(o, "open",
+                              json_integer(atomic_load(&g->control->process.connections)));
+    (void)json_object_set_new(o, "connections", all);
+    char *text = g->request ? json_dumps(o, JSON_INDENT(1)) : NULL;
+    json_decref(o);
+    if (g->request)
+        reply_owned(g->request, json, text, text ? strlen(text) : 0);
+    else
+        free(text);
+}
+
+static void get_connections(struct http_request *req, void *ctx)
+{
+    if (gather_start(ctx, req, list_connections, connections_done) < 0)
+        http_reply_problem(req, 503, "out_of_memory", NULL);
+}
+
+/* On the worker. */
+static void copy_tally(struct gather_part *part)
+{
+    struct drain_tally *t = mem_alloc(sizeof(*t));
+    if (t)
+        *t = part->worker->tally;
+    part->user = t;
+}
+
+static void tally_done(struct gather *g)
+{
+    struct control *c = g->control;
+    struct drain_tally *sum = mem_zalloc(sizeof(*sum));
+    for (uint32_t i = 0; i < g->n; i++) {
+        if (sum && g->parts[i].user)
+            drain_tally_merge(sum, g->parts[i].user);
+        free(g->parts[i].user);
+    }
+    if (g->request) {
+        uint64_t open = atomic_load(&c->process.connections);
+        char *text = sum ? drain_report_json(&c->process.drain, sum, open, clock_mono()) : NULL;
+        reply_owned(g->request, json, text, text ? strlen(text) : 0);
+    }
+    free(sum);
+}
+
+static void get_drain(struct http_request *req, void *ctx)
+{
+    if (gather_start(ctx, req, copy_tally, tally_done) < 0)
+        http_reply_problem(req, 503, "out_of_memory", NULL);
+}
+
+static void post_drain(struct http_request *req, void *ctx)
+{
+    struct control *c = ctx;
+    usec_t budget = 0;
+    if (req->body.n > 0) {
+        json_error_t error;
+        json_t *o = json_loadb(req->body.p, req->body.n, 0, &error);
+        json_t *ms = json_object_get(o, "deadline_ms");
+        bool bad =
+            !json_is_object(o) || (ms && (!json_is_integer(ms) || json_integer_value(ms) <= 0 ||
+                                          json_integer_value(ms) > 86400000));
+        if (!bad && ms)
+            budget = (usec_t)json_integer_value(ms) * USEC_PER_MSEC;
+        json_decref(o);
+        if (bad) {
+            http_reply_problem(req, 400, "bad_request",
+                               "the body is {\"deadline_ms\": N}, N from 1 to 86400000");
+            return;
+        }
+    }
+    control_drain(c, DRAIN_BY_ADMIN, budget);
+    get_drain(req, ctx);
+}
+
+static const struct http_route admin_routes[] = {
+    {"GET", "/v1/status", get_status, false}, {"GET", "/v1/connections", get_connections, false},
+    {"GET", "/v1/drain", get_drain, false},   {"POST", "/v1/drain", post_drain, true},
+    {"GET", "/metrics", get_metrics, false},
+};
+
+static const struct http_route health_routes[] = {
+    {"GET", "/livez", get_livez, false},
+    {"GET", "/readyz", get_readyz, false},
+    {"GET", "/startupz", get_startupz, false},
+    {"GET", "/metrics", get_metrics, false},
+};
+
+void api_admin(struct http_request *req, void *ctx)
+{
+    http_dispatch(admin_routes, ARRAY_LEN(admin_routes), req, ctx);
+}
+
+void api_health(struct http_request *req, void *ctx)
+{
+    http_dispatch(health_routes, ARRAY_LEN(health_routes), req, ctx);
+}

@@ -1,0 +1,106 @@
+/* control.h - the control thread of the serving process: everything that is not traffic.
+ *
+ * It owns the sockets' fds, the drain, signals, the admin and health servers, the access log's
+ * file and the workers' threads. */
+#ifndef SLUICE_ADMIN_CONTROL_H
+#define SLUICE_ADMIN_CONTROL_H
+
+#include "admin/http_server.h"
+#include "io/loop.h"
+#include "io/mailbox.h"
+#include "lifecycle/channel.h"
+#include "proxy/worker.h"
+
+struct access_log;
+struct access_ring;
+
+enum { CONTROL_MAGIC = 0x4354524c, CONTROL_SERVERS = 3 };
+
+/* A ping to one worker, to see how far its loop is behind. */
+struct control_ping {
+    struct mail mail;
+    _Atomic usec_t posted; /* 0: it has come back */
+};
+
+struct control {
+    uint32_t magic;
+    struct loop loop;
+    struct mailbox mailbox;
+    struct process process;
+    struct snapshot *snapshot;
+    struct worker *workers;
+    struct control_ping *pings;
+    struct channel *channel;
+
+    int *listen_fds; /* in the configuration's order; -1: closed */
+    struct http_server *servers[CONTROL_SERVERS];
+    uint32_t n_servers;
+    int unix_admin; /* 1: the admin socket's path is ours to unlink */
+
+    struct access_log *log;
+    struct access_ring **rings;
+
+    usec_t started;
+    int last_phase; /* enum drain_phase that the workers were told */
+    bool exit_after_drain;
+    unsigned interrupts;
+    usec_t interrupted_at;
+    bool closing_listeners; /* between the SYN filter and the close */
+    bool listeners_closed;
+    uint32_t acks_missing;    /* workers that still empty their listeners */
+    struct drain_tally tally; /* of all workers, once they have stopped */
+
+    struct ev_async poke; /* from a worker: something ended while draining */
+    struct timer drain_timer, close_timer;
+    struct ev_timer second, log_tick;
+    struct ev_signal signals[4];
+};
+
+/* The sockets (control_sockets.c). 0 or -errno, told in the log. */
+int control_open_listeners(struct control *c);
+int control_open_servers(struct control *c);
+
+/* The drain (control_drain.c). init: the snapshot and the loop are there. */
+void control_drain_init(struct control *c);
+/* Begins a drain, or shortens the one that runs. budget 0: as configured. */
+void control_drain(struct control *c, enum drain_trigger trigger, usec_t budget);
+/* SIGTERM, SIGINT: drain and exit; the second SIGINT forces. */
+void control_terminate(struct control *c, int signo);
+/* Goes on with the drain that an earlier serving process had begun, if one had. */
+void control_resume_drain(struct control *c);
+
+/* The HTTP interfaces: api.c. */
+void api_admin(struct http_request *req, void *ctx);
+void api_health(struct http_request *req, void *ctx);
+
+/* The whole of /v1/status; the caller frees it. NULL when memory is short. */
+char *status_json(struct control *c);
+/* Prometheus text (0.0.4); the caller frees it. NULL when memory is short. */
+char *metrics_text(struct control *c, size_t *ret_len);
+
+/* Asks every worker on its own thread; `each` runs there and may fill part->user, `done` runs on
+ * the control thread when all have answered. 0 or -ENOMEM. */
+struct gather;
+struct gather_part {
+    struct mail mail;
+    struct gather *gather;
+    struct worker *worker;
+    void *user;
+};
+struct gather {
+    struct control *control;
+    struct http_request *request; /* NULL when its client has gone */
+    void (*each)(struct gather_part *);
+    void (*done)(struct gather *);
+    uint32_t missing;
+    uint32_t n;
+    struct gather_part parts[];
+};
+int gather_start(struct control *c, struct http_request *req, void (*each)(struct gather_part *),
+                 void (*done)(struct gather *));
+
+/* How far behind a worker's loop is, in microseconds. */
+usec_t control_loop_lag(const struct control *c, uint32_t worker, usec_t now);
+bool control_ready(const struct control *c);
+
+#endif

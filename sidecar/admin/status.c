@@ -1,0 +1,193 @@
+/* status.c - /v1/status: the whole of it in one JSON object. */
+#include "admin/control.h"
+
+#include "proxy/listener.h"
+#include "proxy/pool.h"
+
+#include <jansson.h>
+#include <unistd.h>
+
+static void set_u64(json_t *o, const char *key, uint64_t v)
+{
+    (void)json_object_set_new(o, key, json_integer((json_int_t)v));
+}
+
+static void set_str(json_t *o, const char *key, struct str s)
+{
+    (void)json_object_set_new(o, key, json_stringn(s.n ? s.p : "", s.n));
+}
+
+static json_t *workers_json(const struct control *c, usec_t now)
+{
+    json_t *a = json_array();
+    for (uint32_t i = 0; i < c->process.n_workers; i++) {
+        const struct worker *w = &c->workers[i];
+        json_t *o = json_object();
+        set_u64(o, "id", i);
+        set_u64(o, "loop_lag_us", control_loop_lag(c, i, now));
+        set_u64(o, "connections", count_read(&w->stats.connections));
+        set_u64(o, "streams", count_read(&w->stats.streams));
+        set_u64(o, "requests", count_read(&w->stats.requests));
+        (void)json_array_append_new(a, o);
+    }
+    return a;
+}
+
+static json_t *listeners_json(const struct control *c)
+{
+    const struct conf *conf = c->snapshot->conf;
+    json_t *a = json_array();
+    for (uint32_t i = 0; i < conf->n_listeners; i++) {
+        const struct conf_listener *l = &conf->listeners[i];
+        uint64_t open = 0, accepted = 0;
+        for (uint32_t k = 0; k < c->process.n_workers; k++) {
+            open += count_read(&c->workers[k].listeners[i].stats.open);
+            accepted += count_read(&c->workers[k].listeners[i].stats.accepted);
+        }
+        json_t *o = json_object();
+        set_str(o, "name", l->name);
+        set_str(o, "direction",
+                l->direction == DIRECTION_INBOUND ? STR("inbound") : STR("outbound"));
+        set_str(o, "address", l->address_text);
+        set_str(o, "protocol", l->protocol == PROTOCOL_HTTP ? STR("http") : STR("tcp"));
+        (void)json_object_set_new(o, "listening", json_boolean(c->listen_fds[i] >= 0));
+        set_u64(o, "connections", open);
+        set_u64(o, "accepted", accepted);
+        (void)json_array_append_new(a, o);
+    }
+    return a;
+}
+
+static json_t *backends_json(const struct control *c, const struct conf_route *r)
+{
+    json_t *a = json_array();
+    for (uint32_t b = 0; b < r->n_backends; b++) {
+        uint64_t picked = 0;
+        for (uint32_t k = 0; k < c->process.n_workers; k++)
+            picked += count_read(&c->workers[k].routes[r->index].stats.picked[b]);
+        json_t *o = json_object();
+        set_str(o, "upstream", r->backends[b].upstream->name);
+        set_u64(o, "weight_ppm", r->backends[b].ppm);
+        set_u64(o, "intended_ppm", r->backends[b].ppm);
+        set_u64(o, "picked", picked);
+        (void)json_array_append_new(a, o);
+    }
+    return a;
+}
+
+static json_t *routes_json(const struct control *c)
+{
+    const struct conf *conf = c->snapshot->conf;
+    json_t *a = json_array();
+    for (uint32_t i = 0; i < conf->n_listeners; i++) {
+        const struct conf_listener *l = &conf->listeners[i];
+        for (uint32_t j = 0; j < l->n_routes; j++) {
+            const struct conf_route *r = &l->routes[j];
+            uint64_t requests = 0, errors = 0;
+            for (uint32_t k = 0; k < c->process.n_workers; k++) {
+                struct route_stats *s = &c->workers[k].routes[r->index].stats;
+                counter_t *e = atomic_load_explicit(&s->errors, memory_order_acquire);
+                for (int code = 0; code < CODE_CLASSES; code++)
+                    requests += count_read(&s->requests[code]);
+                for (int x = 1; e && x < REASON_COUNT; x++)
+                    errors += count_read(&e[x]);
+            }
+            json_t *o = json_object();
+            set_str(o, "name", r->name);
+            set_str(o, "listener", l->name);
+            set_u64(o, "requests", requests);
+            set_u64(o, "errors", errors);
+            (void)json_object_set_new(o, "backends", backends_json(c, r));
+            (void)json_array_append_new(a, o);
+        }
+    }
+    return a;
+}
+
+static json_t *endpoints_json(const struct control *c, const struct conf_upstream *u)
+{
+    json_t *a = json_array();
+    for (uint32_t e = 0; e < u->n_endpoints; e++) {
+        uint64_t sum[4] = {0};
+        for (uint32_t k = 0; k < c->process.n_workers; k++) {
+            const struct endpoint_stats *s = &c->workers[k].pools[u->index].endpoints[e].stats;
+            sum[0] += count_read(&s->connections);
+            sum[1] += count_read(&s->active);
+            sum[2] += count_read(&s->requests);
+            sum[3] += count_read(&s->errors);
+        }
+        json_t *o = json_object();
+        set_str(o, "address", u->endpoints[e].text);
+        set_u64(o, "connections", sum[0]);
+        set_u64(o, "active", sum[1]);
+        set_u64(o, "requests", sum[2]);
+        set_u64(o, "errors", sum[3]);
+        (void)json_array_append_new(a, o);
+    }
+    return a;
+}
+
+static json_t *upstreams_json(const struct control *c)
+{
+    const struct conf *conf = c->snapshot->conf;
+    json_t *a = json_array();
+    for (uint32_t i = 0; i < conf->n_upstreams; i++) {
+        const struct conf_upstream *u = &conf->upstreams[i];
+        uint64_t active = 0, idle = 0, pending = 0, connections = 0;
+        for (uint32_t k = 0; k < c->process.n_workers; k++) {
+            const struct upstream_stats *s = &c->workers[k].pools[i].stats;
+            connections += count_read(&s->connections);
+            active += count_read(&s->active);
+            idle += count_read(&s->idle);
+            pending += count_read(&s->pending);
+        }
+        json_t *o = json_object();
+        set_str(o, "name", u->name);
+        set_u64(o, "connections", connections);
+        set_u64(o, "active", active);
+        set_u64(o, "idle", idle);
+        set_u64(o, "pending", pending);
+        set_u64(o, "max_connections", u->max_connections);
+        (void)json_object_set_new(o, "endpoints", endpoints_json(c, u));
+        (void)json_array_append_new(a, o);
+    }
+    return a;
+}
+
+static json_t *drain_json(const struct drain *d, uint64_t open, usec_t now)
+{
+    if (d->started == 0)
+        return json_null();
+    json_t *o = json_object();
+    usec_t end = d->began[DRAIN_EXIT] ? d->began[DRAIN_EXIT] : now;
+    set_u64(o, "elapsed_ms", (end - d->started) / USEC_PER_MSEC);
+    set_u64(o, "deadline_ms", (d->deadline - d->started) / USEC_PER_MSEC);
+    set_u64(o, "remaining_ms", d->deadline > end ? (d->deadline - end) / USEC_PER_MSEC : 0);
+    set_u64(o, "open", open);
+    return o;
+}
+
+char *status_json(struct control *c)
+{
+    const struct process *p = &c->process;
+    usec_t now = clock_mono();
+    uint64_t open = atomic_load(&p->open[0]) + atomic_load(&p->open[1]);
+    json_t *o = json_object(), *config = json_object();
+    enum drain_phase phase = drain_now(&p->drain);
+    set_str(o, "version", STR(SLUICE_VERSION));
+    set_u64(o, "pid", (uint64_t)getpid());
+    (void)json_object_set_new(o, "uptime_s", json_real((double)((now - c->started) / 1000) / 1e3));
+    set_str(o, "phase", str_of(phase == DRAIN_EXIT ? "drained" : drain_phase_word(phase)));
+    (void)json_object_set_new(o, "ready", json_boolean(control_ready(c)));
+    (void)json_object_set_new(o, "drain", drain_json(&p->drain, open, now));
+    set_u64(config, "generation", c->snapshot->generation);
+    set_str(config, "file", c->snapshot->conf->file);
+    (void)json_object_set_new(o, "config", config);
+    (void)json_object_set_new(o, "workers", workers_json(c, now));
+    (void)json_object_set_new(o, "listeners", listeners_json(c));
+    (void)json_object_set_new(o, "routes", routes_json(c));
+    (void)json_object_set_new(o, "upstreams", upstreams_json(c));
+    char *text = json_dumps(o, JSON_INDENT(1));
+    json_decref(o);
+    return text;
+}

@@ -1,0 +1,72 @@
+/* log.c - one write a line, so that threads never mix. */
+#include "base/log.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static _Atomic int threshold = LOG_INFO; /* a reload sets it while others log */
+static const char *process_name;
+
+void log_set_level(enum log_level level)
+{
+    atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
+}
+
+void log_set_name(const char *name)
+{
+    process_name = name;
+}
+
+bool log_enabled(enum log_level level)
+{
+    return (int)level <= atomic_load_explicit(&threshold, memory_order_relaxed);
+}
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+    static const char words[][6] = {"error", "warn", "info", "debug"};
+    char line[8192];
+    char when[CLOCK_RFC3339_LEN];
+    va_list args;
+    int saved = errno; /* who logs a failure often returns -errno next */
+
+    if (!log_enabled(level))
+        return;
+    clock_format_rfc3339(clock_wall(), when);
+    int head = snprintf(line, sizeof(line), "%s %-5s %s%s", when, words[level],
+                        process_name ? process_name : "", process_name ? ": " : "");
+    if (head < 0 || (size_t)head >= sizeof(line) / 2)
+        return;
+    va_start(args, fmt);
+    int body = vsnprintf(line + head, sizeof(line) - (size_t)head - 1, fmt, args);
+    va_end(args);
+    if (body < 0)
+        return;
+    size_t len = (size_t)head + (size_t)body;
+    if (len > sizeof(line) - 2)
+        len = sizeof(line) - 2;
+    line[len++] = '\n';
+    /* A full pipe or a closed stderr must not stop the proxy. */
+    ssize_t rc = write(STDERR_FILENO, line, len);
+    (void)rc;
+    errno = saved;
+}
+
+char *log_quote(struct str s, char *out, size_t cap)
+{
+    size_t o = 0;
+    for (size_t i = 0; i < s.n && o + 5 < cap; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
+            out[o++] = (char)c;
+        else
+            o += (size_t)snprintf(out + o, 5, "\\x%02x", c);
+    }
+    out[o] = '\0';
+    return out;
+}

@@ -1,0 +1,99 @@
+/* outcome.h - how a stream ended: the one word for it, wherever it is told.
+ *
+ * The same word stands in the access log, the metrics, Proxy-Status, the problem+json body and
+ * the guide's table of what to do about it (docs/guide/reasons.md). Pure data, in base so that
+ * the deciding layers (policies, canary) can read outcomes without seeing a connection. */
+#ifndef SLUICE_BASE_OUTCOME_H
+#define SLUICE_BASE_OUTCOME_H
+
+#include "base/clock.h"
+#include "base/str.h"
+
+#include <stdint.h>
+
+/* X(id, word, status, proxy-status error type (RFC 9209 §2.3), title)
+ * status 0: no response can be given. */
+#define REASON_TABLE(X)                                                                            \
+    X(NONE, "none", 0, "", "")                                                                     \
+    /* the client's message */                                                                     \
+    X(BAD_REQUEST, "bad_request", 400, "http_request_error", "Bad request")                        \
+    X(TARGET_TOO_LONG, "target_too_long", 414, "http_request_error", "Request target too long")    \
+    X(HEADERS_TOO_LARGE, "headers_too_large", 431, "http_request_error",                           \
+      "Request header fields too large")                                                           \
+    X(METHOD_NOT_ALLOWED, "method_not_allowed", 405, "http_request_denied", "Method not allowed")  \
+    X(VERSION_NOT_SUPPORTED, "version_not_supported", 505, "http_request_error",                   \
+      "HTTP version not supported")                                                                \
+    X(CODING_NOT_IMPLEMENTED, "coding_not_implemented", 501, "http_request_error",                 \
+      "Transfer coding not implemented")                                                           \
+    X(EXPECTATION_FAILED, "expectation_failed", 417, "http_request_error", "Expectation failed")   \
+    X(CLIENT_TIMEOUT, "client_timeout", 408, "http_request_error", "Request not sent in time")     \
+    X(CLIENT_ABORT, "client_abort", 0, "", "Client went away")                                     \
+    /* our own decisions */                                                                        \
+    X(NO_ROUTE, "no_route", 404, "destination_not_found", "No route")                              \
+    X(ROUTE_LIMIT, "route_limit", 500, "proxy_configuration_error", "Route match limit reached")   \
+    X(CONNECTION_LIMIT, "connection_limit", 503, "connection_limit_reached",                       \
+      "Connection limit reached")                                                                  \
+    X(REQUEST_LIMIT, "request_limit", 503, "connection_limit_reached", "Request limit reached")    \
+    X(PENDING_OVERFLOW, "pending_overflow", 503, "connection_limit_reached", "Wait queue full")    \
+    X(QUEUE_TIMEOUT, "queue_timeout", 503, "connection_limit_reached", "Waited too long in queue") \
+    X(NO_ENDPOINT, "no_endpoint", 503, "destination_unavailable", "No endpoint available")         \
+    X(DRAINING, "draining", 503, "destination_unavailable", "Shutting down")                       \
+    X(OUT_OF_MEMORY, "out_of_memory", 503, "proxy_internal_error", "Out of memory")                \
+    X(INTERNAL, "internal", 500, "proxy_internal_error", "Internal error")                         \
+    /* the upstream */                                                                             \
+    X(CONNECT_REFUSED, "connect_refused", 502, "connection_refused", "Connection refused")         \
+    X(CONNECT_FAILED, "connect_failed", 502, "destination_ip_unroutable", "Connect failed")        \
+    X(CONNECT_TIMEOUT, "connect_timeout", 504, "connection_timeout", "Connect timed out")          \
+    X(UPSTREAM_CLOSED, "upstream_closed", 502, "connection_terminated",                            \
+      "Upstream closed before it answered")                                                        \
+    X(UPSTREAM_RESET, "upstream_reset", 502, "connection_terminated", "Upstream reset")            \
+    X(UPSTREAM_TRUNCATED, "upstream_truncated", 502, "http_response_incomplete",                   \
+      "Upstream response incomplete")                                                              \
+    X(UPSTREAM_PROTOCOL, "upstream_protocol", 502, "http_protocol_error",                          \
+      "Upstream response invalid")                                                                 \
+    X(UPSTREAM_HEADERS_TOO_LARGE, "upstream_headers_too_large", 502,                               \
+      "http_response_header_section_size", "Upstream response header too large")                   \
+    X(UPGRADE_FAILED, "upgrade_failed", 502, "http_upgrade_failed", "Upgrade failed")              \
+    X(DEADLINE, "deadline", 504, "http_response_timeout", "Deadline passed")                       \
+    X(FIRST_BYTE_TIMEOUT, "first_byte_timeout", 504, "connection_read_timeout",                    \
+      "Upstream did not answer in time")                                                           \
+    X(IDLE_TIMEOUT, "idle_timeout", 504, "connection_read_timeout", "Stream idle too long")        \
+    /* the end of the process */                                                                   \
+    X(LAST_CALL, "last_call", 503, "destination_unavailable", "Shutting down")                     \
+    X(FORCED, "forced", 0, "", "Closed at the drain's deadline")
+
+enum reason {
+#define X(id, word, status, error, title) REASON_##id,
+    REASON_TABLE(X)
+#undef X
+        REASON_COUNT,
+};
+
+struct reason_info {
+    const char *word;         /* stable: it is an interface */
+    uint16_t status;          /* the HTTP status that sluice answers with; 0: none */
+    const char *proxy_status; /* RFC 9209 error type */
+    const char *title;        /* for people; no internals */
+};
+
+extern const struct reason_info reason_table[REASON_COUNT];
+
+static inline const char *reason_word(enum reason r)
+{
+    return reason_table[r].word;
+}
+
+/* Told once, at the end of a stream (trailers and truncation included). */
+struct outcome {
+    struct str upstream; /* empty: none was chosen */
+    uint32_t endpoint;   /* index in the upstream; UINT32_MAX: none */
+    uint16_t status;     /* what the client saw; 0: nothing */
+    enum reason reason;  /* NONE: the application's own answer, complete */
+    usec_t latency;      /* first byte in to last byte out */
+    usec_t first_byte;   /* request sent to response head; 0: none came */
+    uint64_t bytes_in;   /* body bytes from the client */
+    uint64_t bytes_out;  /* body bytes to the client */
+    uint8_t tries;       /* connections that the request was sent on */
+};
+
+#endif

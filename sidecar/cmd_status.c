@@ -1,0 +1,271 @@
+/* cmd_status.c - `sluice status`: an overview of a running sidecar. */
+#include "cmd_status.h"
+
+#include "admin/client.h"
+#include "show.h"
+
+#include <getopt.h>
+#include <string.h>
+
+enum { EXIT_DONE = 0, EXIT_NO = 1, EXIT_USAGE = 2, EXIT_FAULT = 3 };
+
+static const char usage[] =
+    "usage: sluice status [-o text|json] [--admin PATH|URL] [--token-file FILE]\n"
+    "\n"
+    "Shows what a running sidecar does: its phase, workers, listeners, routes, upstreams.\n"
+    "\n"
+    "  -o json        the answer of GET /v1/status as it came\n"
+    "  --admin        its admin socket or address (" ADMIN_DEFAULT_SOCKET ")\n"
+    "  --token-file   sent as Bearer token\n"
+    "\n"
+    "Exit: 0 it answered, 1 it is not there or refused, 2 usage.\n";
+
+/* The next table, after an empty line; false when there is nothing to show. */
+static bool section(struct table *t, const json_t *rows, const char *align, const char *head)
+{
+    if (json_array_size(rows) == 0)
+        return false;
+    (void)putchar('\n');
+    table_init(t, align);
+    table_head(t, head);
+    return true;
+}
+
+static void show_workers(const json_t *rows)
+{
+    struct table t;
+    char lag[SHOW_TEXT_MAX];
+    size_t i;
+    json_t *w;
+
+    if (!section(&t, rows, "rrrrr", "WORKER|LOOP LAG|CONNECTIONS|STREAMS|REQUESTS"))
+        return;
+    json_array_foreach(rows, i, w)
+    {
+        table_cell(&t, "%lld", json_count(w, "id"));
+        table_cell(&t, "%s", show_millis(json_number(w, "loop_lag_us") / 1000, lag));
+        table_cell(&t, "%lld", json_count(w, "connections"));
+        table_cell(&t, "%lld", json_count(w, "streams"));
+        table_cell(&t, "%lld", json_count(w, "requests"));
+    }
+    table_print(&t, stdout);
+}
+
+static void show_listeners(const json_t *rows)
+{
+    struct table t;
+    size_t i;
+    json_t *l;
+
+    if (!section(&t, rows, "llllrr", "LISTENER|DIRECTION|ADDRESS|PROTOCOL|CONNECTIONS|ACCEPTED"))
+        return;
+    json_array_foreach(rows, i, l)
+    {
+        table_cell(&t, "%s", json_text(l, "name"));
+        table_cell(&t, "%s", json_text(l, "direction"));
+        table_cell(&t, "%s", json_text(l, "address"));
+        table_cell(&t, "%s", json_text(l, "protocol"));
+        table_cell(&t, "%lld", json_count(l, "connections"));
+        table_cell(&t, "%lld", json_count(l, "accepted"));
+    }
+    table_print(&t, stdout);
+}
+
+static double sum_of(const json_t *rows, const char *key)
+{
+    double sum = 0;
+    size_t i;
+    json_t *o;
+    json_array_foreach(rows, i, o) sum += json_number(o, key);
+    return sum;
+}
+
+/* Parts of a million as a percentage, without zeros that say nothing: 5%, 0.25%. */
+static char *show_share(double ppm, char *out)
+{
+    (void)snprintf(out, SHOW_TEXT_MAX, "%.4g%%", ppm / 10000);
+    return out;
+}
+
+static void show_backend(struct table *t, const json_t *backend, double all)
+{
+    char share[SHOW_TEXT_MAX];
+    double picked = json_number(backend, "picked");
+    const char *intended = json_object_get(backend, "intended_ppm") ? "intended_ppm" : "weight_ppm";
+
+    table_cell(t, "%s", json_text(backend, "upstream"));
+    table_cell(t, "%s", show_share(json_number(backend, intended), share));
+    table_cell(t, "%s", all > 0 ? show_share(picked * 1e6 / all, share) : "-");
+    table_cell(t, "%.0f", picked);
+}
+
+static void empty_cells(struct table *t, int n)
+{
+    while (n-- > 0)
+        table_cell(t, "%s", "");
+}
+
+static void show_routes(const json_t *rows)
+{
+    struct table t;
+    size_t i, j;
+    json_t *r, *b;
+
+    if (!section(&t, rows, "llrrlrrr",
+                 "ROUTE|LISTENER|REQUESTS|ERRORS|BACKEND|INTENDED|ACTUAL|PICKED"))
+        return;
+    json_array_foreach(rows, i, r)
+    {
+        const json_t *backends = json_object_get(r, "backends");
+        double all = sum_of(backends, "picked");
+        table_cell(&t, "%s", json_text(r, "name"));
+        table_cell(&t, "%s", json_text(r, "listener"));
+        table_cell(&t, "%lld", json_count(r, "requests"));
+        table_cell(&t, "%lld", json_count(r, "errors"));
+        if (json_array_size(backends) == 0)
+            empty_cells(&t, 4);
+        json_array_foreach(backends, j, b)
+        {
+            if (j > 0)
+                empty_cells(&t, 4);
+            show_backend(&t, b, all);
+        }
+    }
+    table_print(&t, stdout);
+}
+
+static void show_upstreams(const json_t *rows)
+{
+    struct table t;
+    size_t i, j;
+    json_t *u, *e;
+
+    if (!section(&t, rows, "lrrrrrrr",
+                 "UPSTREAM|CONNECTIONS|LIMIT|ACTIVE|IDLE|PENDING|REQUESTS|ERRORS"))
+        return;
+    json_array_foreach(rows, i, u)
+    {
+        const json_t *endpoints = json_object_get(u, "endpoints");
+        table_cell(&t, "%s", json_text(u, "name"));
+        table_cell(&t, "%lld", json_count(u, "connections"));
+        table_cell(&t, "%lld", json_count(u, "max_connections"));
+        table_cell(&t, "%lld", json_count(u, "active"));
+        table_cell(&t, "%lld", json_count(u, "idle"));
+        table_cell(&t, "%lld", json_count(u, "pending"));
+        table_cell(&t, "%.0f", sum_of(endpoints, "requests"));
+        table_cell(&t, "%.0f", sum_of(endpoints, "errors"));
+        json_array_foreach(endpoints, j, e)
+        {
+            table_cell(&t, "  %s", json_text(e, "address"));
+            table_cell(&t, "%lld", json_count(e, "connections"));
+            table_cell(&t, "%s", "");
+            table_cell(&t, "%lld", json_count(e, "active"));
+            table_cell(&t, "%s", "");
+            table_cell(&t, "%s", "");
+            table_cell(&t, "%lld", json_count(e, "requests"));
+            table_cell(&t, "%lld", json_count(e, "errors"));
+        }
+    }
+    table_print(&t, stdout);
+}
+
+static void show_head(const json_t *o)
+{
+    struct table t;
+    char up[SHOW_TEXT_MAX], left[SHOW_TEXT_MAX];
+    const json_t *config = json_object_get(o, "config"), *drain = json_object_get(o, "drain");
+
+    table_init(&t, "ll");
+    table_cell(&t, "sluice");
+    table_cell(&t, "%s, pid %lld, up %s", json_text(o, "version"), json_count(o, "pid"),
+               show_millis(json_number(o, "uptime_s") * 1000, up));
+    table_cell(&t, "phase");
+    table_cell(&t, "%s, %s", json_text(o, "phase"),
+               json_is_true(json_object_get(o, "ready")) ? "ready" : "not ready");
+    if (json_is_object(drain)) {
+        table_cell(&t, "drain");
+        table_cell(&t, "%s by %s, %lld open, %s left", json_text(drain, "phase"),
+                   json_text(drain, "trigger"), json_count(drain, "open"),
+                   show_millis(json_number(drain, "remaining_ms"), left));
+    }
+    if (json_is_object(config)) {
+        table_cell(&t, "config");
+        const char *sha = json_text(config, "sha256");
+        table_cell(&t, "generation %lld%s%.12s", json_count(config, "generation"),
+                   *sha ? ", sha256 " : "", sha);
+        table_cell(&t, "file");
+        table_cell(&t, "%s", json_text(config, "file"));
+    }
+    table_print(&t, stdout);
+}
+
+static int show(const struct admin_answer *a)
+{
+    json_error_t error;
+    json_t *o = json_loadb(a->body, a->n, 0, &error);
+
+    if (!json_is_object(o)) {
+        (void)fprintf(stderr, "sluice status: the answer is not understood: %s\n",
+                      o ? "it is no object" : error.text);
+        json_decref(o);
+        return EXIT_FAULT;
+    }
+    show_head(o);
+    show_workers(json_object_get(o, "workers"));
+    show_listeners(json_object_get(o, "listeners"));
+    show_routes(json_object_get(o, "routes"));
+    show_upstreams(json_object_get(o, "upstreams"));
+    json_decref(o);
+    return EXIT_DONE;
+}
+
+int cmd_status(int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"output", required_argument, NULL, 'o'},
+        {"admin", required_argument, NULL, 'a'},
+        {"token-file", required_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    struct admin_target target = {0};
+    bool json = false;
+    int opt;
+
+    optind = 1;
+    while ((opt = getopt_long(argc, argv, "o:h", longs, NULL)) != -1) {
+        if (opt == 'o' && (strcmp(optarg, "json") == 0 || strcmp(optarg, "text") == 0)) {
+            json = optarg[0] == 'j';
+        } else if (opt == 'a') {
+            target.where = optarg;
+        } else if (opt == 't') {
+            target.token_file = optarg;
+        } else {
+            (void)fputs(usage, opt == 'h' ? stdout : stderr);
+            return opt == 'h' ? EXIT_DONE : EXIT_USAGE;
+        }
+    }
+    if (optind < argc) {
+        (void)fputs(usage, stderr);
+        return EXIT_USAGE;
+    }
+
+    struct admin_answer a;
+    char problem[512];
+    int rc = EXIT_NO;
+    if (admin_call(&target, "GET", "/v1/status", NULL, &a) < 0) {
+        (void)fprintf(stderr, "sluice status: %s\n", a.error);
+    } else if (a.status != 200) {
+        (void)fprintf(stderr, "sluice status: %s\n",
+                      admin_answer_problem(&a, problem, sizeof(problem)));
+    } else if (json) {
+        (void)fwrite(a.body, 1, a.n, stdout);
+        if (a.n > 0 && a.body[a.n - 1] != '\n')
+            (void)putchar('\n');
+        rc = EXIT_DONE;
+    } else {
+        rc = show(&a);
+    }
+    admin_answer_free(&a);
+    return rc;
+}

@@ -1,0 +1,34 @@
+/* build.h - a YAML text to a configuration, or to all of its mistakes at once. */
+#ifndef SLUICE_CONFIG_BUILD_H
+#define SLUICE_CONFIG_BUILD_H
+
+#include "config/config.h"
+
+/* `file:line:column: path: problem (did you mean "x"?)`; line and column from 1. */
+struct config_problem {
+    uint32_t line, column;
+    char *path; /* listeners[0].routes[1].timeout; empty: the whole file */
+    char *message;
+    bool warning; /* --strict makes it an error */
+};
+
+struct config_problems {
+    struct config_problem *items;
+    uint32_t n, cap;
+    uint32_t errors;
+    uint32_t dropped; /* more than 100 are counted, not kept */
+};
+
+void config_problems_free(struct config_problems *p);
+/* Prints one line a problem; `file` names it. */
+void config_problems_print(const struct config_problems *p, const char *file, int fd);
+
+/* NULL when there is an error in `problems` (warnings alone do not stop it). The text is not kept;
+ * `file` is for messages only. Nothing outside is touched: no socket, no file. */
+struct conf *config_build(const char *file, const char *text, size_t n,
+                          struct config_problems *problems);
+/* Reads the file first (at most 16 MiB). */
+struct conf *config_load(const char *file, struct config_problems *problems);
+struct conf *config_free(struct conf *c);
+
+#endif

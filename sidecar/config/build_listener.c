@@ -1,0 +1,233 @@
+/* build_listener.c - where connections come in, and the routes behind each place. */
+#include "config/builder.h"
+
+#include "config/problems.h"
+
+#include <stdio.h>
+
+static const struct yaml_node *list_node(const struct builder *b)
+{
+    return yaml_get(b->root, "listeners");
+}
+
+/* ---- one beside another ---- */
+
+static void check_unique(struct builder *b, const struct draft_listener *all, uint32_t at,
+                         const struct yaml_node *node)
+{
+    const struct conf_listener *mine = &all[at].conf;
+    bool name_told = !mine->name.p, address_told = mine->address.len == 0;
+    const struct yaml_node *other = list_node(b)->first;
+
+    for (uint32_t i = 0; i < at && !(name_told && address_told); i++, other = other->next) {
+        const struct conf_listener *l = &all[i].conf;
+        if (!name_told && l->name.p && str_eq(l->name, mine->name)) {
+            problem_at(b->problems, yaml_get(node, "name"),
+                       "the listener on line %u has the same name", other->line);
+            name_told = true;
+        }
+        if (!address_told && l->address.len > 0 && address_equal(&l->address, &mine->address)) {
+            problem_at(b->problems, yaml_get(node, "address"),
+                       "the listener on line %u has the same address", other->line);
+            address_told = true;
+        }
+    }
+}
+
+static void check_own_servers(struct builder *b, const struct conf_listener *l,
+                              const struct yaml_node *node)
+{
+    const struct conf *c = b->conf;
+    const char *other = NULL;
+    if (l->address.len == 0)
+        return;
+    if (c->admin.tcp_enabled && address_equal(&c->admin.tcp, &l->address))
+        other = "admin.address";
+    else if (c->health_enabled && address_equal(&c->health, &l->address))
+        other = "health.address";
+    else if (l->address.u.sa.sa_family == AF_UNIX &&
+             str_eq(c->admin.socket_path, str_of(l->address.u.un.sun_path)))
+        other = "admin.socket";
+    if (other)
+        problem_at(b->problems, yaml_get(node, "address"), "%s is the same address", other);
+}
+
+static void check_listener(struct builder *b, const struct conf_listener *l,
+                           const struct yaml_node *node)
+{
+    static const char *const tcp_only[] = {"backends", "idleTimeout"};
+    static const char *const http_only[] = {"http", "routes"};
+    bool tcp = l->protocol == PROTOCOL_TCP;
+    const struct yaml_node *it;
+
+    check_own_servers(b, l, node);
+    for (size_t i = 0; i < ARRAY_LEN(tcp_only); i++) {
+        it = yaml_get(node, (tcp ? http_only : tcp_only)[i]);
+        if (it && builder_sound(node, "protocol"))
+            problem_at_key(b->problems, it, "only a listener of protocol: %s has \"%.*s\"",
+                           tcp ? "http" : "tcp", STR_FMT(it->key));
+    }
+    const char *needs = tcp ? "backends" : "routes";
+    if (node->kind == NODE_MAP && !yaml_get(node, needs) && builder_sound(node, "protocol"))
+        problem_at(b->problems, node, "required key \"%s\" is missing (protocol: %s)", needs,
+                   tcp ? "tcp" : "http");
+    it = yaml_get(node, "socketMode");
+    if (it && l->address.len > 0 && l->address.u.sa.sa_family != AF_UNIX)
+        warning_at(b->problems, it, "has no effect: the address is not a Unix socket");
+    it = yaml_get(node, "maxConnections");
+    if (it && b->conf->max_connections > 0 && l->max_connections > b->conf->max_connections)
+        warning_at(b->problems, it, "%u has no effect: limits.maxConnections is %u",
+                   l->max_connections, b->conf->max_connections);
+}
+
+/* ---- routes ---- */
+
+static void name_route(struct builder *b, const struct conf_listener *l, uint32_t i,
+                       struct conf_route *route)
+{
+    char name[80];
+    if (route->name.p)
+        return;
+    (void)snprintf(name, sizeof(name), "%.*s/%u", STR_FMT(l->name), i);
+    route->name = arena_str(b->fill.keep, str_of(name));
+    if (!route->name.p)
+        builder_no_memory(b);
+}
+
+static void warn_unreachable(struct builder *b, const struct conf_listener *l,
+                             const struct yaml_node *list)
+{
+    const struct yaml_node *it = list->first;
+    for (uint32_t j = 0; j < l->n_routes; j++, it = it->next) {
+        uint32_t i = 0;
+        while (i < j && !match_covers(&l->routes[i].match, &l->routes[j].match))
+            i++;
+        if (i < j)
+            warning_at(b->problems, it,
+                       "never matches: the route on line %u takes all of its requests",
+                       l->routes[i].line);
+    }
+}
+
+static void compile_routes(struct builder *b, struct conf_listener *l, const struct yaml_node *list)
+{
+    char why[160] = "";
+    uint32_t bad = 0;
+    struct route_match *matches = arena_alloc(b->fill.scratch, l->n_routes * sizeof(*matches));
+    if (!matches) {
+        builder_no_memory(b);
+        return;
+    }
+    for (uint32_t i = 0; i < l->n_routes; i++)
+        matches[i] = l->routes[i].match;
+    l->route_table = route_table_new(matches, l->n_routes, &bad, why, sizeof(why));
+    if (l->route_table)
+        return;
+    if (bad == UINT32_MAX)
+        builder_no_memory(b);
+    else
+        problem_at(b->problems, yaml_at(list, bad), "%s", why);
+}
+
+static void build_routes(struct builder *b, const struct draft_listener *draft,
+                         const struct yaml_node *node, struct conf_listener *l)
+{
+    const struct yaml_node *list = yaml_get(node, "routes");
+    uint32_t n = draft->n_routes, errors = b->problems->errors;
+
+    l->routes = n ? builder_alloc(b, n * sizeof(*l->routes)) : NULL;
+    if (!l->routes)
+        return;
+    l->n_routes = n;
+    const struct yaml_node *it = list->first;
+    for (uint32_t i = 0; i < n && !b->fill.no_memory; i++, it = it->next) {
+        struct conf_route *route = &l->routes[i];
+        *route = draft->routes[i].conf;
+        route->index = b->n_routes++;
+        route->line = it->line;
+        name_route(b, l, i, route);
+        build_route(b, &draft->routes[i], it, route);
+    }
+    if (b->fill.no_memory)
+        return;
+    if (b->problems->errors == errors)
+        warn_unreachable(b, l, list);
+    if (b->problems->errors == b->errors_before)
+        compile_routes(b, l, list);
+}
+
+static void build_tcp(struct builder *b, const struct draft_listener *draft,
+                      const struct yaml_node *node, struct conf_listener *l)
+{
+    l->routes = builder_alloc(b, sizeof(*l->routes));
+    if (!l->routes)
+        return;
+    l->n_routes = 1;
+    l->routes[0].index = b->n_routes++;
+    l->routes[0].line = node->line;
+    l->routes[0].idle_timeout = l->tcp_idle_timeout;
+    name_route(b, l, 0, &l->routes[0]);
+    build_backends(b, draft->backends, draft->n_backends, yaml_get(node, "backends"),
+                   &l->routes[0]);
+}
+
+struct seen_name {
+    const struct yaml_node *node;
+};
+
+/* Run-time state and metrics go by the name of a route. */
+static void check_route_names(struct builder *b)
+{
+    const struct conf *c = b->conf;
+    struct seen_name *seen = arena_alloc(b->fill.scratch, b->n_routes * sizeof(*seen));
+    uint32_t n = 0;
+
+    if (!seen) {
+        builder_no_memory(b);
+        return;
+    }
+    for (uint32_t i = 0; i < c->n_listeners; i++) {
+        const struct yaml_node *routes = yaml_get(yaml_at(list_node(b), i), "routes");
+        const struct yaml_node *it = routes && routes->kind == NODE_LIST ? routes->first : NULL;
+        for (; it; it = it->next) {
+            const struct yaml_node *name = yaml_get(it, "name");
+            uint32_t k = 0;
+            if (!builder_given(it, "name"))
+                continue;
+            while (k < n && !str_eq(seen[k].node->text, name->text))
+                k++;
+            if (k < n)
+                problem_at(b->problems, name, "the route on line %u has the same name",
+                           seen[k].node->parent->line);
+            else if (n < b->n_routes)
+                seen[n++].node = name;
+        }
+    }
+}
+
+void build_listeners(struct builder *b)
+{
+    const struct draft *d = b->draft;
+    struct conf *c = b->conf;
+
+    c->listeners = d->n_listeners ? builder_alloc(b, d->n_listeners * sizeof(*c->listeners)) : NULL;
+    if (!c->listeners)
+        return;
+    c->n_listeners = d->n_listeners;
+    const struct yaml_node *it = list_node(b)->first;
+    for (uint32_t i = 0; i < d->n_listeners && !b->fill.no_memory; i++, it = it->next) {
+        struct conf_listener *l = &c->listeners[i];
+        *l = d->listeners[i].conf;
+        l->index = i;
+        l->scheme = STR("http");
+        check_unique(b, d->listeners, i, it);
+        check_listener(b, l, it);
+        if (l->protocol == PROTOCOL_TCP)
+            build_tcp(b, &d->listeners[i], it, l);
+        else
+            build_routes(b, &d->listeners[i], it, l);
+    }
+    c->n_routes = b->n_routes;
+    if (!b->fill.no_memory)
+        check_route_names(b);
+}

@@ -1,0 +1,195 @@
+/* build_route.c - what a route does with its requests. */
+#include "config/builder.h"
+
+#include "config/problems.h"
+#include "config/scalar.h"
+
+static const char *next_upstream(const void *ctx, uint32_t i)
+{
+    const struct conf_upstream *u = ctx;
+    return u[i].name.p ? u[i].name.p : "";
+}
+
+/* NULL is reported at the node. */
+static struct conf_upstream *find_upstream(struct builder *b, struct str name,
+                                           const struct yaml_node *node)
+{
+    struct conf *c = b->conf;
+    char got[PROBLEM_QUOTE_MAX];
+    for (uint32_t i = 0; i < c->n_upstreams; i++) {
+        if (c->upstreams[i].name.p && str_eq(c->upstreams[i].name, name)) {
+            b->upstreams[i].used = true;
+            return &c->upstreams[i];
+        }
+    }
+    const char *near = schema_nearest(name, next_upstream, c->upstreams, c->n_upstreams);
+    (void)problem_quote(name, got);
+    if (near && near[0])
+        problem_at(b->problems, node, "there is no upstream \"%s\" (did you mean \"%s\"?)", got,
+                   near);
+    else
+        problem_at(b->problems, node, "there is no upstream \"%s\"", got);
+    return NULL;
+}
+
+/* Fills one backend; false where its weight is not known. */
+static bool build_backend(struct builder *b, const struct draft_backend *draft, bool alone,
+                          const struct yaml_node *node, struct conf_backend *backend)
+{
+    if (draft->upstream.p)
+        backend->upstream = find_upstream(b, draft->upstream, yaml_get(node, "upstream"));
+    backend->weight = draft->has_weight ? draft->weight : 1;
+    if (draft->has_weight || alone)
+        return true;
+    if (node->kind == NODE_MAP && !yaml_get(node, "weight"))
+        problem_at(b->problems, node, "each of several backends has a \"weight\"");
+    return false;
+}
+
+void build_backends(struct builder *b, const struct draft_backend *drafts, uint32_t n,
+                    const struct yaml_node *list, struct conf_route *route)
+{
+    uint32_t weights[SPLIT_MAX];
+    bool known = true;
+
+    route->backends = n ? builder_alloc(b, n * sizeof(*route->backends)) : NULL;
+    if (!route->backends)
+        return;
+    CHECK(n <= SPLIT_MAX);
+    route->n_backends = n;
+    const struct yaml_node *it = list->first;
+    for (uint32_t i = 0; i < n; i++, it = it->next) {
+        struct conf_backend *backend = &route->backends[i];
+        known = build_backend(b, &drafts[i], n == 1, it, backend) && known;
+        weights[i] = backend->weight;
+        for (uint32_t k = 0; k < i; k++) {
+            if (backend->upstream && backend->upstream == route->backends[k].upstream)
+                problem_at(b->problems, yaml_get(it, "upstream"),
+                           "the upstream is in this list twice; the first is on line %u",
+                           yaml_at(list, k)->line);
+        }
+    }
+    if (!known)
+        return;
+    if (split_normalise(weights, n, route->ppm) < 0) {
+        problem_at(b->problems, list, "all weights are 0: nothing would take the requests");
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        route->backends[i].ppm = route->ppm[i];
+}
+
+static void build_one_upstream(struct builder *b, struct str name, const struct yaml_node *node,
+                               struct conf_route *route)
+{
+    route->backends = builder_alloc(b, sizeof(*route->backends));
+    if (!route->backends)
+        return;
+    route->n_backends = 1;
+    route->ppm[0] = SPLIT_WHOLE_PPM;
+    route->backends[0] = (struct conf_backend){
+        .upstream = find_upstream(b, name, node), .weight = 1, .ppm = SPLIT_WHOLE_PPM};
+}
+
+/* What was set for an upstream, and can never be reached under this route's timeout. */
+static void warn_upstream_timeouts(struct builder *b, const struct conf_route *route)
+{
+    char mine[SCALAR_TEXT_MAX], theirs[SCALAR_TEXT_MAX];
+    if (!route->backends || route->timeout == 0)
+        return;
+    for (uint32_t i = 0; i < route->n_backends; i++) {
+        const struct conf_upstream *u = route->backends[i].upstream;
+        if (!u || b->upstreams[u->index].timeout_warned)
+            continue;
+        const struct yaml_node *node = b->upstreams[u->index].node;
+        const struct yaml_node *connect = yaml_get(node, "connectTimeout");
+        const struct yaml_node *queue = yaml_get(yaml_get(node, "circuitBreaker"), "queueTimeout");
+        if (connect && u->connect_timeout < route->timeout)
+            connect = NULL;
+        if (queue && u->queue_timeout < route->timeout)
+            queue = NULL;
+        if (!connect && !queue)
+            continue;
+        b->upstreams[u->index].timeout_warned = true;
+        warning_at(b->problems, connect ? connect : queue,
+                   "%s has no effect: the route on line %u has a timeout of %s",
+                   scalar_duration_text(connect ? u->connect_timeout : u->queue_timeout, theirs),
+                   route->line, scalar_duration_text(route->timeout, mine));
+    }
+}
+
+static void check_forward(struct builder *b, const struct yaml_node *node,
+                          const struct conf_route *route)
+{
+    const struct yaml_node *rewrite = yaml_get(node, "rewrite");
+    const struct yaml_node *first_byte = yaml_get(node, "firstByteTimeout");
+    char whole[SCALAR_TEXT_MAX], first[SCALAR_TEXT_MAX];
+
+    if (route->rewrite_prefix.p && !builder_given(yaml_get(node, "match"), "pathPrefix"))
+        problem_at_key(b->problems, yaml_get(rewrite, "prefix"),
+                       "needs \"pathPrefix\" in the route's \"match\"");
+    if (route->timeout > 0 && route->first_byte_timeout >= route->timeout && first_byte &&
+        builder_sound(node, "timeout"))
+        warning_at(b->problems, first_byte, "%s has no effect: the route's timeout is %s",
+                   scalar_duration_text(route->first_byte_timeout, first),
+                   scalar_duration_text(route->timeout, whole));
+    if (builder_sound(node, "timeout"))
+        warn_upstream_timeouts(b, route);
+}
+
+/* Keys of a forwarding route in one that answers itself. */
+static void check_answering(struct builder *b, const struct yaml_node *node, const char *what)
+{
+    static const char *const idle[] = {"timeout", "firstByteTimeout", "idleTimeout", "upgrades"};
+    const struct yaml_node *rewrite = yaml_get(node, "rewrite");
+    if (rewrite)
+        problem_at_key(b->problems, rewrite, "has no meaning with \"%s\"", what);
+    for (size_t i = 0; i < ARRAY_LEN(idle); i++) {
+        const struct yaml_node *it = yaml_get(node, idle[i]);
+        if (it)
+            warning_at(b->problems, it, "has no effect with \"%s\"", what);
+    }
+}
+
+static void check_redirect(struct builder *b, const struct yaml_node *node,
+                           const struct conf_route *route)
+{
+    const struct yaml_node *redirect = yaml_get(node, "redirect");
+    if (route->redirect_prefix.p && !builder_given(yaml_get(node, "match"), "pathPrefix"))
+        problem_at_key(b->problems, yaml_get(redirect, "prefix"),
+                       "needs \"pathPrefix\" in the route's \"match\"");
+    check_answering(b, node, "redirect");
+}
+
+static void check_direct(struct builder *b, const struct yaml_node *node,
+                         const struct conf_route *route)
+{
+    const struct yaml_node *body = yaml_get(yaml_get(node, "directResponse"), "body");
+    uint16_t status = route->direct_status;
+    if (body && route->direct_body.n > 0 && (status == 204 || status == 205 || status == 304))
+        problem_at_key(b->problems, body, "an answer of status %u has no body", (unsigned)status);
+    check_answering(b, node, "directResponse");
+}
+
+void build_route(struct builder *b, const struct draft_route *draft, const struct yaml_node *node,
+                 struct conf_route *route)
+{
+    build_match(b, &draft->match, yaml_get(node, "match"), &route->match);
+    route->upgrade_websocket = !draft->has_upgrades || draft->n_upgrades > 0;
+    if (draft->has_redirect) {
+        route->action = ACTION_REDIRECT;
+        check_redirect(b, node, route);
+        return;
+    }
+    if (draft->has_direct) {
+        route->action = ACTION_DIRECT;
+        check_direct(b, node, route);
+        return;
+    }
+    route->action = ACTION_FORWARD;
+    if (draft->upstream.p)
+        build_one_upstream(b, draft->upstream, yaml_get(node, "upstream"), route);
+    else
+        build_backends(b, draft->backends, draft->n_backends, yaml_get(node, "backends"), route);
+    check_forward(b, node, route);
+}

@@ -1,0 +1,49 @@
+/* builder.h - what the parts of build share while a configuration is being built. */
+#ifndef SLUICE_CONFIG_BUILDER_H
+#define SLUICE_CONFIG_BUILDER_H
+
+#include "config/draft.h"
+#include "config/fill.h"
+
+struct builder_upstream {
+    const struct yaml_node *node;
+    bool used;           /* by a route */
+    bool timeout_warned; /* once is enough */
+};
+
+struct builder {
+    struct fill fill;
+    struct config_problems *problems;
+    struct yaml_node *root;
+    struct draft *draft;
+    struct conf *conf;
+    struct builder_upstream *upstreams; /* as in conf.upstreams */
+    uint32_t n_routes;
+    uint32_t errors_before; /* what the list of problems held already */
+};
+
+/* Cleared, in the configuration's arena; NULL is reported. */
+void *builder_alloc(struct builder *b, size_t bytes);
+void builder_no_memory(struct builder *b);
+/* The key was given and its value is right. */
+bool builder_given(const struct yaml_node *map, const char *key);
+/* The key was not given, or its value is right. */
+bool builder_sound(const struct yaml_node *map, const char *key);
+
+/* build_listener.c: all of them, with their routes. */
+void build_listeners(struct builder *b);
+
+/* build_route.c: one route, whose index and default name are set. */
+void build_route(struct builder *b, const struct draft_route *draft, const struct yaml_node *node,
+                 struct conf_route *route);
+/* The list of backends, of a route or of a tcp listener. */
+void build_backends(struct builder *b, const struct draft_backend *drafts, uint32_t n,
+                    const struct yaml_node *list, struct conf_route *route);
+
+/* build_match.c */
+void build_match(struct builder *b, const struct draft_match *draft, const struct yaml_node *node,
+                 struct route_match *match);
+/* Every request that the later route could take is taken by the earlier one. */
+bool match_covers(const struct route_match *earlier, const struct route_match *later);
+
+#endif

@@ -1,0 +1,158 @@
+/* config.h - what the operator asked for: an immutable snapshot, built by build.h.
+ *
+ * Everything in it lives in one arena and is freed with it. Workers read it without locks. What
+ * changes at run time (pools, counters, splits) is keyed by name and lives beside it. */
+#ifndef SLUICE_CONFIG_CONFIG_H
+#define SLUICE_CONFIG_CONFIG_H
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "canary/split.h"
+#include "http/h1_parse.h"
+#include "http/path.h"
+#include "io/address.h"
+#include "policies/route.h"
+
+enum balance { BALANCE_LEAST_REQUEST, BALANCE_ROUND_ROBIN };
+
+struct conf_endpoint {
+    struct str text; /* as written */
+    struct address address;
+};
+
+struct conf_upstream {
+    struct str name;
+    uint32_t index; /* in conf.upstreams */
+    uint32_t n_endpoints;
+    struct conf_endpoint *endpoints;
+    enum balance balance;
+    usec_t connect_timeout; /* 5 s */
+    /* pool */
+    usec_t idle_timeout;                  /* of an idle upstream connection; 1.5 s */
+    usec_t max_lifetime;                  /* of an upstream connection; 0: no bound */
+    uint32_t min_idle;                    /* kept open per worker, never below; 0 */
+    uint64_t max_requests_per_connection; /* 0: no bound */
+    /* circuitBreaker: for the whole process */
+    uint32_t max_connections; /* 1024 */
+    uint32_t max_requests;    /* in flight; 1024 */
+    uint32_t max_pending;     /* waiting for a connection; 1024 */
+    usec_t queue_timeout;     /* longest wait there; 1 s */
+};
+
+struct conf_backend {
+    const struct conf_upstream *upstream;
+    uint32_t weight; /* as written */
+    uint32_t ppm;    /* of the route's requests */
+};
+
+enum route_action { ACTION_FORWARD, ACTION_REDIRECT, ACTION_DIRECT };
+
+struct conf_route {
+    struct str name; /* as written, or "<listener>/<index>" */
+    uint32_t index;  /* in the whole configuration: key of per-worker run-time state */
+    uint32_t line;
+    struct route_match match;
+    enum route_action action;
+    /* forward */
+    uint32_t n_backends;
+    struct conf_backend *backends;
+    uint32_t ppm[SPLIT_MAX];   /* of the backends, for split_init() */
+    struct str rewrite_host;   /* empty: kept */
+    struct str rewrite_path;   /* whole path; empty: kept */
+    struct str rewrite_prefix; /* in place of the matched prefix; .p == NULL: kept */
+    usec_t timeout;            /* whole request until the response's head; 15 s; 0: none */
+    usec_t first_byte_timeout; /* request sent to response's first byte; 0: none */
+    usec_t idle_timeout;       /* no byte either way while a stream is open; 5 min */
+    bool upgrade_websocket;    /* Upgrade: websocket is let through; true */
+    /* redirect */
+    uint16_t redirect_status;   /* 301 302 303 307 308 */
+    struct str redirect_scheme; /* empty: as it came */
+    struct str redirect_host;   /* empty: as it came; may carry :port */
+    struct str redirect_path;   /* empty: as it came */
+    struct str redirect_prefix; /* .p == NULL: not used */
+    /* direct response */
+    uint16_t direct_status;
+    struct str direct_body;
+    struct str direct_content_type;
+};
+
+enum listener_protocol { PROTOCOL_HTTP, PROTOCOL_TCP };
+enum direction { DIRECTION_INBOUND, DIRECTION_OUTBOUND };
+
+struct conf_listener {
+    struct str name;
+    uint32_t index;
+    enum direction direction;
+    enum listener_protocol protocol;
+    struct str address_text;
+    struct address address;
+    uint32_t socket_mode;     /* of a Unix socket's file; 0660 */
+    uint32_t backlog;         /* 4096 */
+    uint32_t max_connections; /* 10000 */
+    /* http */
+    struct h1_limits limits;
+    usec_t header_timeout;     /* first byte of a request to its last header byte; 10 s */
+    usec_t body_idle_timeout;  /* between two reads of a request body; 30 s */
+    usec_t write_timeout;      /* the client takes no byte of a response; 30 s */
+    usec_t keep_alive_timeout; /* idle between requests; 60 s */
+    uint64_t max_requests;     /* on one connection; 0: no bound; 0 */
+    enum path_policy path_policy;
+    struct str via;        /* "sluice"; empty: no Via */
+    uint32_t trusted_hops; /* 0 */
+    uint32_t n_trusted;    /* trustedProxies */
+    struct cidr *trusted;
+    struct str scheme; /* "http" until TLS comes */
+    uint32_t n_routes;
+    struct conf_route *routes;
+    struct route_table *route_table;
+    /* tcp: routes[0] holds the backends */
+    usec_t tcp_idle_timeout; /* 1 h */
+};
+
+enum close_listeners { CLOSE_LISTENERS_AUTO, CLOSE_LISTENERS_AT_DRAIN, CLOSE_LISTENERS_AT_EXIT };
+
+struct conf_lifecycle {
+    usec_t notice_period;     /* 5 s */
+    usec_t drain_timeout;     /* 20 s, with last_call in its end */
+    usec_t last_call;         /* 1 s */
+    usec_t app_cleanup;       /* 10 s: EGRESS_ONLY and CLEANUP together */
+    usec_t termination_grace; /* 0: not told */
+    enum close_listeners close_listeners;
+};
+
+struct conf_admin {
+    bool tcp_enabled;         /* admin.address: off */
+    struct address tcp;       /* 127.0.0.1:15900 */
+    struct str socket_path;   /* /run/sluice/admin.sock; empty: off */
+    struct str token_file;    /* empty: mutations over the Unix socket only */
+    uint32_t n_allowed_hosts; /* besides localhost and loopback addresses */
+    struct str *allowed_hosts;
+};
+
+struct conf_access_log {
+    bool enabled;
+    struct str path;       /* "-": stdout */
+    uint32_t buffer_bytes; /* per worker; 256 KiB */
+};
+
+struct conf {
+    struct str file;
+    uint32_t workers;         /* 0: from the CPU quota */
+    uint32_t max_connections; /* downstream, all listeners; 0: from the fd limit */
+    bool allow_link_local;    /* endpoints in link-local ranges need this; false */
+    enum log_level log_level;
+    struct conf_lifecycle lifecycle;
+    struct conf_admin admin;
+    bool health_enabled;
+    struct address health; /* 0.0.0.0:15901 */
+    struct conf_access_log access_log;
+    uint32_t n_listeners;
+    struct conf_listener *listeners;
+    uint32_t n_upstreams;
+    struct conf_upstream *upstreams;
+    uint32_t n_routes; /* of all listeners */
+    struct arena *arena;
+};
+
+#endif

@@ -1,0 +1,55 @@
+/* draft.h - what the schema fills: the configuration's own structs, and beside them what has to
+ * be looked up or decided before it can go there. Gone when the configuration is built. */
+#ifndef SLUICE_CONFIG_DRAFT_H
+#define SLUICE_CONFIG_DRAFT_H
+
+#include "config/config.h"
+
+struct draft_condition {
+    struct str name;
+    struct str exact, prefix, regex; /* .p NULL: not given */
+    bool present, has_present;
+    bool invert;
+};
+
+struct draft_match {
+    struct str host, path, path_prefix, path_regex, method; /* .p NULL: not given */
+    uint32_t n_hosts, n_methods;
+    struct str *hosts, *methods;
+    uint32_t n_headers, n_query;
+    struct draft_condition *headers, *query;
+};
+
+struct draft_backend {
+    struct str upstream;
+    uint32_t weight;
+    bool has_weight;
+};
+
+struct draft_route {
+    struct conf_route conf;
+    struct draft_match match;
+    uint32_t n_backends;
+    struct draft_backend *backends;
+    struct str upstream;
+    bool has_redirect, has_direct, has_upgrades;
+    uint32_t n_upgrades;
+    uint32_t *upgrades;
+};
+
+struct draft_listener {
+    struct conf_listener conf;
+    uint32_t n_routes;
+    struct draft_route *routes;
+    uint32_t n_backends;
+    struct draft_backend *backends;
+};
+
+struct draft {
+    uint32_t version;
+    struct conf conf;
+    uint32_t n_listeners;
+    struct draft_listener *listeners;
+};
+
+#endif

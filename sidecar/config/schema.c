@@ -1,0 +1,388 @@
+/* schema.c - every key of the configuration, in one table. */
+#include "config/schema.h"
+
+#include "base/check.h"
+#include "config/draft.h"
+#include "config/snapshot.h"
+
+#define MAP(array)     .keys = (array), .n_keys = ARRAY_LEN(array)
+#define CHOICES(array) .choices = (array), .n_choices = ARRAY_LEN(array)
+
+#define WORD(word, v)                                                                              \
+    {                                                                                              \
+        .name = (word), .value = (v)                                                               \
+    }
+
+#define MSEC   USEC_PER_MSEC
+#define SECOND USEC_PER_SEC
+#define WEEK   (USEC_PER_SEC * 3600 * 168)
+#define KIB    ((uint64_t)1024)
+#define MIB    (KIB * 1024)
+
+/* ---- routes ---- */
+
+static const struct schema_key host_pattern = {
+    .type = SCHEMA_STRING, .width = sizeof(struct str), .format = FORMAT_HOST_PATTERN};
+static const struct schema_key method = {
+    .type = SCHEMA_STRING, .width = sizeof(struct str), .format = FORMAT_METHOD};
+
+#define CONDITION(member) MEMBER(struct draft_condition, member)
+#define CONDITION_KEYS(name_format)                                                                \
+    {"name",         "of the header or query parameter", SCHEMA_STRING, name_format, KEY_REQUIRED, \
+     CONDITION(name)},                                                                             \
+        {"exact", "its whole value", SCHEMA_STRING, FORMAT_VALUE, CONDITION(exact)},               \
+        {"prefix", "the beginning of its value", SCHEMA_STRING, FORMAT_LINE, CONDITION(prefix)},   \
+        {"regex", "a regular expression (PCRE2) that is found in its value", SCHEMA_STRING,        \
+         FORMAT_LINE, CONDITION(regex)},                                                           \
+        {"present", "true: it is there, whatever its value", SCHEMA_BOOL, CONDITION(present),      \
+         .flag_at = AT(struct draft_condition, has_present)},                                      \
+    {                                                                                              \
+        "invert", "holds where the condition does not", SCHEMA_BOOL, CONDITION(invert),            \
+            .preset = "false"                                                                      \
+    }
+
+static const struct schema_key header_keys[] = {CONDITION_KEYS(FORMAT_TOKEN)};
+static const struct schema_key query_keys[] = {CONDITION_KEYS(FORMAT_LINE)};
+
+static const struct schema_choice condition_choices[] = {
+    {CHOICE_EXACTLY_ONE, {"exact", "prefix", "regex", "present"}},
+};
+static const struct schema_map header_map = {MAP(header_keys), CHOICES(condition_choices),
+                                             .size = sizeof(struct draft_condition), .draft = true};
+static const struct schema_map query_map = {MAP(query_keys), CHOICES(condition_choices),
+                                            .size = sizeof(struct draft_condition), .draft = true};
+static const struct schema_key header_item = {.type = SCHEMA_MAP, .map = &header_map};
+static const struct schema_key query_item = {.type = SCHEMA_MAP, .map = &query_map};
+
+#define MATCH(member) MEMBER(struct draft_match, member)
+static const struct schema_key match_keys[] = {
+    {"host", "Host of the request, without port; *.example.com takes any label in front",
+     SCHEMA_STRING, FORMAT_HOST_PATTERN, MATCH(host)},
+    {"hosts", "any one of these hosts", SCHEMA_LIST, ITEMS(struct draft_match, hosts, n_hosts),
+     .of = &host_pattern, .min = 1},
+    {"path", "the whole path", SCHEMA_STRING, FORMAT_PATH, MATCH(path)},
+    {"pathPrefix", "the first segments of the path: /a takes /a and /a/b, not /ab", SCHEMA_STRING,
+     FORMAT_PATH, MATCH(path_prefix)},
+    {"pathRegex", "a regular expression (PCRE2) for the path", SCHEMA_STRING, FORMAT_LINE,
+     MATCH(path_regex)},
+    {"method", "the request's method", SCHEMA_STRING, FORMAT_METHOD, MATCH(method)},
+    {"methods", "any one of these methods", SCHEMA_LIST,
+     ITEMS(struct draft_match, methods, n_methods), .of = &method, .min = 1},
+    {"headers", "conditions on headers; all of them hold", SCHEMA_LIST,
+     ITEMS(struct draft_match, headers, n_headers), .of = &header_item},
+    {"query", "conditions on query parameters; all of them hold", SCHEMA_LIST,
+     ITEMS(struct draft_match, query, n_query), .of = &query_item},
+};
+static const struct schema_choice match_choices[] = {
+    {CHOICE_AT_MOST_ONE, {"host", "hosts"}},
+    {CHOICE_AT_MOST_ONE, {"path", "pathPrefix", "pathRegex"}},
+    {CHOICE_AT_MOST_ONE, {"method", "methods"}},
+};
+static const struct schema_map match_map = {MAP(match_keys), CHOICES(match_choices)};
+
+static const struct schema_key backend_keys[] = {
+    {"upstream", "the name of an upstream", SCHEMA_STRING, FORMAT_LINE, KEY_REQUIRED,
+     MEMBER(struct draft_backend, upstream)},
+    {"weight", "its share of the requests, against the other weights; 1 where it is alone",
+     SCHEMA_INT, MEMBER(struct draft_backend, weight),
+     .flag_at = AT(struct draft_backend, has_weight), .max = 1000000},
+};
+static const struct schema_map backend_map = {MAP(backend_keys),
+                                              .size = sizeof(struct draft_backend), .draft = true};
+static const struct schema_key backend_item = {.type = SCHEMA_MAP, .map = &backend_map};
+
+#define ROUTE(member) MEMBER(struct draft_route, conf.member)
+static const struct schema_name redirect_statuses[] = {
+    WORD("301", 301), WORD("302", 302), WORD("303", 303), WORD("307", 307), WORD("308", 308), {0}};
+static const struct schema_name schemes[] = {WORD("http", 0), WORD("https", 0), {0}};
+
+static const struct schema_key redirect_keys[] = {
+    {"status", "of the answer", SCHEMA_ENUM, ROUTE(redirect_status), .preset = "302",
+     .names = redirect_statuses},
+    {"scheme", "http or https; as it came", SCHEMA_STRING, FORMAT_LINE, ROUTE(redirect_scheme),
+     .names = schemes},
+    {"host", "another host, perhaps with :port", SCHEMA_STRING, FORMAT_HOST_PORT,
+     ROUTE(redirect_host)},
+    {"path", "another path", SCHEMA_STRING, FORMAT_PATH, ROUTE(redirect_path)},
+    {"prefix", "in place of the matched pathPrefix", SCHEMA_STRING, FORMAT_PATH,
+     ROUTE(redirect_prefix)},
+};
+static const struct schema_choice redirect_choices[] = {
+    {CHOICE_AT_MOST_ONE, {"path", "prefix"}},
+    {CHOICE_AT_LEAST_ONE, {"scheme", "host", "path", "prefix"}},
+};
+static const struct schema_map redirect_map = {MAP(redirect_keys), CHOICES(redirect_choices)};
+
+static const struct schema_key direct_keys[] = {
+    {"status", "of the answer", SCHEMA_INT, ROUTE(direct_status), .preset = "200", .min = 200,
+     .max = 599},
+    {"body", "of the answer", SCHEMA_STRING, FORMAT_TEXT, ROUTE(direct_body), .max = MIB,
+     .preset = ""},
+    {"contentType", "of the body", SCHEMA_STRING, FORMAT_MEDIA_TYPE, ROUTE(direct_content_type),
+     .preset = "text/plain; charset=utf-8"},
+};
+static const struct schema_map direct_map = {MAP(direct_keys)};
+
+static const struct schema_key rewrite_keys[] = {
+    {"host", "the Host that the upstream sees", SCHEMA_STRING, FORMAT_HOST_PORT,
+     ROUTE(rewrite_host)},
+    {"path", "the path that the upstream sees", SCHEMA_STRING, FORMAT_PATH, ROUTE(rewrite_path)},
+    {"prefix", "in place of the matched pathPrefix", SCHEMA_STRING, FORMAT_PATH,
+     ROUTE(rewrite_prefix)},
+};
+static const struct schema_choice rewrite_choices[] = {
+    {CHOICE_AT_MOST_ONE, {"path", "prefix"}},
+    {CHOICE_AT_LEAST_ONE, {"host", "path", "prefix"}},
+};
+static const struct schema_map rewrite_map = {MAP(rewrite_keys), CHOICES(rewrite_choices)};
+
+static const struct schema_name upgrade_names[] = {WORD("websocket", 1), {0}};
+static const struct schema_key upgrade = {
+    .type = SCHEMA_ENUM, .width = sizeof(uint32_t), .names = upgrade_names};
+
+static const struct schema_key route_keys[] = {
+    {"name", "for metrics and logs; <listener>/<index>", SCHEMA_STRING, FORMAT_NAME, ROUTE(name)},
+    {"match", "which requests; all of its conditions hold; none: every request", SCHEMA_MAP,
+     MEMBER(struct draft_route, match), .map = &match_map},
+    {"backends", "the upstreams that take the requests, by weight", SCHEMA_LIST,
+     ITEMS(struct draft_route, backends, n_backends), .of = &backend_item, .min = 1,
+     .max = SPLIT_MAX},
+    {"upstream", "the upstream that takes all requests", SCHEMA_STRING, FORMAT_LINE,
+     MEMBER(struct draft_route, upstream)},
+    {"redirect", "answer with another place", SCHEMA_MAP,
+     .flag_at = AT(struct draft_route, has_redirect), .map = &redirect_map},
+    {"directResponse", "answer at once", SCHEMA_MAP, .flag_at = AT(struct draft_route, has_direct),
+     .map = &direct_map},
+    {"rewrite", "what the upstream sees instead", SCHEMA_MAP, .map = &rewrite_map},
+    {"timeout", "the whole request until the response's headers; 0: none", SCHEMA_DURATION,
+     ROUTE(timeout), .preset = "15s", .max = WEEK},
+    {"firstByteTimeout", "from the request sent to the response's first byte; 0: none",
+     SCHEMA_DURATION, ROUTE(first_byte_timeout), .preset = "0", .max = WEEK},
+    {"idleTimeout", "no byte either way while a response goes on; 0: none", SCHEMA_DURATION,
+     ROUTE(idle_timeout), .preset = "5m", .max = WEEK},
+    {"upgrades", "protocols that a client may change to; [websocket]", SCHEMA_LIST,
+     ITEMS(struct draft_route, upgrades, n_upgrades),
+     .flag_at = AT(struct draft_route, has_upgrades), .of = &upgrade},
+};
+static const struct schema_choice route_choices[] = {
+    {CHOICE_EXACTLY_ONE, {"backends", "upstream", "redirect", "directResponse"}},
+};
+static const struct schema_map route_map = {MAP(route_keys), CHOICES(route_choices),
+                                            .size = sizeof(struct draft_route), .draft = true};
+static const struct schema_key route_item = {.type = SCHEMA_MAP, .map = &route_map};
+
+/* ---- listeners ---- */
+
+static const struct schema_key cidr_item = {.type = SCHEMA_CIDR, .width = sizeof(struct cidr)};
+static const struct schema_name path_policies[] = {
+    WORD("normalise", PATH_NORMALISE),
+    WORD("refuse", PATH_REFUSE),
+    WORD("asIs", PATH_AS_IS),
+    {.name = "normalize", .value = PATH_NORMALISE, .hidden = true},
+    {0}};
+
+#define LISTENER(member) MEMBER(struct draft_listener, conf.member)
+static const struct schema_key http_keys[] = {
+    {"maxRequestLine", "longest request line; 414 above", SCHEMA_SIZE, LISTENER(limits.max_line),
+     .preset = "8KiB", .min = 256, .max = MIB},
+    {"maxHeaderBytes", "all header lines of a request; 431 above", SCHEMA_SIZE,
+     LISTENER(limits.max_field_bytes), .preset = "32KiB", .min = KIB, .max = MIB},
+    {"maxHeaders", "header lines of a request; 431 above", SCHEMA_INT, LISTENER(limits.max_fields),
+     .preset = "100", .min = 1, .max = 10000},
+    {"headerTimeout", "first byte of a request to its last header byte", SCHEMA_DURATION,
+     LISTENER(header_timeout), .preset = "10s", .min = MSEC, .max = WEEK},
+    {"bodyIdleTimeout", "between two pieces of a request's body", SCHEMA_DURATION,
+     LISTENER(body_idle_timeout), .preset = "30s", .min = MSEC, .max = WEEK},
+    {"writeTimeout", "the client takes no byte of a response", SCHEMA_DURATION,
+     LISTENER(write_timeout), .preset = "30s", .min = MSEC, .max = WEEK},
+    {"keepAliveTimeout", "idle between two requests", SCHEMA_DURATION, LISTENER(keep_alive_timeout),
+     .preset = "60s", .min = MSEC, .max = WEEK},
+    {"maxRequests", "on one connection; 0: no bound", SCHEMA_INT, LISTENER(max_requests),
+     .preset = "0"},
+    {"pathPolicy", "dot segments and the like: normalise, refuse with 400, or pass as they are",
+     SCHEMA_ENUM, LISTENER(path_policy), .preset = "normalise", .names = path_policies},
+    {"via", "our name in Via, or off", SCHEMA_STRING, FORMAT_PSEUDONYM, KEY_OFF, LISTENER(via),
+     .preset = "sluice"},
+    {"trustedHops", "proxies in front whose X-Forwarded-For entries are believed", SCHEMA_INT,
+     LISTENER(trusted_hops), .preset = "0", .max = 100},
+    {"trustedProxies", "networks whose forwarding headers are believed", SCHEMA_LIST,
+     ITEMS(struct draft_listener, conf.trusted, conf.n_trusted), .of = &cidr_item},
+};
+static const struct schema_map http_map = {MAP(http_keys)};
+
+static const struct schema_name directions[] = {
+    WORD("inbound", DIRECTION_INBOUND), WORD("outbound", DIRECTION_OUTBOUND), {0}};
+static const struct schema_name protocols[] = {
+    WORD("http", PROTOCOL_HTTP), WORD("tcp", PROTOCOL_TCP), {0}};
+
+static const struct schema_key listener_keys[] = {
+    {"name", "for metrics, logs and reloads", SCHEMA_STRING, FORMAT_LABEL, KEY_REQUIRED,
+     LISTENER(name)},
+    {"direction", "inbound: to the application; outbound: from it", SCHEMA_ENUM,
+     LISTENER(direction), .preset = "inbound", .names = directions},
+    {"address", "ip:port, [ipv6]:port or unix:/path", SCHEMA_ADDRESS, .flags = KEY_REQUIRED,
+     LISTENER(address), .text_at = AT(struct draft_listener, conf.address_text)},
+    {"protocol", "http or tcp", SCHEMA_ENUM, LISTENER(protocol), .preset = "http",
+     .names = protocols},
+    {"backlog", "connections that wait to be accepted", SCHEMA_INT, LISTENER(backlog),
+     .preset = "4096", .min = 1, .max = 65535},
+    {"maxConnections", "open at once; more wait in the backlog", SCHEMA_INT,
+     LISTENER(max_connections), .preset = "10000", .min = 1, .max = 10000000},
+    {"socketMode", "of a Unix socket's file, octal", SCHEMA_MODE, LISTENER(socket_mode),
+     .preset = "0660", .max = 0777},
+    {"http", "limits and timeouts of an http listener", SCHEMA_MAP, .map = &http_map},
+    {"routes", "of an http listener: the first that matches takes the request", SCHEMA_LIST,
+     ITEMS(struct draft_listener, routes, n_routes), .of = &route_item, .min = 1},
+    {"backends", "of a tcp listener: the upstreams that take the connections, by weight",
+     SCHEMA_LIST, ITEMS(struct draft_listener, backends, n_backends), .of = &backend_item, .min = 1,
+     .max = SPLIT_MAX},
+    {"idleTimeout", "of a tcp listener: no byte either way", SCHEMA_DURATION,
+     LISTENER(tcp_idle_timeout), .preset = "1h", .min = MSEC, .max = WEEK},
+};
+static const struct schema_map listener_map = {
+    MAP(listener_keys), .size = sizeof(struct draft_listener), .draft = true};
+static const struct schema_key listener_item = {.type = SCHEMA_MAP, .map = &listener_map};
+
+/* ---- upstreams ---- */
+
+#define UPSTREAM(member) MEMBER(struct conf_upstream, member)
+static const struct schema_key endpoint_item = {.type = SCHEMA_ADDRESS,
+                                                MEMBER(struct conf_endpoint, address),
+                                                .text_at = AT(struct conf_endpoint, text),
+                                                .size = sizeof(struct conf_endpoint)};
+static const struct schema_name balances[] = {
+    WORD("leastRequest", BALANCE_LEAST_REQUEST), WORD("roundRobin", BALANCE_ROUND_ROBIN), {0}};
+
+static const struct schema_key pool_keys[] = {
+    {"idleTimeout", "of an unused connection; shorter than the application's own", SCHEMA_DURATION,
+     UPSTREAM(idle_timeout), .preset = "1.5s", .min = MSEC, .max = WEEK},
+    {"maxLifetime", "of a connection; 0: no bound", SCHEMA_DURATION, UPSTREAM(max_lifetime),
+     .preset = "0", .max = WEEK},
+    {"minIdle", "unused connections kept open by each worker", SCHEMA_INT, UPSTREAM(min_idle),
+     .preset = "0", .max = 100000},
+    {"maxRequestsPerConnection", "0: no bound", SCHEMA_INT, UPSTREAM(max_requests_per_connection),
+     .preset = "0"},
+};
+static const struct schema_map pool_map = {MAP(pool_keys)};
+
+static const struct schema_key breaker_keys[] = {
+    {"maxConnections", "open to the upstream, over all workers", SCHEMA_INT,
+     UPSTREAM(max_connections), .preset = "1024", .min = 1, .max = 10000000},
+    {"maxRequests", "in flight at once", SCHEMA_INT, UPSTREAM(max_requests), .preset = "1024",
+     .min = 1, .max = 10000000},
+    {"maxPendingRequests", "waiting for a connection; 503 above", SCHEMA_INT, UPSTREAM(max_pending),
+     .preset = "1024", .max = 10000000},
+    {"queueTimeout", "longest wait there; 503 after it", SCHEMA_DURATION, UPSTREAM(queue_timeout),
+     .preset = "1s", .min = MSEC, .max = WEEK},
+};
+static const struct schema_map breaker_map = {MAP(breaker_keys)};
+
+static const struct schema_key upstream_keys[] = {
+    {"name", "what routes call it", SCHEMA_STRING, FORMAT_NAME, KEY_REQUIRED, UPSTREAM(name)},
+    {"endpoints", "ip:port, [ipv6]:port or unix:/path", SCHEMA_LIST, .flags = KEY_REQUIRED,
+     ITEMS(struct conf_upstream, endpoints, n_endpoints), .of = &endpoint_item, .min = 1},
+    {"balance", "which endpoint takes the next request", SCHEMA_ENUM, UPSTREAM(balance),
+     .preset = "leastRequest", .names = balances},
+    {"connectTimeout", "for a new connection", SCHEMA_DURATION, UPSTREAM(connect_timeout),
+     .preset = "5s", .min = MSEC, .max = WEEK},
+    {"pool", "connections that are kept", SCHEMA_MAP, .map = &pool_map},
+    {"circuitBreaker", "what the upstream is spared", SCHEMA_MAP, .map = &breaker_map},
+};
+static const struct schema_map upstream_map = {MAP(upstream_keys),
+                                               .size = sizeof(struct conf_upstream)};
+static const struct schema_key upstream_item = {.type = SCHEMA_MAP, .map = &upstream_map};
+
+/* ---- the rest ---- */
+
+#define LIFECYCLE(member) MEMBER(struct conf_lifecycle, member)
+static const struct schema_name close_names[] = {WORD("auto", CLOSE_LISTENERS_AUTO),
+                                                 WORD("atDrain", CLOSE_LISTENERS_AT_DRAIN),
+                                                 WORD("atExit", CLOSE_LISTENERS_AT_EXIT),
+                                                 {0}};
+static const struct schema_key lifecycle_keys[] = {
+    {"noticePeriod", "unready, but still accepting", SCHEMA_DURATION, LIFECYCLE(notice_period),
+     .preset = "5s", .max = WEEK},
+    {"drainTimeout", "for what is open to end, lastCall in its end", SCHEMA_DURATION,
+     LIFECYCLE(drain_timeout), .preset = "20s", .max = WEEK},
+    {"lastCall", "the last part of drainTimeout, in which peers are told to end", SCHEMA_DURATION,
+     LIFECYCLE(last_call), .preset = "1s", .max = WEEK},
+    {"appCleanup", "the application's own end and our releases together", SCHEMA_DURATION,
+     LIFECYCLE(app_cleanup), .preset = "10s", .max = WEEK},
+    {"terminationGracePeriod", "what the pod is given; the parts must fit in it", SCHEMA_DURATION,
+     LIFECYCLE(termination_grace), .min = MSEC, .max = WEEK},
+    {"closeListeners", "when a drain closes the listeners", SCHEMA_ENUM, LIFECYCLE(close_listeners),
+     .preset = "auto", .names = close_names},
+};
+static const struct schema_map lifecycle_map = {MAP(lifecycle_keys)};
+
+static const struct schema_key allowed_host = {
+    .type = SCHEMA_STRING, .width = sizeof(struct str), .format = FORMAT_HOST};
+static const struct schema_key admin_keys[] = {
+    {"address", "ip:port for reads, or off", SCHEMA_ADDRESS, .flags = KEY_OFF | KEY_NO_UNIX,
+     MEMBER(struct conf_admin, tcp), .flag_at = AT(struct conf_admin, tcp_enabled),
+     .preset = "127.0.0.1:15900"},
+    {"socket", "Unix socket for reads and changes, or off", SCHEMA_STRING, FORMAT_SOCKET, KEY_OFF,
+     MEMBER(struct conf_admin, socket_path), .preset = "/run/sluice/admin.sock"},
+    {"tokenFile", "file with the token that allows changes over the address", SCHEMA_STRING,
+     FORMAT_FILE, MEMBER(struct conf_admin, token_file)},
+    {"allowedHosts", "Host names that the address answers to, besides localhost", SCHEMA_LIST,
+     ITEMS(struct conf_admin, allowed_hosts, n_allowed_hosts), .of = &allowed_host},
+};
+static const struct schema_map admin_map = {MAP(admin_keys)};
+
+static const struct schema_key health_keys[] = {
+    {"address", "ip:port of /livez /readyz /startupz /prestop /metrics, or off", SCHEMA_ADDRESS,
+     .flags = KEY_OFF | KEY_NO_UNIX, MEMBER(struct conf, health),
+     .flag_at = AT(struct conf, health_enabled), .preset = "0.0.0.0:15901"},
+};
+static const struct schema_map health_map = {MAP(health_keys)};
+
+static const struct schema_key access_log_keys[] = {
+    {"path", "a file, or - for stdout", SCHEMA_STRING, FORMAT_FILE,
+     MEMBER(struct conf_access_log, path), .preset = "-"},
+    {"bufferSize", "lines that wait to be written, for each worker", SCHEMA_SIZE,
+     MEMBER(struct conf_access_log, buffer_bytes), .preset = "256KiB", .min = 4 * KIB,
+     .max = 64 * MIB},
+};
+static const struct schema_map access_log_map = {MAP(access_log_keys)};
+
+static const struct schema_name log_levels[] = {WORD("error", LOG_ERROR),
+                                                WORD("warn", LOG_WARN),
+                                                WORD("info", LOG_INFO),
+                                                WORD("debug", LOG_DEBUG),
+                                                {0}};
+static const struct schema_key log_keys[] = {
+    {"level", "the least that is told", SCHEMA_ENUM, MEMBER(struct conf, log_level),
+     .preset = "info", .names = log_levels},
+};
+static const struct schema_map log_map = {MAP(log_keys)};
+
+static const struct schema_key limits_keys[] = {
+    {"maxConnections", "from clients, over all listeners; 0: from the limit of open files",
+     SCHEMA_INT, MEMBER(struct conf, max_connections), .preset = "0", .max = 10000000},
+};
+static const struct schema_map limits_map = {MAP(limits_keys)};
+
+static const struct schema_key root_keys[] = {
+    {"version", "of this format: 1", SCHEMA_INT, .flags = KEY_REQUIRED,
+     MEMBER(struct draft, version), .min = 1, .max = 1},
+    {"workers", "threads that serve; 0: from the CPU quota", SCHEMA_INT,
+     MEMBER(struct draft, conf.workers), .preset = "0", .max = WORKERS_MAX},
+    {"log", "what is told on stderr", SCHEMA_MAP, MEMBER(struct draft, conf), .map = &log_map},
+    {"limits", "of the whole process", SCHEMA_MAP, MEMBER(struct draft, conf), .map = &limits_map},
+    {"allowLinkLocal", "endpoints may be link-local (where clouds keep metadata)", SCHEMA_BOOL,
+     MEMBER(struct draft, conf.allow_link_local), .preset = "false"},
+    {"lifecycle", "how long each phase of the end takes", SCHEMA_MAP,
+     MEMBER(struct draft, conf.lifecycle), .map = &lifecycle_map},
+    {"admin", "state and changes, for operators", SCHEMA_MAP, MEMBER(struct draft, conf.admin),
+     .map = &admin_map},
+    {"health", "probes and metrics", SCHEMA_MAP, MEMBER(struct draft, conf), .map = &health_map},
+    {"accessLog", "a JSON line for each request; off without this key", SCHEMA_MAP,
+     MEMBER(struct draft, conf.access_log), .flag_at = AT(struct draft, conf.access_log.enabled),
+     .map = &access_log_map},
+    {"listeners", "where connections come in", SCHEMA_LIST, .flags = KEY_REQUIRED,
+     ITEMS(struct draft, listeners, n_listeners), .of = &listener_item, .min = 1},
+    {"upstreams", "where requests go", SCHEMA_LIST,
+     ITEMS(struct draft, conf.upstreams, conf.n_upstreams), .of = &upstream_item},
+};
+const struct schema_map schema_root = {MAP(root_keys)};

@@ -1,0 +1,88 @@
+/* yaml_words.c - libyaml's errors in the words of somebody who edits a file. */
+#include "config/yaml_words.h"
+
+#include "config/problems.h"
+
+#include <stdio.h>
+
+static const struct {
+    const char *theirs, *ours;
+} words[] = {
+    {"mapping values are not allowed in this context",
+     "no key can be here: check the indentation, or put a value with \": \" in it in quotes"},
+    {"did not find expected key", "expected a key: check the indentation"},
+    {"could not find expected ':'", "expected \": \" behind the key"},
+    {"did not find expected '-' indicator", "expected \"- \" here: check the indentation"},
+    {"did not find expected ',' or ']'", "expected \",\" or \"]\""},
+    {"did not find expected ',' or '}'", "expected \",\" or \"}\""},
+    {"did not find expected node content", "expected a value"},
+    {"did not find expected <document start>", "nothing can follow the document's end"},
+    {"found unexpected end of stream", "a quoted string has no end"},
+    {"found unexpected document indicator", "a quoted string has no end"},
+    {"block sequence entries are not allowed in this context",
+     "no list item can be here: check the indentation"},
+    {"found a tab character that violates indentation", "a tab does not indent: use spaces"},
+    {"found a tab character where an indentation space is expected",
+     "a tab does not indent: use spaces"},
+    {"found unknown escape character",
+     "unknown escape after \\ in a double-quoted string: write \\\\, or use single quotes"},
+    {"found undefined tag handle", "tags (!) are not supported"},
+};
+
+/* libyaml tells only the byte where reading (not parsing) failed. */
+static void place_of_offset(const char *text, size_t n, size_t offset, uint32_t *ret_line,
+                            uint32_t *ret_column)
+{
+    uint32_t line = 1, column = 1;
+    for (size_t i = 0; i < n && i < offset; i++) {
+        if (text[i] == '\n') {
+            line++;
+            column = 1;
+        } else if (((unsigned char)text[i] & 0xc0) != 0x80) {
+            column++;
+        }
+    }
+    *ret_line = line;
+    *ret_column = column;
+}
+
+static void report_encoding(const yaml_parser_t *parser, const char *text, size_t n,
+                            struct config_problems *problems)
+{
+    uint32_t line, column;
+    place_of_offset(text, n, parser->problem_offset, &line, &column);
+    if (parser->problem && strstr(parser->problem, "control characters"))
+        problem_add(problems, line, column, "", false, "control character 0x%02x in the text",
+                    (unsigned)parser->problem_value);
+    else
+        problem_add(problems, line, column, "", false, "the text is not UTF-8 here");
+}
+
+static const char *translate(const yaml_parser_t *parser, const char *text, size_t n)
+{
+    const char *problem = parser->problem ? parser->problem : "not YAML";
+    size_t at = parser->problem_mark.index; /* counts characters: good enough for one of ASCII */
+    if (strstr(problem, "cannot start any token") && at < n)
+        return text[at] == '\t' ? "a tab does not indent: use spaces"
+                                : "a value cannot begin with this character: put it in quotes";
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strcmp(problem, words[i].theirs) == 0)
+            return words[i].ours;
+    }
+    return problem;
+}
+
+void yaml_words_report(const yaml_parser_t *parser, const char *text, size_t n,
+                       struct config_problems *problems)
+{
+    if (parser->error == YAML_READER_ERROR) {
+        report_encoding(parser, text, n, problems);
+        return;
+    }
+    const yaml_mark_t *at = &parser->problem_mark, *begin = &parser->context_mark;
+    char context[64] = "";
+    if (parser->context && begin->line != at->line)
+        (void)snprintf(context, sizeof(context), " (of what begins on line %zu)", begin->line + 1);
+    problem_add(problems, (uint32_t)at->line + 1, (uint32_t)at->column + 1, "", false, "%s%s",
+                translate(parser, text, n), context);
+}

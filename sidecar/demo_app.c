@@ -1,0 +1,196 @@
+/* demo_app.c - `sluice demo-app`: the command, its listeners and its loop.
+ *
+ * An application that knows nothing of drains: a signal ends it at once, whatever it is doing.
+ * Plain epoll and one read and one write a request, so that it is not what a bench measures. */
+#include "demo_app.h"
+
+#include "base/mem.h"
+#include "demo_app_conn.h"
+#include "io/address.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { MAX_LISTENERS = 8, ACCEPTS_A_TURN = 64, TEXT_BYTES = 512 };
+
+struct listener {
+    int fd;
+    bool tcp_echo;
+    struct address address;
+};
+
+static struct listener listeners[MAX_LISTENERS];
+static size_t n_listeners;
+
+static void listener_event(struct app *a, const struct listener *l)
+{
+    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE)
+                (void)usleep(1000); /* a demo: the backlog waits until somebody leaves */
+            return;
+        }
+        struct app_conn *c = mem_zalloc(sizeof(*c));
+        if (!c) {
+            (void)close(fd);
+            return;
+        }
+        int on = 1;
+        if (l->address.u.sa.sa_family != AF_UNIX)
+            (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        c->fd = fd;
+        c->state = l->tcp_echo ? APP_TUNNEL : APP_HEAD;
+        c->interest = EPOLLIN;
+        a->connections++;
+        a->open++;
+        struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
+        if (epoll_ctl(a->epoll, EPOLL_CTL_ADD, fd, &ev) < 0)
+            c->dead = true;
+        demo_conn_event(a, c, EPOLLIN); /* the request is mostly there by now */
+    }
+}
+
+static int app_init(struct app *a, const char *version)
+{
+    *a = (struct app){.epoll = epoll_create1(EPOLL_CLOEXEC), .version = str_of(version)};
+    a->in = mem_alloc(APP_READ_BYTES);
+    a->pattern = mem_alloc(APP_READ_BYTES);
+    char *body = mem_alloc(TEXT_BYTES), *ready = mem_alloc(TEXT_BYTES);
+    if (a->epoll < 0 || !a->in || !a->pattern || !body || !ready)
+        return -ENOMEM; /* the process ends: nothing is given back */
+    for (size_t i = 0; i < APP_READ_BYTES; i++)
+        a->pattern[i] = i % APP_PATTERN == APP_PATTERN - 1 ? '\n' : (char)('0' + i % APP_PATTERN);
+    a->body_bytes = (size_t)snprintf(body, TEXT_BYTES, "hello from %s\n", version);
+    a->body = body;
+    a->ready_bytes = (size_t)snprintf(ready, TEXT_BYTES,
+                                      "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+                                      "X-Version: %s\r\nContent-Length: %zu\r\n\r\n%s",
+                                      version, a->body_bytes, body);
+    a->ready = ready;
+    for (size_t i = 0; i < APP_WHEEL_SLOTS; i++)
+        list_init(&a->wheel[i]);
+    for (size_t i = 0; i < n_listeners; i++) {
+        struct epoll_event ev = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = &listeners[i]};
+        if (epoll_ctl(a->epoll, EPOLL_CTL_ADD, listeners[i].fd, &ev) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+static void app_run(struct app *a)
+{
+    struct epoll_event events[256];
+    for (;;) {
+        int n = epoll_wait(a->epoll, events, ARRAY_LEN(events), a->n_timers > 0 ? 1 : -1);
+        for (int i = 0; i < n; i++) {
+            const struct listener *l = events[i].data.ptr;
+            if (l >= listeners && l < listeners + MAX_LISTENERS)
+                listener_event(a, l);
+            else
+                demo_conn_event(a, events[i].data.ptr, events[i].events);
+        }
+        app_fire_timers(a);
+    }
+}
+
+static int listen_on(const char *text, bool tcp_echo)
+{
+    const char *why = "too many listeners";
+    struct listener *l = &listeners[n_listeners];
+    if (n_listeners == MAX_LISTENERS || address_parse(str_of(text), &l->address, &why) < 0) {
+        (void)fprintf(stderr, "sluice demo-app: %s: %s\n", text, why);
+        return -EINVAL;
+    }
+    int on = 1, family = l->address.u.sa.sa_family;
+    l->tcp_echo = tcp_echo;
+    l->fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (family == AF_UNIX)
+        (void)unlink(l->address.u.un.sun_path);
+    else
+        (void)setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (l->fd < 0 || bind(l->fd, &l->address.u.sa, l->address.len) < 0 ||
+        listen(l->fd, SOMAXCONN) < 0) {
+        (void)fprintf(stderr, "sluice demo-app: %s: %s\n", text, strerror(errno));
+        return -errno;
+    }
+    n_listeners++;
+    return 0;
+}
+
+static int usage(FILE *to)
+{
+    (void)fputs(
+        "usage: sluice demo-app --listen ADDRESS [--listen ...] [--tcp-echo ADDRESS]\n"
+        "                       [--version NAME] [--workers N]\n"
+        "An application to put a sidecar in front of; a signal ends it at once.\n"
+        "Paths: / /healthz /stats /headers /status?code= /delay?ms= /bytes?n=\n"
+        "  /chunked?n=&size=&ms= /cut?n= /upload /echo /early /hang /close /reset /ws-like\n",
+        to);
+    return to == stdout ? 0 : 2;
+}
+
+int cmd_demo_app(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"listen", required_argument, NULL, 'l'},  {"tcp-echo", required_argument, NULL, 't'},
+        {"version", required_argument, NULL, 'v'}, {"workers", required_argument, NULL, 'w'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+    };
+    const char *version = "v1";
+    uint64_t workers = 1;
+    int option;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "l:t:v:w:h", options, NULL)) != -1) {
+        switch (option) {
+        case 'l':
+        case 't':
+            if (listen_on(optarg, option == 't') < 0)
+                return 1;
+            break;
+        case 'v':
+            version = optarg;
+            break;
+        case 'w':
+            if (!str_to_u64(str_of(optarg), &workers) || workers < 1 || workers > 64)
+                return usage(stderr);
+            break;
+        case 'h':
+            return usage(stdout);
+        default:
+            return usage(stderr);
+        }
+    }
+    if (optind != argc || n_listeners == 0 || strlen(version) > 64)
+        return usage(stderr);
+
+    struct rlimit fds;
+    if (getrlimit(RLIMIT_NOFILE, &fds) == 0) {
+        fds.rlim_cur = fds.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &fds);
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    for (uint64_t i = 1; i < workers; i++) {
+        pid_t pid = fork();
+        if (pid < 0)
+            return 1;
+        if (pid == 0) {
+            (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+            break;
+        }
+    }
+    static struct app app;
+    if (app_init(&app, version) < 0) {
+        (void)fputs("sluice demo-app: could not start\n", stderr);
+        return 1;
+    }
+    app_run(&app);
+    return 0;
+}

@@ -1,0 +1,213 @@
+/* address.c - socket addresses as operators write them. */
+#include "io/address.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+
+static int parse_unix(struct str path, struct address *ret, const char **ret_why)
+{
+    if (path.n == 0 || path.p[0] != '/') {
+        *ret_why = "the path of a Unix socket begins with /";
+        return -EINVAL;
+    }
+    if (path.n >= sizeof(ret->u.un.sun_path)) {
+        *ret_why = "the path of a Unix socket has at most 107 bytes";
+        return -EINVAL;
+    }
+    if (memchr(path.p, '\0', path.n)) {
+        *ret_why = "the path of a Unix socket contains a NUL";
+        return -EINVAL;
+    }
+    *ret = (struct address){0};
+    ret->u.un.sun_family = AF_UNIX;
+    memcpy(ret->u.un.sun_path, path.p, path.n);
+    ret->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path.n + 1);
+    return 0;
+}
+
+int address_parse(struct str text, struct address *ret, const char **ret_why)
+{
+    char host[INET6_ADDRSTRLEN];
+    uint64_t port;
+    struct str h, p;
+    bool six = false;
+
+    if (str_starts(text, STR("unix:")))
+        return parse_unix((struct str){text.p + 5, text.n - 5}, ret, ret_why);
+    if (text.n > 0 && text.p[0] == '[') {
+        const char *end = memchr(text.p, ']', text.n);
+        if (!end || end + 1 >= text.p + text.n || end[1] != ':') {
+            *ret_why = "an IPv6 address is written [address]:port";
+            return -EINVAL;
+        }
+        h = (struct str){text.p + 1, (size_t)(end - text.p) - 1};
+        p = (struct str){end + 2, (size_t)(text.p + text.n - end) - 2};
+        six = true;
+    } else {
+        const char *colon = memrchr(text.p, ':', text.n);
+        if (!colon) {
+            *ret_why = "an address is written address:port or unix:/path";
+            return -EINVAL;
+        }
+        h = (struct str){text.p, (size_t)(colon - text.p)};
+        p = (struct str){colon + 1, (size_t)(text.p + text.n - colon) - 1};
+    }
+    if (!str_to_u64(p, &port) || port > 65535 || port == 0) {
+        *ret_why = "the port is a number from 1 to 65535";
+        return -EINVAL;
+    }
+    if (h.n == 0 || h.n >= sizeof(host) || memchr(h.p, '\0', h.n)) {
+        *ret_why = "not an IP address";
+        return -EINVAL;
+    }
+    memcpy(host, h.p, h.n);
+    host[h.n] = '\0';
+    struct address a = {0};
+    if (six) {
+        a.u.in6.sin6_family = AF_INET6;
+        a.u.in6.sin6_port = htons((uint16_t)port);
+        a.len = sizeof(a.u.in6);
+        if (inet_pton(AF_INET6, host, &a.u.in6.sin6_addr) != 1) {
+            *ret_why = "not an IPv6 address";
+            return -EINVAL;
+        }
+    } else {
+        a.u.in.sin_family = AF_INET;
+        a.u.in.sin_port = htons((uint16_t)port);
+        a.len = sizeof(a.u.in);
+        if (inet_pton(AF_INET, host, &a.u.in.sin_addr) != 1) {
+            *ret_why = memchr(host, ':', h.n) ? "an IPv6 address is written [address]:port"
+                                              : "not an IPv4 address (names are not resolved yet)";
+            return -EINVAL;
+        }
+    }
+    *ret = a;
+    return 0;
+}
+
+static size_t format_ipv4(const uint8_t *b, char *out)
+{
+    char *o = out;
+    for (int i = 0; i < 4; i++) {
+        unsigned v = b[i];
+        if (i > 0)
+            *o++ = '.';
+        if (v >= 100)
+            *o++ = (char)('0' + v / 100);
+        if (v >= 10)
+            *o++ = (char)('0' + v / 10 % 10);
+        *o++ = (char)('0' + v % 10);
+    }
+    *o = '\0';
+    return (size_t)(o - out);
+}
+
+size_t address_format_ip(const struct address *a, char *out)
+{
+    if (a->u.sa.sa_family == AF_INET)
+        return format_ipv4((const uint8_t *)&a->u.in.sin_addr, out);
+    if (a->u.sa.sa_family == AF_INET6) {
+        if (IN6_IS_ADDR_V4MAPPED(&a->u.in6.sin6_addr))
+            return format_ipv4(a->u.in6.sin6_addr.s6_addr + 12, out);
+        if (inet_ntop(AF_INET6, &a->u.in6.sin6_addr, out, ADDRESS_IP_MAX))
+            return strlen(out);
+    }
+    memcpy(out, "unix", 5);
+    return 4;
+}
+
+char *address_format(const struct address *a, char *out)
+{
+    char ip[ADDRESS_IP_MAX];
+    if (a->u.sa.sa_family == AF_UNIX) {
+        (void)snprintf(out, ADDRESS_TEXT_MAX, "unix:%.107s", a->u.un.sun_path);
+        return out;
+    }
+    (void)address_format_ip(a, ip);
+    (void)snprintf(out, ADDRESS_TEXT_MAX, strchr(ip, ':') ? "[%s]:%u" : "%s:%u", ip,
+                   (unsigned)address_port(a));
+    return out;
+}
+
+uint16_t address_port(const struct address *a)
+{
+    if (a->u.sa.sa_family == AF_INET)
+        return ntohs(a->u.in.sin_port);
+    return a->u.sa.sa_family == AF_INET6 ? ntohs(a->u.in6.sin6_port) : 0;
+}
+
+bool address_equal(const struct address *a, const struct address *b)
+{
+    return a->len == b->len && memcmp(&a->u, &b->u, a->len) == 0;
+}
+
+/* IPv4 as ::ffff:a.b.c.d; false for a Unix socket. */
+static bool address_bytes(const struct address *a, uint8_t out[16])
+{
+    if (a->u.sa.sa_family == AF_INET6) {
+        memcpy(out, a->u.in6.sin6_addr.s6_addr, 16);
+        return true;
+    }
+    if (a->u.sa.sa_family != AF_INET)
+        return false;
+    memset(out, 0, 10);
+    out[10] = out[11] = 0xff;
+    memcpy(out + 12, &a->u.in.sin_addr, 4);
+    return true;
+}
+
+int cidr_parse(struct str text, struct cidr *ret)
+{
+    char host[INET6_ADDRSTRLEN];
+    const char *slash = text.n ? memchr(text.p, '/', text.n) : NULL;
+    size_t n = slash ? (size_t)(slash - text.p) : text.n;
+    struct cidr c = {.bits = 128};
+    struct in_addr in;
+    uint64_t bits;
+
+    if (n == 0 || n >= sizeof(host) || memchr(text.p, '\0', n))
+        return -EINVAL;
+    memcpy(host, text.p, n);
+    host[n] = '\0';
+    bool four = inet_pton(AF_INET, host, &in) == 1;
+    if (four) {
+        c.bytes[10] = c.bytes[11] = 0xff;
+        memcpy(c.bytes + 12, &in, 4);
+    } else if (inet_pton(AF_INET6, host, c.bytes) != 1) {
+        return -EINVAL;
+    }
+    if (slash) {
+        if (!str_to_u64((struct str){slash + 1, text.n - n - 1}, &bits) || bits > (four ? 32 : 128))
+            return -EINVAL;
+        c.bits = (uint8_t)(four ? bits + 96 : bits);
+    }
+    *ret = c;
+    return 0;
+}
+
+bool cidr_contains(const struct cidr *c, const struct address *a)
+{
+    uint8_t b[16];
+    if (!address_bytes(a, b))
+        return false;
+    size_t whole = c->bits / 8;
+    if (memcmp(c->bytes, b, whole) != 0)
+        return false;
+    unsigned rest = c->bits % 8;
+    if (rest == 0)
+        return true;
+    uint8_t mask = (uint8_t)(0xff << (8 - rest));
+    return ((c->bytes[whole] ^ b[whole]) & mask) == 0;
+}
+
+bool address_is_link_local(const struct address *a)
+{
+    static const char *const nets[] = {"169.254.0.0/16", "fe80::/10", "fd00:ec2::254"};
+    for (size_t i = 0; i < sizeof(nets) / sizeof(nets[0]); i++) {
+        struct cidr c;
+        if (cidr_parse(str_of(nets[i]), &c) == 0 && cidr_contains(&c, a))
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,58 @@
+/* loop.h - one thread's event loop (libev) and what every connection on it shares. */
+#ifndef SLUICE_IO_LOOP_H
+#define SLUICE_IO_LOOP_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/rng.h"
+
+#include <ev.h>
+
+/* One read takes at most this much: what a stalled stream holds in each direction. */
+enum { LOOP_SCRATCH_BYTES = 64 * 1024 };
+
+/* An object that must not be freed inside a callback: unlinked and disarmed at once, freed by the
+ * reaper at the end of the loop turn, when no stack frame can still point at it. */
+struct reap {
+    struct list link;
+    void (*free)(struct reap *);
+};
+
+struct loop {
+    struct ev_loop *ev;
+    usec_t now; /* monotonic, when this turn's events were fetched */
+    struct list dead;
+    struct buf_pool bufs;
+    struct rng rng;
+    char *scratch; /* LOOP_SCRATCH_BYTES; where reads go. Valid until the callback ends */
+    struct ev_prepare before_wait;
+    struct ev_check after_wait;
+};
+
+/* 0 or -ENOMEM. `is_default` is for the one thread that handles signals and children. */
+int loop_init(struct loop *l);
+void loop_free(struct loop *l);
+void loop_run(struct loop *l);
+/* From a callback: loop_run() returns at the end of this turn. */
+void loop_stop(struct loop *l);
+
+/* Hands an object to the reaper; once only. */
+void loop_reap(struct loop *l, struct reap *r, void (*free_fn)(struct reap *));
+
+/* A timer that is cheap to move later: setting it to a later time only notes it, and when it
+ * fires too early it arms itself again for the rest. Embedded in what it times. */
+struct timer {
+    struct ev_timer ev;
+    usec_t at;    /* monotonic; 0: off */
+    usec_t armed; /* what libev was told; 0: nothing */
+    void (*fn)(struct timer *);
+};
+
+void timer_init(struct timer *t, void (*fn)(struct timer *));
+/* at: absolute monotonic; 0 turns it off without touching libev. */
+void timer_set(struct loop *l, struct timer *t, usec_t at);
+/* Before the memory goes. */
+void timer_stop(struct loop *l, struct timer *t);
+
+#endif

@@ -1,0 +1,30 @@
+/* transport.h - how a connection's bytes get to the wire: one ops table for plain and TLS. */
+#ifndef SLUICE_IO_TRANSPORT_H
+#define SLUICE_IO_TRANSPORT_H
+
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct transport;
+
+struct transport_ops {
+    /* > 0 bytes, 0 the peer's orderly end, -EAGAIN nothing now, other -errno broken. */
+    ssize_t (*read)(struct transport *t, void *p, size_t n);
+    /* >= 0 bytes taken, -EAGAIN none now, other -errno broken. */
+    ssize_t (*writev)(struct transport *t, const struct iovec *iov, int n);
+    /* Our orderly end (FIN, close_notify); reading goes on. */
+    void (*shutdown_write)(struct transport *t);
+    /* Frees its state and the fd. */
+    void (*close)(struct transport *t);
+};
+
+struct transport {
+    const struct transport_ops *ops;
+    void *state; /* of the ops; NULL for plain */
+    int fd;
+};
+
+void transport_plain(struct transport *t, int fd);
+
+#endif

@@ -1,0 +1,79 @@
+/* channel.h - the serving process's line to its supervisor.
+ *
+ * SOCK_SEQPACKET, one struct a message. Used by one thread only (the control thread). All
+ * functions take NULL for ch (no supervisor) and do nothing then, with 0. */
+#ifndef SLUICE_LIFECYCLE_CHANNEL_H
+#define SLUICE_LIFECYCLE_CHANNEL_H
+
+#include "base/clock.h"
+
+#include <stdbool.h>
+
+enum {
+    CHANNEL_MAX_HELD = 64,    /* sockets that a supervisor holds */
+    CHANNEL_NAME_MAX = 96,    /* bytes of a socket's name with its NUL */
+    CHANNEL_TRIGGER_MAX = 64, /* bytes of a drain's trigger with its NUL */
+    CHANNEL_TEXT_MAX = 256,
+};
+
+struct channel;
+
+/* NULL when the process was started without a supervisor, or memory is short. Takes the variable
+ * out of the environment. */
+struct channel *channel_open_from_env(void);
+struct channel *channel_free(struct channel *ch);
+
+/* The supervisor keeps a copy of fd under this name, for the next serving process; fd stays the
+ * caller's. A name that is held already gets the new socket in place of the old. Waits (at most
+ * 1 s) until it is done. 0; -ENOSPC when too many are held, -EINVAL for a name that is too long
+ * or empty, -ETIMEDOUT, -EPIPE when the supervisor is gone. */
+int channel_hold(struct channel *ch, const char *name, int fd);
+
+/* The supervisor closes its copy; on return (waits at most 1 s) it has. So a listener closes in
+ * this order: channel_drop(), accept until EAGAIN, close(): no connection falls in between. The
+ * path of a Unix socket is the caller's to unlink here (what is still held when the supervisor
+ * exits, it unlinks itself, unless it came by socket activation).
+ * 0; -ENOENT, -ETIMEDOUT, -EPIPE. */
+int channel_drop(struct channel *ch, const char *name);
+
+/* Serving: sockets are listening, signal handlers are in place. */
+int channel_ready(struct channel *ch);
+
+/* A drain runs, times on the monotonic clock in µs; if this process dies, the next one learns
+ * these through channel_drain_state(). Call again when the deadline changes; start 0: the drain was
+ * cancelled. */
+int channel_drain(struct channel *ch, usec_t start, usec_t deadline, const char *trigger);
+
+/* One line for the service manager (systemd's STATUS=). Never waits; cut to fit. */
+int channel_status(struct channel *ch, const char *text);
+
+/* The drain that an earlier serving process had begun: true, and the values as it gave them. */
+bool channel_drain_state(usec_t *ret_start, usec_t *ret_deadline, char *ret_trigger, size_t cap);
+
+/* --- the wire, for both sides ----------------------------------------------------------- */
+
+enum channel_kind {
+    CHANNEL_HOLD = 1, /* name, one fd; answered */
+    CHANNEL_DROP,     /* name; answered */
+    CHANNEL_READY,
+    CHANNEL_DRAIN,  /* start, deadline, name = trigger */
+    CHANNEL_STATUS, /* text */
+};
+
+#define CHANNEL_ENV       "SLUICE_CHANNEL"
+#define CHANNEL_DRAIN_ENV "SLUICE_DRAIN"
+
+struct channel_message {
+    uint32_t kind;     /* enum channel_kind */
+    uint32_t sequence; /* comes back in the answer */
+    usec_t start, deadline;
+    char name[CHANNEL_NAME_MAX]; /* NUL-terminated */
+    char text[CHANNEL_TEXT_MAX]; /* NUL-terminated */
+};
+
+struct channel_answer {
+    uint32_t sequence;
+    int32_t result; /* 0 or a negative errno */
+};
+
+#endif

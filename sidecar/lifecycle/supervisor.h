@@ -1,0 +1,34 @@
+/* supervisor.h - the first process: holds the sockets, starts the serving process again.
+ *
+ * Tiny on purpose: poll() and a signalfd, fixed arrays, nothing allocated after the start, no
+ * configuration and no peer's bytes. It must be so small that it cannot fail, because the kernel
+ * closes every listening socket with the last process that holds it.
+ *
+ * The serving process gets the held sockets the systemd way (LISTEN_FDS, LISTEN_PID,
+ * LISTEN_FDNAMES; from fd 3 on) and a SOCK_SEQPACKET channel (SLUICE_CHANNEL=fd) on which it
+ * sends up the sockets that it binds; channel.h and inherited.h are its side of it.
+ *
+ * Signals: SIGTERM, SIGINT, SIGHUP and SIGUSR1 go on to the serving process. Until it has said
+ * READY they wait (its handlers may not be there yet), SIGTERM and SIGINT for at most 2 s.
+ *
+ * Its end:
+ *   exits before the first READY with 0, 1 or 2   the supervisor exits with that code
+ *   exits with 0 later                            the supervisor exits with 0
+ *   killed, or any other exit                     it is started again: the first 5 times at
+ *                                                 once, then after 50 ms doubling to 5 s; to have
+ *                                                 lived 1 s forgets them
+ *   the same after SIGTERM or SIGINT              only while a drain runs and its deadline has not
+ *                                                 passed, with SLUICE_DRAIN; else exit 0 when that
+ *                                                 signal was its cause, 3 when it crashed
+ */
+#ifndef SLUICE_LIFECYCLE_SUPERVISOR_H
+#define SLUICE_LIFECYCLE_SUPERVISOR_H
+
+/* argv: how to start the serving process, NULL at the end; /proc/self/exe is executed with it.
+ * Returns the exit code of the whole program. */
+int supervisor_run(char *const argv[]);
+
+/* The same with another program than /proc/self/exe. */
+int supervisor_run_program(const char *program, char *const argv[]);
+
+#endif

@@ -1,0 +1,109 @@
+/* admission.c - places among the requests in flight, and the queue for them. */
+#include "proxy/admission.h"
+
+#include "proxy/pool.h"
+#include "proxy/stream.h"
+#include "proxy/worker.h"
+
+static uint64_t my_bit(const struct pool *p)
+{
+    return UINT64_C(1) << p->worker->id;
+}
+
+/* The bit of a worker that waits is set before it looks a last time, and read after a place was
+ * given back: so one of the two sees the other. Hence the ordered operations. */
+static bool take(struct pool *p, struct stream *s)
+{
+    uint32_t before = atomic_fetch_add(&p->shared->requests, 1);
+    if (before >= p->conf->max_requests) {
+        (void)atomic_fetch_sub(&p->shared->requests, 1);
+        return false;
+    }
+    s->admitted = true;
+    return true;
+}
+
+static void wake_soon(struct pool *p)
+{
+    timer_set(&p->worker->loop, &p->admission_timer, p->worker->loop.now);
+}
+
+static struct stream *first_waiting(struct pool *p)
+{
+    struct list *first = list_first(&p->unadmitted);
+    return first ? CONTAINER_OF(first, struct stream, wait.link) : NULL;
+}
+
+static void leave_queue(struct pool *p, struct stream *s)
+{
+    list_remove(&s->wait.link);
+    pool_uncount_pending(p, s);
+}
+
+static void on_timer(struct timer *t)
+{
+    struct pool *p = CONTAINER_OF(t, struct pool, admission_timer);
+    struct stream *s;
+    while ((s = first_waiting(p)) != NULL && take(p, s)) {
+        leave_queue(p, s);
+        stream_on_admitted(s);
+    }
+    /* All have waited for as long as the oldest, or less. */
+    while ((s = first_waiting(p)) != NULL && s->wait.until <= p->worker->loop.now) {
+        leave_queue(p, s);
+        stream_on_refused(s, REASON_QUEUE_TIMEOUT);
+    }
+    if (!s)
+        return;
+    timer_set(&p->worker->loop, t, s->wait.until);
+    (void)atomic_fetch_or(&p->shared->queueing, my_bit(p));
+    if (atomic_load(&p->shared->requests) < p->conf->max_requests)
+        wake_soon(p);
+}
+
+void admission_init(struct pool *p)
+{
+    list_init(&p->unadmitted);
+    timer_init(&p->admission_timer, on_timer);
+}
+
+void admission_free(struct pool *p)
+{
+    CHECK(list_empty(&p->unadmitted));
+    timer_stop(&p->worker->loop, &p->admission_timer);
+}
+
+enum admission admission_ask(struct pool *p, struct stream *s, enum reason *ret_reason)
+{
+    if (s->admitted || (list_empty(&p->unadmitted) && take(p, s)))
+        return ADMISSION_GRANTED;
+    if (!pool_count_pending(p, s, p->conf->max_pending)) {
+        *ret_reason = REASON_REQUEST_LIMIT;
+        return ADMISSION_REFUSED;
+    }
+    s->wait.until = p->worker->loop.now + p->conf->queue_timeout;
+    list_push_back(&p->unadmitted, &s->wait.link);
+    /* The timer looks whether a place came free meanwhile, and sets our bit. */
+    wake_soon(p);
+    return ADMISSION_WAITS;
+}
+
+void admission_leave(struct pool *p, struct stream *s)
+{
+    if (!s->admitted)
+        return;
+    s->admitted = false;
+    (void)atomic_fetch_sub(&p->shared->requests, 1);
+    uint64_t queueing = atomic_load(&p->shared->queueing);
+    if (queueing == 0)
+        return;
+    (void)atomic_fetch_and(&p->shared->queueing, ~queueing);
+    for (uint32_t i = 0; i < p->worker->process->n_workers; i++) {
+        if (!(queueing >> i & 1))
+            continue;
+        if (i == p->worker->id)
+            wake_soon(p);
+        else
+            pool_post(p, i, wake_soon);
+    }
+}

@@ -1,0 +1,62 @@
+/* stats.h - a worker's counters: written by it alone, read by the control thread at any time. */
+#ifndef SLUICE_PROXY_STATS_H
+#define SLUICE_PROXY_STATS_H
+
+#include "base/histogram.h"
+#include "base/outcome.h"
+#include "canary/split.h"
+
+#include <stdatomic.h>
+
+typedef _Atomic uint64_t counter_t;
+
+/* Only the owner writes, so no locked instruction is needed. */
+static inline void count_add(counter_t *c, int64_t n)
+{
+    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + (uint64_t)n,
+                          memory_order_relaxed);
+}
+
+static inline uint64_t count_read(const counter_t *c)
+{
+    return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+enum { CODE_CLASSES = 6 }; /* 0: no status was given; 1xx to 5xx */
+
+struct listener_stats {
+    counter_t accepted, open;
+    counter_t refused; /* over maxConnections, or no memory */
+    counter_t bytes_in, bytes_out;
+};
+
+struct route_stats {
+    counter_t requests[CODE_CLASSES];
+    counter_t picked[SPLIT_MAX];
+    /* Made by the worker at the first request, so that ten thousand unused routes cost little. */
+    struct histogram *_Atomic duration;
+    counter_t *_Atomic errors; /* REASON_COUNT of them */
+};
+
+struct upstream_stats {
+    counter_t connections, connecting, active, idle, pending;
+    counter_t opened, reused, connect_failed, retried;
+    counter_t closed_idle; /* by the upstream, while idle */
+    counter_t unsolicited; /* bytes on an idle connection */
+    counter_t requests;
+    struct histogram *_Atomic first_byte;
+};
+
+struct endpoint_stats {
+    counter_t connections, active, requests, errors;
+};
+
+struct worker_stats {
+    counter_t connections, streams, requests;
+    counter_t crossed;               /* keep-alive closes that crossed a request */
+    counter_t accept_paused;         /* times that accepting was paused (limit, no fds) */
+    counter_t loop_lag_us;           /* of the last ping by the control thread */
+    counter_t reasons[REASON_COUNT]; /* of streams outside of any route too */
+};
+
+#endif

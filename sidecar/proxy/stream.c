@@ -1,0 +1,367 @@
+/* stream.c - the tour: a request from its head to the connection that it is sent on. */
+#include "proxy/stream.h"
+
+#include "base/mem.h"
+#include "http/hop.h"
+#include "http/path.h"
+#include "proxy/admission.h"
+#include "proxy/pool.h"
+#include "proxy/stream_steps.h"
+#include "proxy/upstream.h"
+
+#include <errno.h>
+
+struct stream *stream_new(struct worker *w, const struct conf_listener *l, struct side *down,
+                          const struct address *peer_address, struct str peer)
+{
+    struct stream *s = slab_alloc(&w->streams);
+    if (!s)
+        return NULL;
+    /* The messages' arrays are large and need no clearing. */
+    memset(s, 0, offsetof(struct stream, req));
+    s->magic = STREAM_MAGIC;
+    s->worker = w;
+    s->snapshot = w->snapshot;
+    snapshot_add(s->snapshot, w->id, 1);
+    s->listener = l;
+    s->peer_address = peer_address;
+    s->peer = peer;
+    s->endpoint = UINT32_MAX;
+    message_init(&s->req, true);
+    message_init(&s->res, false);
+    s->down = down;
+    down->stream = s;
+    down->ended = false; /* it may still be blocked by the response before */
+    s->request.from = down;
+    s->response.to = down;
+    s->began = s->active_at = clock_mono();
+    count_add(&w->stats.streams, 1);
+    if (l->protocol == PROTOCOL_TCP) {
+        s->tcp = true;
+        s->step = STREAM_ROUTE;
+    }
+    return s;
+}
+
+/* receive: the head is whole; one reading of its path from here on. */
+static enum stream_next step_receive(struct stream *s)
+{
+    if (worker_phase(s->worker) >= DRAIN_LAST_CALL && s->listener->direction == DIRECTION_INBOUND) {
+        stream_reply(s, REASON_DRAINING, NULL);
+        return STREAM_WAIT;
+    }
+    const char *detail = NULL;
+    enum reason reason = path_apply(&s->req, s->listener->path_policy, &detail);
+    if (reason != REASON_NONE) {
+        s->request_ended = false; /* as with any bad request: what follows it is not read */
+        stream_reply(s, reason, detail);
+        return STREAM_WAIT;
+    }
+    s->step = STREAM_ROUTE;
+    return STREAM_NEXT;
+}
+
+static struct str header_of(const void *ctx, struct str name)
+{
+    const struct message *m = ctx;
+    const struct field *f = message_find_name(m, name);
+    return f ? field_value(m, f) : STR_NONE;
+}
+
+static int match_route(struct stream *s)
+{
+    const struct message *m = &s->req;
+    struct route_request r = {
+        .method = message_str(m, m->method_text),
+        .host = message_str(m, m->authority),
+        .path = m->asterisk ? STR("/") : message_str(m, m->path),
+        .query = message_str(m, m->query),
+        .header = header_of,
+        .ctx = m,
+    };
+    return route_table_match(s->listener->route_table, &r, s->worker->route_scratch);
+}
+
+/* route: the first whose every condition holds. */
+static enum stream_next step_route(struct stream *s)
+{
+    int i = s->tcp ? 0 : match_route(s);
+    if (i < 0) {
+        stream_reply(s, i == ROUTE_LIMIT ? REASON_ROUTE_LIMIT : REASON_NO_ROUTE, NULL);
+        return STREAM_WAIT;
+    }
+    s->route = &s->listener->routes[i];
+    s->route_state = &s->worker->routes[s->route->index];
+    if (s->route->timeout > 0 && !s->tcp)
+        s->deadline = s->began + s->route->timeout;
+    if (s->route->action != ACTION_FORWARD) {
+        stream_answer(s);
+        return STREAM_WAIT;
+    }
+    /* A tunnel that begins now would only be cut at the deadline. */
+    if (worker_phase(s->worker) >= DRAIN_DRAIN && s->listener->direction == DIRECTION_INBOUND &&
+        stream_wants_upgrade(s)) {
+        stream_reply(s, REASON_DRAINING, NULL);
+        return STREAM_WAIT;
+    }
+    s->step = STREAM_SPLIT;
+    return STREAM_NEXT;
+}
+
+/* split: which backend, by weight. */
+static enum stream_next step_split(struct stream *s)
+{
+    struct route_state *rs = s->route_state;
+    if (s->route->n_backends > 1) {
+        if (!rs->split_ready) {
+            split_init(&rs->split, s->route->ppm, s->route->n_backends, &s->worker->loop.rng);
+            rs->split_ready = true;
+        }
+        s->backend = split_next(&rs->split, &s->worker->loop.rng);
+    }
+    count_add(&rs->stats.picked[s->backend], 1);
+    s->upstream = s->route->backends[s->backend].upstream;
+    s->pool = &s->worker->pools[s->upstream->index];
+    s->step = STREAM_PICK;
+    return STREAM_NEXT;
+}
+
+/* pick: admission, now or when another request has ended. */
+static enum stream_next step_pick(struct stream *s)
+{
+    enum reason reason = REASON_NONE;
+    switch (admission_ask(s->pool, s, &reason)) {
+    case ADMISSION_GRANTED:
+        s->step = STREAM_CONNECT;
+        return STREAM_NEXT;
+    case ADMISSION_WAITS:
+        return STREAM_WAIT;
+    case ADMISSION_REFUSED:
+        break;
+    }
+    stream_reply(s, reason, NULL);
+    return STREAM_WAIT;
+}
+
+/* connect: a connection to one of the endpoints; the pool gives it now or later. */
+static enum stream_next step_connect(struct stream *s)
+{
+    enum reason reason = REASON_NONE;
+    if (!s->up) {
+        switch (pool_lease(s->pool, s, s->fresh || s->tcp, &reason)) {
+        case POOL_LEASED:
+            break;
+        case POOL_WAITS:
+            return STREAM_WAIT;
+        case POOL_REFUSED:
+            stream_reply(s, reason, NULL);
+            return STREAM_WAIT;
+        }
+    }
+    s->tries++;
+    s->step = STREAM_FORWARD;
+    return STREAM_NEXT;
+}
+
+uint32_t stream_trusted_hops(const struct stream *s)
+{
+    const struct conf_listener *l = s->listener;
+    if (l->trusted_hops > 0)
+        return l->trusted_hops;
+    for (uint32_t i = 0; i < l->n_trusted; i++) {
+        if (cidr_contains(&l->trusted[i], s->peer_address))
+            return 1;
+    }
+    return 0;
+}
+
+bool stream_wants_upgrade(const struct stream *s)
+{
+    const struct field *f;
+    return s->route && s->route->upgrade_websocket && s->req.connection_upgrade &&
+           s->req.version_minor == 1 && s->req.method == METHOD_GET && s->req.body == BODY_NONE &&
+           (f = message_find(&s->req, FIELD_UPGRADE)) != NULL &&
+           str_ieq(field_value(&s->req, f), STR("websocket"));
+}
+
+static int rewrite(struct stream *s)
+{
+    const struct conf_route *r = s->route;
+    struct message *m = &s->req;
+    if (r->rewrite_host.n > 0 &&
+        message_append(m, r->rewrite_host.p, r->rewrite_host.n, &m->authority) < 0)
+        return -ENOMEM;
+    if (m->asterisk)
+        return 0;
+    if (r->rewrite_path.n > 0)
+        return message_append(m, r->rewrite_path.p, r->rewrite_path.n, &m->path);
+    if (!r->rewrite_prefix.p)
+        return 0;
+    /* The matched prefix, without the '/' that may end it, gives way to the new one. */
+    struct str path = message_str(m, m->path), prefix = r->match.path, with = r->rewrite_prefix;
+    while (prefix.n > 0 && prefix.p[prefix.n - 1] == '/')
+        prefix.n--;
+    while (with.n > 0 && with.p[with.n - 1] == '/')
+        with.n--;
+    struct text rest = {m->path.off + (uint32_t)prefix.n, (uint32_t)(path.n - prefix.n)};
+    struct text head;
+    bool need_slash = with.n == 0 && rest.len == 0;
+    char *room = message_reserve(m, with.n + rest.len + 1);
+    if (!room)
+        return -ENOMEM;
+    head.off = m->len;
+    memcpy(room, with.p, with.n);
+    if (need_slash)
+        room[with.n] = '/';
+    else
+        memcpy(room + with.n, m->buf + rest.off, rest.len);
+    head.len = (uint32_t)(with.n + (need_slash ? 1 : rest.len));
+    m->len += head.len;
+    m->path = head;
+    return 0;
+}
+
+int stream_prepare(struct stream *s)
+{
+    if (s->prepared)
+        return 0;
+    s->prepared = true;
+    struct hop_request hop = {
+        .peer = s->peer,
+        .scheme = s->listener->scheme,
+        .via = s->listener->via,
+        .peer_trusted = stream_trusted_hops(s) > 0,
+        .keep_upgrade = stream_wants_upgrade(s),
+        .rng = &s->worker->loop.rng,
+    };
+    int rc = hop_request(&s->req, &hop);
+    return rc < 0 || !s->route ? rc : rewrite(s);
+}
+
+/* forward: the request goes out, as far as it has come in. */
+static enum stream_next step_forward(struct stream *s)
+{
+    struct buf_pool *bufs = &s->worker->loop.bufs;
+    s->step = STREAM_RESPOND;
+    s->response.from = s->up;
+    s->sent = 0;
+    if (s->tcp) {
+        s->tunnel = true;
+        s->response_begun = true;
+        s->up->ops->tunnel(s->up);
+        relay_open(&s->request, bufs, s->up);
+        if (s->request_ended)
+            s->up->ops->end(s->up, NULL);
+        return STREAM_WAIT;
+    }
+    if (stream_prepare(s) < 0) {
+        stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
+        return STREAM_WAIT;
+    }
+    bool whole = s->request_ended && buf_len(&s->request.early) == 0 && !s->trailers[0] &&
+                 s->req.body == BODY_NONE;
+    s->up->ops->head(s->up, &s->req, whole ? SIDE_END : SIDE_MORE);
+    relay_open(&s->request, bufs, s->up);
+    if (s->request_ended) {
+        s->sent = s->worker->loop.now;
+        if (!whole)
+            s->up->ops->end(s->up, s->trailers[0]);
+    }
+    return STREAM_WAIT;
+}
+
+/* respond: the upstream's events carry it from here (stream_respond.c). */
+static enum stream_next step_respond(struct stream *s)
+{
+    (void)s;
+    return STREAM_WAIT;
+}
+
+typedef enum stream_next (*step_fn)(struct stream *);
+
+static const step_fn steps[] = {
+    [STREAM_RECEIVE] = step_receive, [STREAM_ROUTE] = step_route,
+    [STREAM_SPLIT] = step_split,     [STREAM_PICK] = step_pick,
+    [STREAM_CONNECT] = step_connect, [STREAM_FORWARD] = step_forward,
+    [STREAM_RESPOND] = step_respond, [STREAM_FINISHED] = step_respond,
+};
+
+void stream_run(struct stream *s)
+{
+    CHECK_OBJ(s, STREAM_MAGIC);
+    while (steps[s->step](s) == STREAM_NEXT)
+        ;
+}
+
+void stream_on_request(struct stream *s)
+{
+    stream_run(s);
+    if (s->step != STREAM_FINISHED && s->deadline_changed)
+        s->deadline_changed(s);
+}
+
+void stream_on_request_body(struct stream *s, const char *p, size_t n)
+{
+    s->active_at = s->worker->loop.now;
+    if (s->step == STREAM_FINISHED)
+        return;
+    if (relay_push(&s->request, &s->worker->loop.bufs, p, n) < 0)
+        stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
+}
+
+void stream_on_request_end(struct stream *s)
+{
+    s->request_ended = true;
+    s->request.from_ended = true;
+    if (s->step == STREAM_FINISHED || s->step < STREAM_RESPOND)
+        return;
+    s->sent = s->worker->loop.now;
+    if (s->up && !s->up->ended)
+        s->up->ops->end(s->up, s->trailers[0]);
+    if (s->tunnel)
+        stream_check_tunnel(s);
+    else if (s->route->first_byte_timeout > 0 && s->deadline_changed)
+        s->deadline_changed(s);
+}
+
+/* What it waited for has come: on from here, and out with what that made. */
+static void go_on(struct stream *s)
+{
+    s->active_at = s->worker->loop.now;
+    stream_run(s);
+    if (s->step == STREAM_FINISHED)
+        return;
+    if (s->up)
+        s->up->ops->flush(s->up);
+    if (s->deadline_changed)
+        s->deadline_changed(s);
+}
+
+void stream_on_admitted(struct stream *s)
+{
+    CHECK(s->step == STREAM_PICK && s->admitted);
+    go_on(s);
+}
+
+void stream_on_connected(struct stream *s)
+{
+    CHECK(s->step == STREAM_CONNECT && s->up);
+    go_on(s);
+}
+
+void stream_on_refused(struct stream *s, enum reason reason)
+{
+    CHECK(s->step == STREAM_PICK || s->step == STREAM_CONNECT);
+    stream_reply(s, reason, NULL);
+}
+
+struct message *stream_trailers(struct stream *s, bool request)
+{
+    struct message **m = &s->trailers[request ? 0 : 1];
+    if (!*m) {
+        *m = mem_alloc(sizeof(struct message));
+        if (*m)
+            message_init(*m, request);
+    }
+    return *m;
+}

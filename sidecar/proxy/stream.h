@@ -1,0 +1,138 @@
+/* stream.h - one exchange from its first byte to its outcome: the tour of the proxy.
+ *
+ * A state machine whose steps read top to bottom in stream.c, one function a step, one driver:
+ *
+ *   receive -> route -> split -> pick -> connect -> forward -> respond -> finish
+ *
+ * (authorize and limit come between route and split with the policies.) Its two ends are sides:
+ * HTTP/1 connections here, HTTP/2 streams alike. A TCP connection is a stream that begins at
+ * route and whose body is the connection. The stream holds its snapshot until it finishes and
+ * never looks at a newer one. */
+#ifndef SLUICE_PROXY_STREAM_H
+#define SLUICE_PROXY_STREAM_H
+
+#include "proxy/relay.h"
+#include "proxy/worker.h"
+
+struct downstream;
+struct upstream_conn;
+
+enum { STREAM_MAGIC = 0x5354524d, STREAM_INTERIM_MAX = 16 };
+
+enum stream_step {
+    STREAM_RECEIVE,
+    STREAM_ROUTE,
+    STREAM_SPLIT,
+    STREAM_PICK,
+    STREAM_CONNECT,
+    STREAM_FORWARD,
+    STREAM_RESPOND,
+    STREAM_FINISHED,
+};
+
+/* What the driver does after a step. */
+enum stream_next { STREAM_NEXT, STREAM_WAIT };
+
+/* A place in a pool's queue, or bound to a connection that is being made. */
+struct pool_wait {
+    struct list link;             /* on the pool's queue; unlinked: not waiting */
+    usec_t until;                 /* queue_timeout from when it began to wait; not while making */
+    struct upstream_conn *making; /* the connection made for it; NULL: none yet */
+    bool counted;                 /* as pending: there was no slot to make one */
+};
+
+struct stream {
+    uint32_t magic;
+    uint8_t step; /* enum stream_step */
+    bool tcp;
+    bool request_ended;  /* its last byte has come in */
+    bool response_begun; /* a final head was given to the client's side */
+    bool response_ended;
+    bool tunnel;      /* after a 101, or TCP */
+    bool prepared;    /* the request head has been made ready for the next hop */
+    bool fresh;       /* no reused connection for this try */
+    bool admitted;    /* counted in upstream_shared.requests */
+    bool last_called; /* answered by LAST_CALL */
+    uint8_t tries;
+    uint8_t interims;
+    uint16_t status; /* given to the client */
+    enum reason reason;
+    const char *detail; /* a literal; what was wrong with the message */
+
+    struct worker *worker;
+    struct snapshot *snapshot;
+    const struct conf_listener *listener;
+    const struct conf_route *route;       /* NULL before ROUTE */
+    const struct conf_upstream *upstream; /* NULL before SPLIT */
+    struct route_state *route_state;
+    struct pool *pool;
+    uint32_t endpoint;        /* UINT32_MAX: none */
+    uint64_t tried_endpoints; /* bits of those that refused this request's connects */
+    uint32_t backend;
+    const struct address *peer_address; /* of the connection */
+    struct str peer;                    /* the same as text */
+
+    struct side *down, *up; /* NULL when let go of */
+    struct relay request, response;
+    struct message *trailers[2]; /* request, response; made when a chunked body begins */
+    struct pool_wait wait;
+
+    usec_t began, sent, first_byte;
+    usec_t active_at; /* last byte either way */
+    usec_t deadline;  /* route timeout; 0 once the response has begun */
+    void (*deadline_changed)(struct stream *);
+
+    struct list link; /* the worker's */
+    struct reap reap;
+    struct message req, res;
+};
+
+/* Begun by the downstream at the first byte (or at accept for TCP); NULL when memory is short. */
+struct stream *stream_new(struct worker *w, const struct conf_listener *l, struct side *down,
+                          const struct address *peer_address, struct str peer);
+
+/* From the downstream side. The request's head is in s->req. */
+void stream_on_request(struct stream *s);
+void stream_on_request_body(struct stream *s, const char *p, size_t n);
+void stream_on_request_end(struct stream *s);
+/* The message is bad, or came too slowly: an answer is given and the connection ends. */
+void stream_on_request_error(struct stream *s, enum reason reason, const char *detail);
+/* The client is gone (CLIENT_ABORT), or too slow in taking the response (CLIENT_TIMEOUT). */
+void stream_on_client_gone(struct stream *s, enum reason reason);
+
+/* From admission and from the pool: what the stream waited for has come (s->admitted, s->up), or
+ * will not come. */
+void stream_on_admitted(struct stream *s);
+void stream_on_connected(struct stream *s);
+void stream_on_refused(struct stream *s, enum reason reason);
+
+/* From the upstream side. The response's head is in s->res. */
+void stream_on_interim(struct stream *s);
+void stream_on_response(struct stream *s);
+void stream_on_response_body(struct stream *s, const char *p, size_t n);
+void stream_on_response_end(struct stream *s);
+/* The connection failed or misbehaved. `nothing`: it was a reused one, and not a byte of a
+ * response had come. */
+void stream_on_upstream_failed(struct stream *s, enum reason reason, const char *detail,
+                               bool nothing);
+
+/* A side takes bytes again. */
+void stream_on_writable(struct stream *s, struct side *side);
+
+/* The earliest point at which stream_check() has something to do; USEC_NEVER: none. */
+usec_t stream_next_deadline(const struct stream *s);
+/* Ends the stream when one of its deadlines has passed. */
+void stream_check(struct stream *s, usec_t now);
+
+/* The drain's operations. */
+void stream_last_call(struct stream *s);
+void stream_force(struct stream *s, enum reason reason);
+enum drain_class stream_drain_class(const struct stream *s);
+
+/* How many hops in front of us, the connection's peer first, are believed in X-Forwarded-For. */
+uint32_t stream_trusted_hops(const struct stream *s);
+
+/* The message that collects trailers; NULL when memory is short. */
+struct message *stream_trailers(struct stream *s, bool request);
+
+#endif

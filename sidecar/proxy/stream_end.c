@@ -1,0 +1,302 @@
+/* stream_end.c - answers of our own, and the one place where a stream ends. */
+#include "proxy/stream_steps.h"
+
+#include "base/mem.h"
+#include "http/h1_write.h"
+#include "http/hop.h"
+#include "proxy/access_log.h"
+#include "proxy/admission.h"
+#include "proxy/downstream.h"
+#include "proxy/pool.h"
+#include "proxy/upstream.h"
+
+#include <stdio.h>
+
+static void begin_own_response(struct stream *s, unsigned status)
+{
+    char date[CLOCK_HTTP_LEN];
+    message_free(&s->res);
+    message_init(&s->res, false);
+    s->res.status = (uint16_t)status;
+    s->res.version_minor = 1;
+    clock_format_http(clock_wall(), date);
+    (void)message_add_known(&s->res, FIELD_DATE, str_of(date));
+}
+
+/* Without room for the answer the connection just ends. */
+static void send_own_response(struct stream *s, struct str body, enum reason reason)
+{
+    bool empty = body.n == 0 || s->req.method == METHOD_HEAD;
+    s->res.content_length = body.n;
+    s->res.body = body.n > 0 ? BODY_LENGTH : BODY_NONE;
+    s->response_begun = true;
+    s->status = s->res.status;
+    stream_drop_upstream(s, false, reason);
+    s->down->ops->head(s->down, &s->res, empty ? SIDE_END : SIDE_MORE);
+    if (!empty) {
+        s->down->ops->body(s->down, body.p, body.n);
+        s->down->ops->end(s->down, NULL);
+    }
+    s->response_ended = true;
+    stream_finish(s, reason, s->request_ended, false);
+}
+
+/* RFC 9457; `detail` is a literal of ours, so nothing in it needs escaping. */
+static int format_problem(const struct stream *s, const struct reason_info *info,
+                          const char *detail, char *out, size_t cap)
+{
+    struct str trace =
+        s->prepared ? hop_trace_id(&s->req) : STR_NONE; /* not what a client made up */
+    return snprintf(out, cap,
+                    "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"code\":\"%s\""
+                    "%s%s%s%s%.*s%s}\n",
+                    info->title, info->status, info->word, detail ? ",\"detail\":\"" : "",
+                    detail ? detail : "", detail ? "\"" : "", trace.n ? ",\"traceId\":\"" : "",
+                    STR_FMT(trace), trace.n ? "\"" : "");
+}
+
+void stream_reply(struct stream *s, enum reason reason, const char *detail)
+{
+    const struct reason_info *info = &reason_table[reason];
+    char body[768], status_field[160];
+
+    if (s->step == STREAM_FINISHED)
+        return;
+    s->detail = detail;
+    if (s->tcp || info->status == 0 || s->tunnel || s->response_ended) {
+        stream_finish(s, reason, false, false);
+        return;
+    }
+    /* What has not reached the kernel can be taken back; else the response is cut. */
+    if (s->response_begun && !s->down->ops->recall(s->down)) {
+        stream_finish(s, reason, false, false);
+        return;
+    }
+    if (s->step > STREAM_RECEIVE)
+        (void)stream_prepare(s);
+    relay_discard(&s->request, &s->worker->loop.bufs);
+    relay_discard(&s->response, &s->worker->loop.bufs);
+    begin_own_response(s, info->status);
+    int n = format_problem(s, info, detail, body, sizeof(body));
+    (void)snprintf(status_field, sizeof(status_field), "sluice; error=%s; details=\"%s\"",
+                   info->proxy_status, info->word);
+    (void)message_add_known(&s->res, FIELD_CONTENT_TYPE, STR("application/problem+json"));
+    (void)message_add_known(&s->res, FIELD_PROXY_STATUS, str_of(status_field));
+    (void)message_add_known(&s->res, FIELD_CACHE_CONTROL, STR("no-store"));
+    if (info->status == 503)
+        (void)message_add_known(&s->res, FIELD_RETRY_AFTER, STR("1"));
+    if (info->status == 405)
+        (void)message_add(&s->res, FIELD_OTHER, STR("Allow"),
+                          STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    send_own_response(s, (struct str){body, n > 0 ? (size_t)n : 0}, reason);
+}
+
+static size_t put(char *out, size_t at, struct str s)
+{
+    if (s.n > 0)
+        memcpy(out + at, s.p, s.n);
+    return at + s.n;
+}
+
+/* The Location of a redirect: what the route does not name stays as it came. */
+static int add_location(struct stream *s)
+{
+    const struct conf_route *r = s->route;
+    const struct message *m = &s->req;
+    struct str scheme = r->redirect_scheme.n ? r->redirect_scheme : s->listener->scheme;
+    struct str host = r->redirect_host.n ? r->redirect_host : message_str(m, m->authority);
+    struct str path = message_str(m, m->path), query = message_str(m, m->query);
+    struct str with = r->redirect_prefix, rest = STR_NONE;
+    if (r->redirect_path.n > 0) {
+        path = r->redirect_path;
+    } else if (with.p) {
+        struct str prefix = r->match.path;
+        while (prefix.n > 0 && prefix.p[prefix.n - 1] == '/')
+            prefix.n--;
+        while (with.n > 0 && with.p[with.n - 1] == '/')
+            with.n--;
+        rest = (struct str){path.p + prefix.n, path.n - prefix.n};
+        path = with.n == 0 && rest.n == 0 ? STR("/") : with;
+    }
+    struct text value;
+    struct message *out = &s->res;
+    char *p = message_reserve(out, scheme.n + host.n + path.n + rest.n + query.n + 8);
+    if (!p)
+        return -1;
+    value.off = out->len;
+    size_t n = put(p, 0, scheme);
+    n = put(p, n, STR("://"));
+    n = put(p, n, host);
+    n = put(p, n, path);
+    n = put(p, n, rest);
+    if (m->has_query) {
+        n = put(p, n, STR("?"));
+        n = put(p, n, query);
+    }
+    value.len = (uint32_t)n;
+    out->len += value.len;
+    struct text name;
+    if (message_append(out, "Location", 8, &name) < 0)
+        return -1;
+    return message_add_slice(out, (struct field){.name = name.off,
+                                                 .name_len = (uint16_t)name.len,
+                                                 .value = value.off,
+                                                 .value_len = value.len});
+}
+
+void stream_answer(struct stream *s)
+{
+    const struct conf_route *r = s->route;
+    (void)stream_prepare(s);
+    begin_own_response(s, r->action == ACTION_REDIRECT ? r->redirect_status : r->direct_status);
+    if (r->action == ACTION_REDIRECT) {
+        if (add_location(s) < 0) {
+            stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
+            return;
+        }
+        send_own_response(s, STR_NONE, REASON_NONE);
+        return;
+    }
+    if (r->direct_body.n > 0 && r->direct_content_type.n > 0)
+        (void)message_add_known(&s->res, FIELD_CONTENT_TYPE, r->direct_content_type);
+    send_own_response(s, r->direct_body, REASON_NONE);
+}
+
+void stream_drop_upstream(struct stream *s, bool clean, enum reason reason)
+{
+    if (list_linked(&s->wait.link) || s->wait.making)
+        pool_cancel(s->pool, s);
+    if (!s->up)
+        return;
+    struct side *up = s->up;
+    s->up = NULL;
+    s->request.to = NULL;
+    s->response.from = NULL;
+    up->ops->release(up, clean, reason);
+}
+
+static void count_reason(struct route_stats *stats, enum reason reason)
+{
+    counter_t *errors = atomic_load_explicit(&stats->errors, memory_order_relaxed);
+    if (!errors) {
+        errors = mem_zalloc(REASON_COUNT * sizeof(*errors));
+        if (!errors)
+            return;
+        atomic_store_explicit(&stats->errors, errors, memory_order_release);
+    }
+    count_add(&errors[reason], 1);
+}
+
+static void observe(struct histogram *_Atomic *where, usec_t v)
+{
+    struct histogram *h = atomic_load_explicit(where, memory_order_relaxed);
+    if (!h) {
+        h = mem_zalloc(sizeof(*h));
+        if (!h)
+            return;
+        atomic_store_explicit(where, h, memory_order_release);
+    }
+    histogram_add(h, v);
+}
+
+static void tell_outcome(struct stream *s, enum reason reason, usec_t now)
+{
+    struct worker *w = s->worker;
+    struct outcome o = {
+        .upstream = s->upstream ? s->upstream->name : STR_NONE,
+        .endpoint = s->endpoint,
+        .status = s->status,
+        .reason = reason,
+        .latency = now - s->began,
+        .first_byte = s->first_byte > s->sent && s->sent ? s->first_byte - s->sent : 0,
+        .bytes_in = s->request.bytes,
+        .bytes_out = s->response.bytes,
+        .tries = s->tries,
+    };
+    count_add(&w->stats.requests, 1);
+    count_add(&w->stats.reasons[reason], 1);
+    if (s->route_state) {
+        struct route_stats *rs = &s->route_state->stats;
+        count_add(&rs->requests[s->status / 100 < CODE_CLASSES ? s->status / 100 : 0], 1);
+        observe(&rs->duration, o.latency);
+        if (reason != REASON_NONE)
+            count_reason(rs, reason);
+    }
+    if (s->pool && o.first_byte > 0)
+        observe(&s->pool->stats.first_byte, o.first_byte);
+    if (w->access_ring)
+        access_ring_add(w->access_ring, s, &o);
+}
+
+enum drain_class stream_drain_class(const struct stream *s)
+{
+    return s->tcp ? DRAIN_TCP : s->tunnel ? DRAIN_WEBSOCKET : DRAIN_H1_ACTIVE;
+}
+
+static void tell_drain(struct stream *s, enum reason reason, usec_t now)
+{
+    if (worker_phase(s->worker) == DRAIN_SERVING || s->listener->direction != DIRECTION_INBOUND)
+        return;
+    enum drain_how how = s->last_called                  ? DRAIN_LAST_CALLED
+                         : reason == REASON_NONE         ? DRAIN_COMPLETED
+                         : reason == REASON_FORCED       ? DRAIN_FORCED
+                         : reason == REASON_CLIENT_ABORT ? DRAIN_PEER
+                                                         : DRAIN_FAILED;
+    drain_tally_add(&s->worker->tally, stream_drain_class(s), how, reason, now - s->began, s->peer,
+                    s->route ? s->route->name : STR_NONE);
+}
+
+static void stream_reaped(struct reap *r)
+{
+    struct stream *s = CONTAINER_OF(r, struct stream, reap);
+    struct worker *w = s->worker;
+    message_free(&s->req);
+    message_free(&s->res);
+    for (int i = 0; i < 2; i++) {
+        if (s->trailers[i]) {
+            message_free(s->trailers[i]);
+            free(s->trailers[i]);
+        }
+    }
+    s->magic = 0;
+    slab_free(&w->streams, s);
+}
+
+void stream_finish(struct stream *s, enum reason reason, bool down_clean, bool up_clean)
+{
+    struct worker *w = s->worker;
+    struct buf_pool *bufs = &w->loop.bufs;
+    CHECK_OBJ(s, STREAM_MAGIC);
+    CHECK(s->step != STREAM_FINISHED);
+    s->step = STREAM_FINISHED;
+    s->reason = reason;
+    stream_drop_upstream(s, up_clean, reason);
+    relay_discard(&s->request, bufs);
+    relay_discard(&s->response, bufs);
+    usec_t now = clock_mono();
+    tell_outcome(s, reason, now);
+    tell_drain(s, reason, now);
+    if (s->pool)
+        admission_leave(s->pool, s);
+    struct side *down = s->down;
+    s->down = NULL;
+    down->ops->release(down, down_clean, reason);
+    down->stream = NULL;
+    snapshot_add(s->snapshot, w->id, -1);
+    count_add(&w->stats.streams, -1);
+    loop_reap(&w->loop, &s->reap, stream_reaped);
+}
+
+void stream_last_call(struct stream *s)
+{
+    if (s->step == STREAM_FINISHED || s->response_begun || s->tcp)
+        return;
+    s->last_called = true;
+    stream_reply(s, REASON_LAST_CALL, NULL);
+}
+
+void stream_force(struct stream *s, enum reason reason)
+{
+    if (s->step != STREAM_FINISHED)
+        stream_finish(s, reason, false, false);
+}

@@ -1,0 +1,201 @@
+/* stream_respond.c - the way back: what the upstream says reaches the client. */
+#include "proxy/stream_steps.h"
+
+#include "http/hop.h"
+#include "proxy/pool.h"
+#include "proxy/upstream.h"
+#include "proxy/websocket_key.h"
+
+/* 101 opens a tunnel only for the upgrade that was asked for, and for WebSocket only with the
+ * accept key that belongs to the client's (RFC 6455 §4.1). */
+static bool upgrade_is_valid(const struct stream *s)
+{
+    const struct field *upgrade = message_find(&s->res, FIELD_UPGRADE);
+    const struct field *accept = message_find(&s->res, FIELD_SEC_WEBSOCKET_ACCEPT);
+    const struct field *key = message_find(&s->req, FIELD_SEC_WEBSOCKET_KEY);
+    return stream_wants_upgrade(s) && s->res.connection_upgrade && upgrade && accept && key &&
+           str_ieq(field_value(&s->res, upgrade), STR("websocket")) &&
+           websocket_accept_ok(field_value(&s->req, key), field_value(&s->res, accept));
+}
+
+static void begin_tunnel(struct stream *s)
+{
+    if (!upgrade_is_valid(s)) {
+        stream_on_upstream_failed(s, REASON_UPGRADE_FAILED, "invalid 101 response", false);
+        return;
+    }
+    if (hop_response(&s->res, s->listener->via, true) < 0) {
+        stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
+        return;
+    }
+    s->tunnel = true;
+    s->response_begun = true;
+    s->request_ended = s->request.from_ended = false;
+    s->status = 101;
+    s->deadline = 0;
+    s->down->ops->head(s->down, &s->res, SIDE_MORE);
+    s->up->ended = s->down->ended = false;
+    s->up->ops->tunnel(s->up);
+    s->down->ops->tunnel(s->down);
+}
+
+void stream_on_interim(struct stream *s)
+{
+    s->active_at = s->worker->loop.now;
+    if (s->step == STREAM_FINISHED)
+        return;
+    if (++s->interims > STREAM_INTERIM_MAX) {
+        stream_on_upstream_failed(s, REASON_UPSTREAM_PROTOCOL, "too many interim responses", false);
+        return;
+    }
+    if (s->req.version_minor >= 1 && hop_response(&s->res, STR_NONE, false) == 0)
+        s->down->ops->interim(s->down, &s->res);
+}
+
+void stream_on_response(struct stream *s)
+{
+    if (s->step == STREAM_FINISHED)
+        return;
+    s->active_at = s->worker->loop.now;
+    s->first_byte = clock_mono();
+    if (s->res.status == 101) {
+        begin_tunnel(s);
+        return;
+    }
+    struct str via = s->listener->via;
+    if (hop_response(&s->res, via, false) < 0) {
+        stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
+        return;
+    }
+    s->response_begun = true;
+    s->deadline = 0;
+    s->status = s->res.status;
+    s->down->ops->head(s->down, &s->res, s->res.body == BODY_NONE ? SIDE_END : SIDE_MORE);
+    if (s->deadline_changed)
+        s->deadline_changed(s);
+}
+
+void stream_on_response_body(struct stream *s, const char *p, size_t n)
+{
+    if (s->step == STREAM_FINISHED)
+        return;
+    s->active_at = s->worker->loop.now;
+    if (relay_push(&s->response, &s->worker->loop.bufs, p, n) < 0)
+        stream_finish(s, REASON_OUT_OF_MEMORY, false, false);
+}
+
+void stream_on_response_end(struct stream *s)
+{
+    if (s->step == STREAM_FINISHED)
+        return;
+    s->response_ended = true;
+    s->response.from_ended = true;
+    if (!s->down->ended)
+        s->down->ops->end(s->down, s->trailers[1]);
+    if (s->tunnel) {
+        s->down->ops->flush(s->down);
+        stream_check_tunnel(s);
+        return;
+    }
+    /* An early response, with the request's body still coming: both sides are closed after it,
+     * because nobody can tell where the next request would begin. */
+    stream_finish(s, REASON_NONE, s->request_ended, s->request_ended && !s->up->blocked);
+}
+
+void stream_check_tunnel(struct stream *s)
+{
+    if (s->step != STREAM_FINISHED && s->request.from_ended && s->response.from_ended &&
+        !s->down->blocked && s->up && !s->up->blocked)
+        stream_finish(s, REASON_NONE, true, false);
+}
+
+/* A request whose reused connection closed before any byte of a response was most likely never
+ * seen by the application: it closed the idle connection while our request was on its way. It is
+ * sent once more on a new connection, where repeating it does no harm (RFC 9110 §9.2.2). */
+static bool may_send_again(const struct stream *s, bool nothing)
+{
+    return nothing && !s->fresh && !s->tcp && s->request_ended && s->request.bytes == 0 &&
+           method_is_idempotent((enum http_method)s->req.method) && !s->response_begun &&
+           s->interims == 0;
+}
+
+void stream_on_upstream_failed(struct stream *s, enum reason reason, const char *detail,
+                               bool nothing)
+{
+    if (s->step == STREAM_FINISHED)
+        return;
+    if (may_send_again(s, nothing)) {
+        stream_drop_upstream(s, false, reason);
+        count_add(&s->pool->stats.retried, 1);
+        s->fresh = true;
+        s->step = STREAM_PICK;
+        stream_run(s);
+        if (s->step != STREAM_FINISHED && s->up)
+            s->up->ops->flush(s->up);
+        return;
+    }
+    if (s->up && s->endpoint != UINT32_MAX)
+        count_add(&s->pool->endpoints[s->endpoint].stats.errors, 1);
+    if (s->tunnel) {
+        stream_finish(s, reason, false, false);
+        return;
+    }
+    stream_reply(s, reason, detail);
+}
+
+void stream_on_request_error(struct stream *s, enum reason reason, const char *detail)
+{
+    if (s->step != STREAM_FINISHED)
+        stream_reply(s, reason, detail);
+}
+
+void stream_on_client_gone(struct stream *s, enum reason reason)
+{
+    if (s->step != STREAM_FINISHED)
+        stream_finish(s, reason, false, false);
+}
+
+void stream_on_writable(struct stream *s, struct side *side)
+{
+    if (s->step == STREAM_FINISHED)
+        return;
+    s->active_at = s->worker->loop.now;
+    relay_drained(side == s->down ? &s->response : &s->request);
+    if (s->tunnel)
+        stream_check_tunnel(s);
+}
+
+usec_t stream_next_deadline(const struct stream *s)
+{
+    usec_t at = USEC_NEVER;
+    if (s->step == STREAM_RECEIVE || s->step == STREAM_FINISHED || !s->route)
+        return at;
+    if (s->deadline != 0)
+        at = s->deadline;
+    if (s->step != STREAM_RESPOND)
+        return at;
+    usec_t first_byte = s->route->first_byte_timeout;
+    if (first_byte > 0 && s->sent != 0 && !s->response_begun)
+        at = min_u64(at, s->sent + first_byte);
+    usec_t idle = s->tcp ? s->listener->tcp_idle_timeout : s->route->idle_timeout;
+    if (idle > 0)
+        at = min_u64(at, s->active_at + idle);
+    return at;
+}
+
+void stream_check(struct stream *s, usec_t now)
+{
+    if (stream_next_deadline(s) > now)
+        return;
+    if (s->deadline != 0 && now >= s->deadline) {
+        stream_reply(s, REASON_DEADLINE, NULL);
+        return;
+    }
+    usec_t first_byte = s->route->first_byte_timeout;
+    if (first_byte > 0 && s->sent != 0 && !s->response_begun && now >= s->sent + first_byte)
+        stream_reply(s, REASON_FIRST_BYTE_TIMEOUT, NULL);
+    else if (s->tunnel)
+        stream_finish(s, REASON_IDLE_TIMEOUT, false, false);
+    else
+        stream_reply(s, REASON_IDLE_TIMEOUT, NULL);
+}

@@ -1,0 +1,189 @@
+/* worker.c - one thread that serves, from set-up to the last connection. */
+#include "proxy/worker.h"
+
+#include "base/mem.h"
+#include "proxy/access_log.h"
+#include "proxy/downstream.h"
+#include "proxy/listener.h"
+#include "proxy/pool.h"
+#include "proxy/stream.h"
+#include "proxy/upstream.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+
+enum { ACCEPT_RETRY_MS = 50 };
+
+static void on_accept_retry(struct timer *t)
+{
+    struct worker *w = CONTAINER_OF(t, struct worker, accept_retry);
+    for (uint32_t i = 0; i < w->n_listeners; i++)
+        listener_start(&w->listeners[i]);
+}
+
+static void retry_accept_soon(struct worker *w)
+{
+    count_add(&w->stats.accept_paused, 1);
+    timer_set(&w->loop, &w->accept_retry, w->loop.now + ACCEPT_RETRY_MS * USEC_PER_MSEC);
+}
+
+void worker_pause_listener(struct worker *w, struct listener *l)
+{
+    listener_stop(l);
+    retry_accept_soon(w);
+}
+
+void worker_pause_accept(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->n_listeners; i++)
+        listener_stop(&w->listeners[i]);
+    retry_accept_soon(w);
+}
+
+void worker_count_connection(struct worker *w, enum direction d, int change)
+{
+    struct process *p = w->process;
+    count_add(&w->stats.connections, change);
+    if (change > 0) {
+        (void)atomic_fetch_add_explicit(&p->connections, 1, memory_order_relaxed);
+        (void)atomic_fetch_add_explicit(&p->open[d], 1, memory_order_relaxed);
+        return;
+    }
+    (void)atomic_fetch_sub_explicit(&p->connections, 1, memory_order_relaxed);
+    (void)atomic_fetch_sub_explicit(&p->open[d], 1, memory_order_relaxed);
+    /* A place is free: no need to wait for the timer. */
+    if (w->accept_retry.at != 0)
+        timer_set(&w->loop, &w->accept_retry, w->loop.now);
+    if (drain_now(&p->drain) != DRAIN_SERVING && p->changed)
+        p->changed(p);
+}
+
+void worker_drain_tick(struct timer *t); /* worker_drain.c */
+
+int worker_init(struct worker *w, uint32_t id, struct process *p, struct snapshot *s,
+                const int *listen_fds)
+{
+    const struct conf *c = s->conf;
+    *w = (struct worker){.magic = WORKER_MAGIC, .id = id, .process = p, .snapshot = s};
+    for (int d = 0; d < 2; d++) {
+        list_init(&w->population[d].idle);
+        list_init(&w->population[d].active);
+    }
+    slab_init(&w->downstreams, sizeof(struct downstream));
+    slab_init(&w->streams, sizeof(struct stream));
+    slab_init(&w->upstreams, sizeof(struct upstream_conn));
+    timer_init(&w->drain_tick, worker_drain_tick);
+    timer_init(&w->accept_retry, on_accept_retry);
+    int rc = loop_init(&w->loop);
+    if (rc < 0)
+        return rc;
+    mailbox_init(&w->mailbox, &w->loop, w);
+    w->listeners = mem_zalloc(c->n_listeners * sizeof(*w->listeners));
+    w->routes = mem_zalloc(max_u64(c->n_routes, 1) * sizeof(*w->routes));
+    w->pools = mem_zalloc(max_u64(c->n_upstreams, 1) * sizeof(*w->pools));
+    w->route_scratch = route_scratch_new();
+    if (!w->listeners || !w->routes || !w->pools || !w->route_scratch)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < c->n_upstreams; i++) {
+        if (pool_init(&w->pools[i], w, &c->upstreams[i], &p->upstreams[i]) < 0)
+            return -ENOMEM;
+    }
+    for (; w->n_listeners < c->n_listeners; w->n_listeners++) {
+        uint32_t i = w->n_listeners;
+        listener_init(&w->listeners[i], w, &c->listeners[i], listen_fds[i]);
+    }
+    return 0;
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+    sigset_t all;
+    char name[16];
+    /* Signals are the control thread's. */
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
+    (void)snprintf(name, sizeof(name), "worker-%u", (unsigned)w->id);
+    (void)pthread_setname_np(pthread_self(), name);
+    for (uint32_t i = 0; i < w->n_listeners; i++)
+        listener_start(&w->listeners[i]);
+    for (uint32_t i = 0; i < w->snapshot->conf->n_upstreams; i++)
+        pool_fill(&w->pools[i]);
+    loop_run(&w->loop);
+    return NULL;
+}
+
+int worker_start(struct worker *w)
+{
+    int rc = pthread_create(&w->thread, NULL, worker_main, w);
+    w->running = rc == 0;
+    return -rc;
+}
+
+static void close_population(struct list *l)
+{
+    while (!list_empty(l))
+        LIST_ENTRY(l->next, struct downstream, link)
+            ->drain->force(LIST_ENTRY(l->next, struct downstream, link));
+}
+
+/* The last mail: what is left ends here, on the thread that owns it. */
+static void on_stop(struct mail *m, void *owner)
+{
+    struct worker *w = owner;
+    (void)m;
+    for (uint32_t i = 0; i < w->n_listeners; i++)
+        listener_stop(&w->listeners[i]);
+    timer_stop(&w->loop, &w->accept_retry);
+    timer_stop(&w->loop, &w->drain_tick);
+    for (int d = 0; d < 2; d++) {
+        close_population(&w->population[d].active);
+        close_population(&w->population[d].idle);
+    }
+    for (uint32_t i = 0; i < w->snapshot->conf->n_upstreams; i++)
+        pool_free(&w->pools[i]);
+    loop_stop(&w->loop);
+}
+
+void worker_trim(struct worker *w)
+{
+    slab_trim(&w->downstreams);
+    slab_trim(&w->streams);
+    slab_trim(&w->upstreams);
+}
+
+void worker_stop(struct worker *w)
+{
+    if (!w->running)
+        return;
+    mailbox_post(&w->mailbox, &w->stop_mail, on_stop);
+    (void)pthread_join(w->thread, NULL);
+    w->running = false;
+}
+
+void worker_free(struct worker *w)
+{
+    if (w->pools) {
+        for (uint32_t i = 0; i < w->snapshot->conf->n_upstreams; i++)
+            pool_free(&w->pools[i]);
+    }
+    if (w->routes) {
+        for (uint32_t i = 0; i < w->snapshot->conf->n_routes; i++) {
+            free(w->routes[i].stats.duration);
+            free(w->routes[i].stats.errors);
+        }
+    }
+    if (w->loop.ev) {
+        mailbox_free(&w->mailbox);
+        loop_free(&w->loop);
+    }
+    /* The proof that nothing is left alive. */
+    slab_free_all(&w->downstreams);
+    slab_free_all(&w->streams);
+    slab_free_all(&w->upstreams);
+    w->route_scratch = route_scratch_free(w->route_scratch);
+    free(w->listeners);
+    free(w->routes);
+    free(w->pools);
+}

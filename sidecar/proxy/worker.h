@@ -1,0 +1,121 @@
+/* worker.h - one thread that serves: its loop, its connections, its pools, its counters.
+ *
+ * A connection lives and dies on one worker. What is shared by all workers is in struct process,
+ * and written on a request's way only where a limit has to be exact. */
+#ifndef SLUICE_PROXY_WORKER_H
+#define SLUICE_PROXY_WORKER_H
+
+#include "base/slab.h"
+#include "config/snapshot.h"
+#include "io/loop.h"
+#include "io/mailbox.h"
+#include "lifecycle/drain.h"
+#include "lifecycle/report.h"
+#include "proxy/stats.h"
+
+#include <pthread.h>
+
+struct access_ring;
+struct listener;
+struct pool;
+struct worker;
+
+/* An upstream's limits count over all workers. */
+struct upstream_shared {
+    _Alignas(64) _Atomic uint32_t connections;
+    _Atomic uint32_t requests;
+    _Atomic uint32_t pending;
+    _Atomic uint64_t starving; /* a bit for each worker that waits for a connection slot */
+    _Atomic uint64_t queueing; /* a bit for each worker with requests that wait for admission */
+};
+
+struct process {
+    struct drain drain;
+    uint32_t n_workers;
+    struct worker *workers;
+    uint32_t n_upstreams;
+    struct upstream_shared *upstreams;
+    _Atomic uint32_t connections; /* downstream, all workers */
+    _Atomic uint32_t max_connections;
+    _Atomic uint64_t open[2]; /* by direction: what the drain waits for */
+    bool close_listeners_at_drain;
+    /* From a worker: a connection or stream ended while draining. */
+    void (*changed)(struct process *);
+};
+
+/* What outlives snapshots, per route: keyed by name across reloads. */
+struct route_state {
+    struct split split;
+    bool split_ready;
+    struct route_stats stats;
+};
+
+/* Connections of one direction. */
+struct population {
+    struct list idle; /* keep-alive, longest idle first */
+    struct list active;
+};
+
+/* A phase of the drain on its way to a worker: one of each is enough, as none comes twice. */
+struct phase_mail {
+    struct mail mail;
+    enum drain_phase phase;
+};
+
+struct worker {
+    uint32_t magic;
+    uint32_t id;
+    struct loop loop;
+    struct mailbox mailbox;
+    struct process *process;
+    struct snapshot *snapshot;
+    pthread_t thread;
+    bool running;
+
+    struct slab downstreams, streams, upstreams;
+    struct population population[2]; /* by enum direction */
+    uint32_t n_listeners;
+    struct listener *listeners;
+    struct route_state *routes; /* by conf_route.index */
+    struct pool *pools;         /* by conf_upstream.index */
+    struct route_scratch *route_scratch;
+    struct access_ring *access_ring; /* NULL: no access log */
+
+    struct timer drain_tick;   /* spreads the closing of idle connections */
+    struct timer accept_retry; /* while accepting is paused */
+    struct drain_tally tally;
+    struct phase_mail phase_mails[DRAIN_PHASES];
+    struct mail stop_mail;
+    struct worker_stats stats;
+};
+
+enum { WORKER_MAGIC = 0x574f524b };
+
+/* Everything but the thread; listening fds (one a listener, in the configuration's order) stay
+ * the caller's to close. 0 or -errno. */
+int worker_init(struct worker *w, uint32_t id, struct process *p, struct snapshot *s,
+                const int *listen_fds);
+int worker_start(struct worker *w);
+/* Asks it to end (its connections are closed), and waits for the thread. */
+void worker_stop(struct worker *w);
+void worker_free(struct worker *w);
+
+/* From the control thread, once for each phase that the drain enters. */
+void worker_drain(struct worker *w, enum drain_phase phase);
+/* The last connections of the inbound listeners' backlogs are taken in; then they are left. */
+void worker_close_listeners(struct worker *w);
+/* On the worker's own thread, about once a second: memory that a burst has used goes back. */
+void worker_trim(struct worker *w);
+/* A downstream connection is open (+1) or closed (-1). */
+void worker_count_connection(struct worker *w, enum direction d, int change);
+/* Accepting is paused until a connection ends or a short time has passed: on one listener that is
+ * full, or on all of them. */
+void worker_pause_listener(struct worker *w, struct listener *l);
+void worker_pause_accept(struct worker *w);
+
+static inline enum drain_phase worker_phase(const struct worker *w)
+{
+    return drain_now(&w->process->drain);
+}
+
+#endif

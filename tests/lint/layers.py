@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Who may include whom, downwards only; and are the deciding layers pure?
+
+    layers.py [OBJECTS]     OBJECTS: a directory of built objects (build/obj), where the pure
+                            layers are also searched for variables that are not constant
+
+Each layer may include itself and those named for it; docs/ARCHITECTURE.md draws the same."""
+
+import os
+import re
+import subprocess
+import sys
+
+# From the bottom. "top": sidecar/*.c, the program and its subcommands; nobody includes them.
+LAYERS = {
+    "base": [],
+    "io": ["base"],
+    "http": ["base"],
+    "policies": ["base"],
+    "canary": ["base"],
+    "healthcheck": ["base", "io", "http"],
+    "config": ["base", "io", "http", "policies", "canary", "healthcheck"],
+    "lifecycle": ["base", "io", "http", "policies", "canary", "healthcheck", "config"],
+    "proxy": ["base", "io", "http", "policies", "canary", "healthcheck", "config", "lifecycle"],
+    "admin": ["base", "io", "http", "policies", "canary", "healthcheck", "config", "lifecycle",
+              "proxy"],
+}
+LAYERS["kube"] = LAYERS["lifecycle"]
+LAYERS["top"] = sorted(LAYERS)
+
+ROOTS = ("sidecar", "policies", "canary", "healthcheck")
+PURE = ("policies", "canary")
+PURE_HEADERS = {  # what is not here needs a reason
+    "assert.h", "ctype.h", "errno.h", "inttypes.h", "limits.h", "math.h", "pcre2.h", "stdalign.h",
+    "stdarg.h", "stdatomic.h", "stdbool.h", "stddef.h", "stdint.h", "stdio.h", "stdlib.h",
+    "string.h", "strings.h", "uthash.h",
+}
+# base/clock.h and base/rng.h come with functions that only their callers above may call.
+PURE_CALLS = re.compile(
+    r"(?<![\w.>])(clock_gettime|gettimeofday|time|clock|clock_mono|clock_wall|rng_init_random|"
+    r"getrandom|rand|random|getenv|open|fopen|read|write|socket|printf|puts|log_line|"
+    r"log_(?:error|warn|info|debug))\s*\(")
+
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"\n]+)"|<([^>\n]+)>)', re.M)
+COMMENT = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', re.S)
+LITERAL = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'')
+
+
+def without_comments(text):
+    return COMMENT.sub(
+        lambda m: m.group(0) if m.group(0)[0] == '"' else re.sub(r"[^\n]", " ", m.group(0)), text)
+
+
+def layer_of(path):
+    """Of a file in the repository; None: not one of ours."""
+    parts = path.split("/")
+    if parts[0] == "sidecar":
+        return parts[1] if len(parts) > 2 else "top"
+    return parts[0] if parts[0] in ROOTS else None
+
+
+def resolve(path, name):
+    """The included file, as the compiler finds it (-Isidecar -I.); None: it is not there."""
+    for base in (os.path.dirname(path), "sidecar", "."):
+        found = os.path.normpath(os.path.join(base, name))
+        if os.path.isfile(found):
+            return found
+    return None
+
+
+def check_includes(path, text):
+    mine = layer_of(path)
+    if mine not in LAYERS:
+        yield f"{path}:1: the layer {mine} is not in {os.path.relpath(__file__)}"
+        return
+    for m in INCLUDE.finditer(text):
+        where = f"{path}:{text.count(chr(10), 0, m.start()) + 1}"
+        if m.group(2):
+            if mine in PURE and m.group(2) not in PURE_HEADERS:
+                yield f"{where}: {mine} is pure and may not include <{m.group(2)}>"
+            continue
+        found = resolve(path, m.group(1))
+        if not found:
+            yield f"{where}: \"{m.group(1)}\" is not there"
+            continue
+        theirs = layer_of(found)
+        if theirs is None or (theirs == "top" and mine != "top"):
+            yield f"{where}: {mine} may not include {found}"
+        elif theirs != mine and theirs not in LAYERS[mine]:
+            yield f"{where}: {mine} may not include {theirs} ({found}): it includes " + \
+                (", ".join(LAYERS[mine]) or "nothing of ours")
+
+
+def check_pure_calls(path, text):
+    if layer_of(path) not in PURE:
+        return
+    code = LITERAL.sub(lambda m: " " * len(m.group(0)), text)
+    for m in PURE_CALLS.finditer(code):
+        line = code.count("\n", 0, m.start()) + 1
+        yield f"{path}:{line}: {layer_of(path)} is pure and may not call {m.group(1)}()"
+
+
+def check_objects(objects):
+    """No variables but constants: what nm calls B, C, D or G (and b, d: static)."""
+    checked, bad = 0, []
+    for layer in PURE:
+        for at, _, names in os.walk(os.path.join(objects, layer)):
+            for name in sorted(n for n in names if n.endswith(".o")):
+                path = os.path.join(at, name)
+                out = subprocess.run(["nm", "--defined-only", path], capture_output=True,
+                                     text=True, check=True).stdout
+                checked += 1
+                for line in out.splitlines():
+                    _, kind, symbol = line.split(maxsplit=2)
+                    # const data with addresses in it is relocated once, and read-only then
+                    if kind in "BbCcDdGgSs" and not is_relocated_const(path, symbol) and \
+                            not symbol.startswith(("__gcov", "__asan", "__odr_asan", "__san")):
+                        bad.append(f"{path}: {symbol} ({kind}): a pure layer has no variables")
+    return checked, bad
+
+
+def is_relocated_const(path, symbol):
+    out = subprocess.run(["objdump", "-t", path], capture_output=True, text=True, check=True).stdout
+    return any(line.split()[-1] == symbol and ".data.rel.ro" in line
+               for line in out.splitlines() if line.split())
+
+
+def main():
+    objects = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else None
+    os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+    seen, bad = 0, []
+    for root in ROOTS:
+        for at, dirs, names in os.walk(root):
+            dirs.sort()
+            for name in sorted(n for n in names if n.endswith((".c", ".h"))):
+                path = os.path.join(at, name)
+                with open(path, encoding="utf-8", errors="replace") as f:
+                    text = without_comments(f.read())
+                bad += check_includes(path, text)
+                bad += check_pure_calls(path, text)
+                seen += 1
+    tail = ""
+    if objects:
+        checked, more = check_objects(objects)
+        bad += more
+        tail = f", {checked} pure objects"
+    for line in bad:
+        print(line)
+    if bad:
+        sys.exit(1)
+    print(f"layers: {seen} files{tail}, every include looks down")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""What the documents say is what the program has."""
+
+import os
+import re
+import subprocess
+
+from harness import ROOT, SLUICE, reasons
+
+
+def read(*path):
+    with open(os.path.join(ROOT, *path)) as f:
+        return f.read()
+
+
+def test_reasons_table():
+    """docs/guide/reasons.md has each word of sidecar/base/outcome.h once, with its status."""
+    rows = re.findall(r"^\| `(\w+)` \| (\d+|-) \| (.+) \| (.+) \|$", read("docs/guide/reasons.md"), re.M)
+    words = [word for word, *_ in rows]
+    assert len(words) == len(set(words))
+    table = {word: status for word, (status, _) in reasons().items() if word != "none"}
+    assert set(words) == set(table), set(words) ^ set(table)
+    for word, status, meaning, action in rows:
+        assert (int(status) if status != "-" else 0) == table[word], word
+        assert len(meaning) > 10 and len(action) > 8, word
+
+
+def test_example_is_valid():
+    run = subprocess.run([SLUICE, "validate", "--strict", os.path.join(ROOT, "docs/guide/examples/sluice.yaml")],
+                         capture_output=True)
+    assert run.returncode == 0, run.stderr.decode()
+
+
+def test_yaml_in_the_documents_is_valid(tmp_path):
+    """Each block that begins with `version: 1`."""
+    found = 0
+    for name in ["README.md", *(f"docs/guide/{n}" for n in os.listdir(os.path.join(ROOT, "docs/guide"))
+                                if n.endswith(".md"))]:
+        for block in re.findall(r"^```yaml\n(version: 1\n.*?)^```$", read(name), re.M | re.S):
+            path = tmp_path / "block.yaml"
+            path.write_text(block)
+            run = subprocess.run([SLUICE, "validate", "--strict", str(path)], capture_output=True)
+            assert run.returncode == 0, f"{name}: {run.stderr.decode()}\n{block}"
+            found += 1
+    assert found >= 1
+
+
+def test_every_key_is_documented():
+    keys = set(re.findall(r'^\s+\{"(\w+)", "', read("sidecar/config/schema.c"), re.M))
+    assert len(keys) > 60
+    text = read("docs/guide/configuration.md")
+    missing = sorted(k for k in keys if not re.search(rf"`(?:\w+\.)*{k}`", text))
+    assert not missing, missing
+
+
+def test_every_metric_is_documented(sc):
+    sc.proxy()
+    sc.ask()
+    text = read("docs/guide/operations.md")
+    missing = sorted(n for n in sc.s.metrics().types if f"`{n}`" not in text)
+    assert not missing, missing
+
+
+def test_links_lead_somewhere():
+    for name in ["README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md",
+                 *(f"docs/guide/{n}" for n in os.listdir(os.path.join(ROOT, "docs/guide")) if n.endswith(".md"))]:
+        for target in re.findall(r"\]\(([^)#]+)\)", read(name)):
+            if not target.startswith("http"):
+                path = os.path.join(ROOT, os.path.dirname(name), target)
+                assert os.path.exists(path), f"{name}: {target}"

@@ -1,0 +1,700 @@
+"""The end: phases, one deadline, and nobody who was let in goes unanswered."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import SLUICE, assert_problem, deep_update, forward, free_port, ok_app
+from test_proxying import upgrade, websocket_headers
+from wire import SLOW, Client, wait_for
+
+OVERSHOOT = 0.05 * (1 if SLOW == 1 else 10)
+
+
+def lifecycle(notice="0s", drain="3s", last_call="500ms", **more):
+    return {"lifecycle": {"noticePeriod": notice, "drainTimeout": drain, "lastCall": last_call,
+                          "appCleanup": "0s", **more}}
+
+
+def phase(sc):
+    code, response = sc.s.admin("GET", "/v1/drain")
+    assert code == 200
+    return json.loads(response.body)["phase"]
+
+
+def wait_phase(sc, *wanted):
+    return wait_for(lambda: (p := phase(sc)) in wanted and p, lambda: f"phase {wanted}, it is {phase(sc)}")
+
+
+def report(sc):
+    """The drain report in the log, as JSON."""
+    for line in sc.s.log().splitlines():
+        if "drain" in line and "{" in line:
+            try:
+                found = json.loads(line[line.index("{"):])
+            except json.JSONDecodeError:
+                continue
+            if "classes" in found:
+                return found
+    raise AssertionError(f"no drain report in the log:\n{sc.s.log()}")
+
+
+def stuck(conn):
+    """Takes requests and never answers."""
+    while conn.head() is not None:
+        pass
+
+
+# --- phases -----------------------------------------------------------------------------------
+
+def test_nothing_open_ends_at_once(sc):
+    sc.proxy(more=lifecycle(drain="20s"))
+    start = time.monotonic()
+    sc.s.stop()
+    assert time.monotonic() - start < 1 * SLOW
+    found = report(sc)
+    assert found["trigger"] == "signal" and found["forced_total"] == 0
+
+
+def test_notice(sc):
+    sc.proxy(more=lifecycle(notice="1s"))
+    old = sc.client()
+    assert not old.ask().closes
+    start = time.monotonic()
+    sc.s.signal(signal.SIGTERM)
+    wait_phase(sc, "notice")
+    assert sc.s.get_health("/readyz")[0] == 503
+    assert sc.s.get_health("/livez")[0] == 200
+    # What is there is served, and told to go; who comes now is served as well.
+    response = old.ask("GET", "/old")
+    assert response.status == 200 and response.closes
+    old.expect_fin()
+    old.close()
+    new = sc.client()
+    response = new.ask("GET", "/new")
+    assert response.status == 200 and response.closes
+    new.expect_fin()
+    new.close()
+    sc.s.stop()
+    assert 0.9 < time.monotonic() - start < 1.3 * SLOW + 0.5, "the notice lasts its time"
+
+
+def test_the_phases_come_in_order(sc):
+    sc.proxy(script=stuck, more=lifecycle(notice="300ms", drain="1200ms", last_call="400ms"))
+    client = sc.client().request()
+    sc.app.wait_requests(1)
+    sc.s.signal(signal.SIGTERM)
+    seen = []
+    while sc.s.process.poll() is None:
+        try:
+            now = phase(sc)
+        except (OSError, EOFError):
+            break
+        if not seen or seen[-1] != now:
+            seen.append(now)
+    order = ["notice", "drain", "last_call", "force", "egress_only", "cleanup", "exit"]
+    assert seen[:3] == order[:3] or seen[1:4] == order[:3], seen
+    assert [order.index(p) for p in seen if p in order] == sorted(order.index(p) for p in seen if p in order)
+    assert client.response().status == 503
+    sc.s.stop()
+
+
+def test_in_flight_requests_are_answered(sc):
+    gate = threading.Event()
+
+    def script(conn):
+        while conn.request() is not None:
+            gate.wait(20)
+            conn.answer(b"late, but whole")
+
+    sc.proxy(script=script, more=lifecycle(drain="10s"))
+    clients = [sc.client().request() for _ in range(20)]
+    sc.app.wait_requests(20)
+    sc.s.signal(signal.SIGTERM)
+    wait_phase(sc, "drain")
+    gate.set()
+    for client in clients:
+        response = client.response()
+        assert response.status == 200 and response.body == b"late, but whole"
+        assert response.closes
+        client.expect_fin()
+    sc.s.stop()
+    found = report(sc)
+    assert found["classes"]["h1_active"]["completed"] == 20, found
+    assert found["forced_total"] == 0
+
+
+def test_a_long_body_goes_on(sc):
+    gate = threading.Event()
+
+    def script(conn):
+        conn.request()
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
+        gate.wait(20)
+        conn.send("half")
+        conn.read_to_end()
+
+    sc.proxy(script=script, more=lifecycle(drain="10s"))
+    client = sc.client().request()
+    assert client.response_head().status == 200
+    sc.s.signal(signal.SIGTERM)
+    wait_phase(sc, "drain")
+    gate.set()
+    assert client.read(8) == b"halfhalf"
+    sc.s.stop()
+
+
+def test_an_upload_goes_on(sc):
+    def script(conn):
+        request = conn.request()
+        conn.answer(b"%d" % len(request.body))
+        conn.read_to_end()
+
+    sc.proxy(script=script, more=lifecycle(drain="10s"))
+    client = sc.client()
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhello")
+    sc.app.wait_requests(1)
+    sc.s.signal(signal.SIGTERM)
+    wait_phase(sc, "drain")
+    client.send("world")
+    response = client.response()
+    assert response.body == b"10" and response.closes
+    sc.s.stop()
+
+
+def test_a_head_half_sent_is_served(sc):
+    """Its first byte was read, so it was accepted."""
+    sc.proxy(more=lifecycle(drain="10s"))
+    client = sc.client()
+    client.send("GET /half HTTP/1.1\r\nHo")
+    wait_for(lambda: sc.s.status()["connections"] == 1, "it is accepted")
+    time.sleep(0.05)  # its bytes are read; nothing tells that from outside
+    sc.s.signal(signal.SIGTERM)
+    wait_phase(sc, "drain")
+    time.sleep(0.7)  # past the first closing of idle connections
+    client.send("st: test\r\n\r\n")
+    response = client.response()
+    assert response.body == b"GET /half\n" and response.closes
+    sc.s.stop()
+
+
+# --- idle connections -------------------------------------------------------------------------
+
+def test_idle_connections_are_closed_spread_and_not_too_soon(sc):
+    sc.proxy(more=lifecycle(drain="5s"))
+    clients = [sc.client() for _ in range(30)]
+    for client in clients:
+        assert client.ask().status == 200
+    start = time.monotonic()
+    sc.s.signal(signal.SIGTERM)
+    closed = {}
+    while len(closed) < len(clients) and time.monotonic() - start < 6:
+        for i, client in enumerate(clients):
+            if i not in closed and client.is_closed():
+                closed[i] = time.monotonic() - start
+        time.sleep(0.002)
+    times = [closed[i] for i in range(len(clients))]
+    assert min(times) >= 0.49, f"the first after {min(times):.3f} s"
+    assert max(times) - min(times) > 0.5, "they are spread"
+    assert max(times) < 4.6, "before the last call"
+    late = sum(b < a - 0.02 for a, b in zip(times, times[1:]))
+    assert late == 0, f"longest idle first: {times}"
+    for client in clients:
+        assert client.buffer == b""
+    sc.s.stop()
+    assert report(sc)["classes"]["h1_idle"]["closed"] == 30
+
+
+def test_a_busy_client_sees_no_failure(sc):
+    """Keep-alive clients that heed Connection: close, through a whole drain."""
+    sc.proxy(more=lifecycle(notice="400ms", drain="5s"))
+    counts = {"ok": 0, "failed": []}
+    lock = threading.Lock()
+
+    def run():
+        while True:
+            try:
+                client = Client(sc.address)
+            except ConnectionRefusedError:
+                return
+            except OSError as e:
+                with lock:
+                    counts["failed"].append(repr(e))
+                return
+            try:
+                while True:
+                    response = client.ask()
+                    with lock:
+                        if response.status == 200:
+                            counts["ok"] += 1
+                        else:
+                            counts["failed"].append(repr(response))
+                    if response.closes:
+                        break
+            except (OSError, EOFError) as e:
+                # A connection that the listener's end caught before its first byte was read.
+                with lock:
+                    counts["failed"].append(repr(e))
+            finally:
+                client.close()
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: counts["ok"] > 200, "load")
+    sc.s.signal(signal.SIGTERM)
+    for thread in threads:
+        thread.join(20)
+    assert counts["failed"] == []
+    sc.s.stop()
+
+
+def test_connections_in_the_backlog_are_answered(sc):
+    sc.proxy(more=lifecycle(drain="5s"))
+    os.kill(sc.s.pid, signal.SIGSTOP)  # nobody accepts now
+    clients = []
+    for i in range(60):
+        clients.append(sc.client().request("GET", f"/{i}"))
+    sc.s.signal(signal.SIGTERM)
+    os.kill(sc.s.pid, signal.SIGCONT)
+    for i, client in enumerate(clients):
+        response = client.response()
+        assert response.status == 200 and response.body == f"GET /{i}\n".encode()
+        assert response.closes
+        client.close()
+    sc.s.stop()
+
+
+def test_the_listener_refuses_after_the_notice(sc):
+    sc.proxy(script=stuck, more=lifecycle(drain="2s", last_call="300ms"))
+    client = sc.client().request()
+    sc.app.wait_requests(1)
+    sc.s.signal(signal.SIGTERM)
+    wait_phase(sc, "drain")
+
+    def refused():
+        try:
+            sc.client().close()
+            return False
+        except ConnectionRefusedError:
+            return True
+    wait_for(refused, "connections are refused", 1 * SLOW)
+    assert client.response().status == 503
+    sc.s.stop()
+
+
+def test_listeners_can_stay_open_until_exit(sc):
+    sc.proxy(script=lambda conn: ok_app(conn) if conn.number else stuck(conn),
+             more=lifecycle(drain="1500ms", last_call="300ms", closeListeners="atExit"))
+    first = sc.client().request()
+    sc.app.wait_requests(1)
+    sc.s.signal(signal.SIGTERM)
+    wait_phase(sc, "drain")
+    client = sc.client()
+    response = client.ask("GET", "/late")
+    assert response.status == 200 and response.closes
+    assert first.response().status == 503
+    sc.s.stop()
+
+
+# --- the last call and force ------------------------------------------------------------------
+
+def test_last_call(sc):
+    sc.proxy(script=stuck, more=lifecycle(drain="1500ms", last_call="500ms"))
+    client = sc.client().request()
+    sc.app.wait_requests(1)
+    start = time.monotonic()
+    sc.s.signal(signal.SIGTERM)
+    response = client.response()
+    took = time.monotonic() - start
+    problem = assert_problem(response, "last_call")
+    assert problem["status"] == 503
+    assert int(response.get("retry-after")) >= 1
+    assert response.closes
+    client.expect_end()
+    assert 0.85 < took < 1.2 * SLOW, f"after {took:.2f} s"
+    sc.s.stop()
+    assert report(sc)["classes"]["h1_active"]["last_call"] == 1
+
+
+def endless(conn):
+    conn.request()
+    conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        conn.send("4\r\ndata\r\n")
+        time.sleep(0.01)
+
+
+def test_a_chunked_body_is_cut_and_never_falsely_ended(sc):
+    sc.proxy(script=endless, more=lifecycle(drain="1s", last_call="300ms"))
+    client = sc.client().request()
+    assert client.response_head().status == 200
+    sc.s.signal(signal.SIGTERM)
+    with pytest.raises((EOFError, ConnectionResetError)):
+        while True:
+            size = client.read_until(b"\r\n")
+            if size is None:
+                raise EOFError
+            assert size == b"4", size
+            client.read(6)
+    sc.s.stop()
+
+
+def test_a_body_by_length_is_cut(sc):
+    def script(conn):
+        conn.request()
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        conn.read_to_end()
+
+    sc.proxy(script=script, more=lifecycle(drain="800ms", last_call="200ms"))
+    client = sc.client().request()
+    client.response_head()
+    sc.s.signal(signal.SIGTERM)
+    with pytest.raises((EOFError, ConnectionResetError)):
+        client.read(100)
+    sc.s.stop()
+
+
+def test_the_deadline_holds_with_many_stuck(sc):
+    """However much is open, the process is gone at its deadline."""
+    def script(conn):
+        if conn.number % 2:
+            stuck(conn)
+        else:
+            endless(conn)
+
+    sc.proxy(script=script, more=lifecycle(drain="1500ms", last_call="300ms"))
+    sc.tcp = sc.backend(lambda conn: conn.read_to_end())
+    idle = [sc.client() for _ in range(300)]
+    busy = [sc.client().request() for _ in range(60)]
+    sc.app.wait_requests(60)
+    deadline = 1.5 - 1.5 / 20
+    start = time.monotonic()
+    sc.s.signal(signal.SIGTERM)
+    sc.s.wait_exit()
+    took = time.monotonic() - start
+    sc.s.stop()
+    assert took <= deadline + OVERSHOOT, f"{(took - deadline) * 1000:.0f} ms over"
+    found = report(sc)
+    assert found["forced_total"] + found["classes"]["h1_active"]["last_call"] >= 60, found
+    assert len(found["forced"]) <= 32
+    for entry in found["forced"]:
+        assert entry["reason"] and entry["age_ms"] >= 1000, entry
+    assert found["longest"]["age_ms"] >= 1000
+    for client in idle + busy:
+        client.close()
+
+
+def test_sigterm_again_changes_nothing(sc):
+    gate = threading.Event()
+
+    def script(conn):
+        conn.request()
+        gate.wait(20)
+        conn.answer(b"whole")
+        conn.read_to_end()
+
+    sc.proxy(script=script, more=lifecycle(drain="8s"))
+    client = sc.client().request()
+    sc.app.wait_requests(1)
+    for _ in range(3):
+        sc.s.signal(signal.SIGTERM)
+        wait_phase(sc, "drain")
+    time.sleep(0.2)
+    assert sc.s.process.poll() is None
+    gate.set()
+    assert client.response().body == b"whole"
+    sc.s.stop()
+
+
+def test_a_second_sigint_forces(sc):
+    sc.proxy(script=stuck, more=lifecycle(drain="20s"))
+    client = sc.client().request()
+    sc.app.wait_requests(1)
+    sc.s.signal(signal.SIGINT)
+    wait_phase(sc, "drain")
+    time.sleep(0.15)  # two within 100 ms are one key press
+    start = time.monotonic()
+    sc.s.signal(signal.SIGINT)
+    sc.s.wait_exit()
+    assert time.monotonic() - start < 0.5 * SLOW
+    sc.s.stop()
+    assert report(sc)["forced_total"] == 1 or report(sc)["classes"]["h1_active"]["last_call"] == 1
+    client.close()
+
+
+# --- by the admin API -------------------------------------------------------------------------
+
+def test_drain_by_the_admin_api_stays_up(sc):
+    sc.proxy(more=lifecycle())
+    client = sc.client()
+    client.ask()
+    code, response = sc.s.admin("POST", "/v1/drain")
+    assert code in (200, 202), response
+    assert sc.s.get_health("/readyz")[0] == 503
+    client.expect_fin()
+    wait_phase(sc, "drained", "exit")
+    assert sc.s.process.poll() is None, "only signals exit"
+    assert sc.s.get_health("/livez")[0] == 200
+    code, response = sc.s.admin("GET", "/v1/drain")
+    found = json.loads(response.body)
+    assert found["trigger"] == "admin" and found["forced_total"] == 0
+    sc.s.stop()
+
+
+def test_sluice_drain_wait(sc):
+    gate = threading.Event()
+
+    def script(conn):
+        conn.request()
+        gate.wait(20)
+        conn.answer(b"whole")
+        conn.read_to_end()
+
+    sc.proxy(script=script, more=lifecycle(drain="10s"))
+    client = sc.client().request()
+    sc.app.wait_requests(1)
+    command = subprocess.Popen([SLUICE, "drain", "--wait", "--admin", sc.s.socket_path],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    wait_phase(sc, "drain")
+    assert command.poll() is None, "it waits"
+    gate.set()
+    assert client.response().body == b"whole"
+    output, _ = command.communicate(timeout=20)
+    assert command.returncode == 0, output
+    assert output.strip()
+    sc.s.stop()
+
+
+def test_sluice_status_while_draining(sc):
+    sc.proxy(script=stuck, more=lifecycle(drain="1500ms", last_call="300ms"))
+    client = sc.client().request()
+    sc.app.wait_requests(1)
+    sc.s.signal(signal.SIGTERM)
+    wait_phase(sc, "drain")
+    run = subprocess.run([SLUICE, "status", "--admin", sc.s.socket_path], capture_output=True)
+    assert run.returncode in (0, 1), run
+    assert b"drain" in run.stdout, run.stdout
+    client.response()
+    sc.s.stop()
+
+
+def test_the_report(sc):
+    """Every class with how it ended, the budget, and a time."""
+    sc.proxy(more=lifecycle(notice="200ms", drain="3s"))
+    client = sc.client()
+    client.ask()
+    sc.s.signal(signal.SIGTERM)
+    client.expect_fin()
+    sc.s.stop()
+    found = report(sc)
+    assert set(found["classes"]) == {"h1_idle", "h1_active", "websocket", "tcp"}
+    for counts in found["classes"].values():
+        assert set(counts) == {"completed", "closed", "peer", "last_call", "failed", "forced"}
+    assert found["phase"] == "exit" and found["open"] == 0
+    assert 190 <= found["budget"]["notice_ms"] <= 400 * SLOW
+    assert found["elapsed_ms"] <= found["deadline_ms"]
+    assert found["started"].endswith("Z")
+
+
+# --- other protocols and directions -----------------------------------------------------------
+
+def test_tcp_ends_as_the_peers_do(sc):
+    def script(conn):
+        while data := conn.read_some():
+            conn.send(data)
+        conn.send("bye")
+
+    sc.proxy(script=script, listener={"protocol": "tcp"}, more=lifecycle(drain="8s"))
+    client = sc.client().send("hello")
+    assert client.read(5) == b"hello"
+    sc.s.signal(signal.SIGTERM)
+    wait_phase(sc, "drain")
+    client.send("again")
+    assert client.read(5) == b"again"
+    client.half_close()
+    assert client.read_to_end() == b"bye"
+    sc.s.stop()
+    assert report(sc)["classes"]["tcp"]["completed"] == 1
+
+
+def test_tcp_is_forced_at_the_deadline(sc):
+    sc.proxy(script=lambda conn: conn.read_to_end(), listener={"protocol": "tcp"},
+             more=lifecycle(drain="800ms", last_call="200ms"))
+    client = sc.client().send("x")
+    sc.app.wait_conns(1)
+    start = time.monotonic()
+    sc.s.signal(signal.SIGTERM)
+    client.expect_end()
+    assert time.monotonic() - start > 0.5
+    sc.s.stop()
+    assert report(sc)["classes"]["tcp"]["forced"] == 1
+
+
+def test_no_new_upgrades(sc):
+    sc.proxy(more=lifecycle(drain="5s"))
+    client = sc.client()
+    client.ask()
+    sc.s.signal(signal.SIGTERM)
+    wait_phase(sc, "drain")
+    client.request(headers=[("Connection", "Upgrade"), ("Upgrade", "websocket"),
+                            ("Sec-WebSocket-Version", "13"),
+                            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")])
+    response = client.response()
+    assert_problem(response, "draining")
+    assert response.closes
+    sc.s.stop()
+
+
+def test_a_tunnel_is_forced_at_the_deadline(sc):
+    def script(conn):
+        upgrade(conn)
+        conn.read_to_end()
+
+    sc.proxy(script=script, more=lifecycle(drain="800ms", last_call="200ms"))
+    client = sc.client()
+    client.request(headers=websocket_headers("dGhlIHNhbXBsZSBub25jZQ=="))
+    assert client.response().status == 101
+    sc.s.signal(signal.SIGTERM)
+    client.expect_end()
+    sc.s.stop()
+    counts = report(sc)["classes"]["websocket"]
+    assert counts["forced"] == 1, counts
+
+
+def test_pipelined_requests_in_a_drain(sc):
+    """The first answer says close: what is behind it is not served, and the client can tell."""
+    gate = threading.Event()
+
+    def script(conn):
+        conn.request()
+        gate.wait(20)
+        conn.answer(b"one")
+        conn.read_to_end()
+
+    sc.proxy(script=script, more=lifecycle(drain="8s"))
+    client = sc.client()
+    client.send("GET /1 HTTP/1.1\r\nHost: test\r\n\r\nGET /2 HTTP/1.1\r\nHost: test\r\n\r\n")
+    sc.app.wait_requests(1)
+    sc.s.signal(signal.SIGTERM)
+    wait_phase(sc, "drain")
+    gate.set()
+    response = client.response()
+    assert response.body == b"one" and response.closes
+    client.expect_end()
+    client.close()
+    sc.s.stop()
+    assert len(sc.app.requests) == 1
+
+
+def test_a_deadline_given_to_the_command(sc):
+    """`sluice drain --deadline` shortens what is configured, never lengthens it."""
+    sc.proxy(script=stuck, more=lifecycle(drain="20s", last_call="500ms"))
+    client = sc.client().request()
+    sc.app.wait_requests(1)
+    start = time.monotonic()
+    run = subprocess.run([SLUICE, "drain", "--wait", "--deadline", "1s", "--admin", sc.s.socket_path],
+                         capture_output=True, timeout=30)
+    assert run.returncode == 0, run
+    assert time.monotonic() - start < 1.5 * SLOW + 0.5
+    assert client.response().status == 503
+    client.close()
+    sc.s.stop()
+
+
+def test_outbound_goes_on_while_inbound_drains(sc):
+    """The application still needs its way out."""
+    gate = threading.Event()
+
+    def script(conn):
+        conn.request()
+        gate.wait(20)
+        conn.answer(b"in")
+        conn.read_to_end()
+
+    inside, outside = sc.backend(script), sc.backend()
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    config = {
+        "listeners": [
+            {"name": "in", "direction": "inbound", "address": addresses[0], "routes": [forward("in")]},
+            {"name": "out", "direction": "outbound", "address": addresses[1], "routes": [forward("out")]}],
+        "upstreams": [{"name": "in", "endpoints": [inside.address]},
+                      {"name": "out", "endpoints": [outside.address]}]}
+    sc.s = sc.sluice(deep_update(config, lifecycle(drain="10s")))
+    waiting = sc.client(addresses[0]).request()
+    inside.wait_requests(1)
+    kept = sc.client(addresses[1])
+    kept.ask()
+    sc.s.signal(signal.SIGTERM)
+    wait_phase(sc, "drain")
+    for client in (kept, sc.client(addresses[1])):
+        response = client.ask("GET", "/out")
+        assert response.status == 200 and not response.closes
+    gate.set()
+    assert waiting.response().body == b"in"
+    for client in sc.clients:
+        client.close()
+    sc.s.stop()
+
+
+def test_a_drain_under_connections_per_request(sc):
+    """New connections all the time: each is answered or refused, none is reset."""
+    sc.proxy(more=lifecycle(notice="300ms", drain="4s"))
+    results = []
+
+    def run():
+        while True:
+            try:
+                client = Client(sc.address)
+            except ConnectionRefusedError:
+                return
+            except OSError as e:
+                results.append(repr(e))
+                return
+            try:
+                response = client.ask(headers=[("Connection", "close")])
+                results.append(response.status)
+            except (OSError, EOFError) as e:
+                results.append(repr(e))
+            finally:
+                client.close()
+
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(results) > 200, "load")
+    sc.s.signal(signal.SIGTERM)
+    for thread in threads:
+        thread.join(20)
+    assert set(results) == {200}, {r for r in results if r != 200}
+    sc.s.stop()
+
+
+def test_drain_with_four_workers(sc):
+    sc.proxy(more={**lifecycle(drain="3s"), "workers": 4})
+    clients = [sc.client() for _ in range(60)]
+    for client in clients:
+        client.ask()
+    sc.s.signal(signal.SIGTERM)
+    for client in clients:
+        client.expect_fin()
+    sc.s.stop()
+    assert report(sc)["classes"]["h1_idle"]["closed"] == 60
+
+
+def test_unused_connections_are_closed_too(sc):
+    """A connection that never sent a byte holds nothing up."""
+    sc.proxy(more=lifecycle(drain="6s"))
+    clients = [sc.client() for _ in range(5)]
+    wait_for(lambda: sc.s.status()["connections"] == 5, "five connections")
+    start = time.monotonic()
+    sc.s.signal(signal.SIGTERM)
+    for client in clients:
+        client.expect_fin()
+    sc.s.stop()
+    assert time.monotonic() - start < 5.8

@@ -1,0 +1,583 @@
+/* test_build.c - a text to a configuration, or to every mistake at its place. */
+#include "base/mem.h"
+#include "config/build.h"
+#include "mistakes.h"
+#include "rich.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define SEC USEC_PER_SEC
+
+static struct conf *build(const char *text, struct config_problems *p)
+{
+    *p = (struct config_problems){0};
+    return config_build("test.yaml", text, strlen(text), p);
+}
+
+static struct conf *build_good(const char *text)
+{
+    struct config_problems p;
+    struct conf *c = build(text, &p);
+    config_problems_print(&p, "test.yaml", STDERR_FILENO);
+    assert_int_equal(p.n, 0);
+    assert_non_null(c);
+    config_problems_free(&p);
+    return c;
+}
+
+static void assert_str(struct str s, const char *expected)
+{
+    assert_non_null(s.p);
+    assert_int_equal(s.n, strlen(expected));
+    assert_memory_equal(s.p, expected, s.n);
+}
+
+static void assert_address(const struct address *a, const char *expected)
+{
+    char text[ADDRESS_TEXT_MAX];
+    assert_string_equal(address_format(a, text), expected);
+}
+
+/* ---- mistakes ---- */
+
+static bool told(const struct config_problems *p, const struct mistake *m, bool warning)
+{
+    const struct config_problem *it = p->items;
+    return p->n == 1 && it->warning == warning && it->line == m->line && it->column == m->column &&
+           strcmp(it->path, m->path) == 0 && strstr(it->message, m->message);
+}
+
+static void run_table(const struct mistake *table, size_t n, bool warning)
+{
+    unsigned wrong = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct config_problems p;
+        struct conf *c = build(table[i].text, &p);
+        if (!told(&p, &table[i], warning) || (c != NULL) != warning) {
+            (void)fprintf(stderr, "--- %zu: expected %u:%u %s: %s\n%s---\n", i, table[i].line,
+                          table[i].column, table[i].path, table[i].message, table[i].text);
+            config_problems_print(&p, "got", STDERR_FILENO);
+            wrong++;
+        }
+        (void)config_free(c);
+        config_problems_free(&p);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static void test_mistakes(void **state)
+{
+    (void)state;
+    assert_true(ARRAY_LEN(mistakes) >= 120);
+    run_table(mistakes, ARRAY_LEN(mistakes), false);
+}
+
+static void test_warnings(void **state)
+{
+    (void)state;
+    run_table(warnings, ARRAY_LEN(warnings), true);
+}
+
+/* As the design shows it, without what this version does not know yet. */
+static const char sample[] =
+    "version: 1\n"
+    "lifecycle:\n"
+    "  noticePeriod: 5s        # unready, but still accepting\n"
+    "  drainTimeout: 20s       # DRAIN, with LAST_CALL in its last second\n"
+    "  appCleanup: 10s         # bounds EGRESS_ONLY and CLEANUP together\n"
+    "listeners:\n"
+    "  - name: http\n"
+    "    direction: inbound\n"
+    "    address: 0.0.0.0:15080\n"
+    "    routes:\n"
+    "      - match: { pathPrefix: / }\n"
+    "        timeout: 2s\n"
+    "        backends:\n"
+    "          - { upstream: app, weight: 95 }\n"
+    "          - { upstream: app-next, weight: 5 }\n"
+    "upstreams:\n"
+    "  - name: app\n"
+    "    endpoints: [\"127.0.0.1:8080\"]\n"
+    "    circuitBreaker: { maxConnections: 200 }\n"
+    "  - name: app-next\n"
+    "    endpoints: [\"127.0.0.1:8081\"]\n";
+
+static void test_sample(void **state)
+{
+    (void)state;
+    struct conf *c = build_good(sample);
+    const struct conf_listener *l = c->listeners;
+    const struct conf_route *r = l->routes;
+
+    assert_str(c->file, "test.yaml");
+    assert_int_equal(c->n_listeners, 1);
+    assert_int_equal(c->n_routes, 1);
+    assert_int_equal(c->lifecycle.drain_timeout, 20 * SEC);
+    assert_str(l->name, "http");
+    assert_address(&l->address, "0.0.0.0:15080");
+    assert_non_null(l->route_table);
+    assert_str(r->name, "http/0");
+    assert_int_equal(r->line, 11);
+    assert_int_equal(r->action, ACTION_FORWARD);
+    assert_int_equal(r->match.path_how, ROUTE_PATH_PREFIX);
+    assert_str(r->match.path, "/");
+    assert_int_equal(r->timeout, 2 * SEC);
+    assert_int_equal(r->n_backends, 2);
+    assert_ptr_equal(r->backends[0].upstream, &c->upstreams[0]);
+    assert_int_equal(r->backends[0].weight, 95);
+    assert_int_equal(r->backends[0].ppm, 950000);
+    assert_int_equal(r->ppm[1], 50000);
+    assert_int_equal(c->upstreams[0].max_connections, 200);
+    assert_int_equal(c->upstreams[1].index, 1);
+    assert_str(c->upstreams[1].endpoints[0].text, "127.0.0.1:8081");
+    assert_null(config_free(c));
+}
+
+static void check_default_upstream(const struct conf_upstream *u)
+{
+    assert_int_equal(u->balance, BALANCE_LEAST_REQUEST);
+    assert_int_equal(u->connect_timeout, 5 * SEC);
+    assert_int_equal(u->idle_timeout, 1500 * USEC_PER_MSEC);
+    assert_int_equal(u->max_lifetime, 0);
+    assert_int_equal(u->min_idle, 0);
+    assert_int_equal(u->max_requests_per_connection, 0);
+    assert_int_equal(u->max_connections, 1024);
+    assert_int_equal(u->max_requests, 1024);
+    assert_int_equal(u->max_pending, 1024);
+    assert_int_equal(u->queue_timeout, 1 * SEC);
+}
+
+static void check_default_listener(const struct conf_listener *l)
+{
+    assert_int_equal(l->direction, DIRECTION_INBOUND);
+    assert_int_equal(l->protocol, PROTOCOL_HTTP);
+    assert_int_equal(l->socket_mode, 0660);
+    assert_int_equal(l->backlog, 4096);
+    assert_int_equal(l->max_connections, 10000);
+    assert_int_equal(l->limits.max_line, 8192);
+    assert_int_equal(l->limits.max_field_bytes, 32768);
+    assert_int_equal(l->limits.max_fields, 100);
+    assert_int_equal(l->header_timeout, 10 * SEC);
+    assert_int_equal(l->body_idle_timeout, 30 * SEC);
+    assert_int_equal(l->write_timeout, 30 * SEC);
+    assert_int_equal(l->keep_alive_timeout, 60 * SEC);
+    assert_int_equal(l->max_requests, 0);
+    assert_int_equal(l->path_policy, PATH_NORMALISE);
+    assert_str(l->via, "sluice");
+    assert_str(l->scheme, "http");
+    assert_int_equal(l->trusted_hops, 0);
+    assert_int_equal(l->n_trusted, 0);
+    assert_int_equal(l->tcp_idle_timeout, 3600 * SEC);
+}
+
+static void check_default_route(const struct conf_route *r)
+{
+    assert_int_equal(r->match.path_how, ROUTE_PATH_ANY);
+    assert_int_equal(r->timeout, 15 * SEC);
+    assert_int_equal(r->first_byte_timeout, 0);
+    assert_int_equal(r->idle_timeout, 300 * SEC);
+    assert_true(r->upgrade_websocket);
+    assert_int_equal(r->n_backends, 1);
+    assert_int_equal(r->backends[0].weight, 1);
+    assert_int_equal(r->ppm[0], SPLIT_WHOLE_PPM);
+    assert_null(r->rewrite_prefix.p);
+    assert_int_equal(r->rewrite_path.n, 0);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    struct conf *c = build_good(GOOD);
+
+    assert_int_equal(c->workers, 0);
+    assert_int_equal(c->max_connections, 0);
+    assert_false(c->allow_link_local);
+    assert_int_equal(c->log_level, LOG_INFO);
+    assert_int_equal(c->lifecycle.notice_period, 5 * SEC);
+    assert_int_equal(c->lifecycle.drain_timeout, 20 * SEC);
+    assert_int_equal(c->lifecycle.last_call, 1 * SEC);
+    assert_int_equal(c->lifecycle.app_cleanup, 10 * SEC);
+    assert_int_equal(c->lifecycle.termination_grace, 0);
+    assert_int_equal(c->lifecycle.close_listeners, CLOSE_LISTENERS_AUTO);
+    assert_true(c->admin.tcp_enabled);
+    assert_address(&c->admin.tcp, "127.0.0.1:15900");
+    assert_str(c->admin.socket_path, "/run/sluice/admin.sock");
+    assert_int_equal(c->admin.token_file.n, 0);
+    assert_int_equal(c->admin.n_allowed_hosts, 0);
+    assert_true(c->health_enabled);
+    assert_address(&c->health, "0.0.0.0:15901");
+    assert_false(c->access_log.enabled);
+    assert_int_equal(c->access_log.buffer_bytes, 256 * 1024);
+    check_default_listener(&c->listeners[0]);
+    check_default_route(&c->listeners[0].routes[0]);
+    check_default_upstream(&c->upstreams[0]);
+    (void)config_free(c);
+}
+
+static void check_rich_listener(const struct conf *c)
+{
+    const struct conf_listener *l = &c->listeners[0];
+    assert_address(&l->address, "unix:/run/in.sock");
+    assert_str(l->address_text, "unix:/run/in.sock");
+    assert_int_equal(l->socket_mode, 0600);
+    assert_int_equal(l->limits.max_line, 4096);
+    assert_int_equal(l->limits.max_field_bytes, 16384);
+    assert_int_equal(l->keep_alive_timeout, 4 * SEC);
+    assert_int_equal(l->max_requests, 1000);
+    assert_int_equal(l->path_policy, PATH_REFUSE);
+    assert_non_null(l->via.p);
+    assert_int_equal(l->via.n, 0);
+    assert_int_equal(l->n_trusted, 2);
+    assert_int_equal(l->trusted[0].bits, 104);
+    assert_int_equal(l->n_routes, 4);
+    l = &c->listeners[1];
+    assert_int_equal(l->index, 1);
+    assert_int_equal(l->direction, DIRECTION_OUTBOUND);
+    assert_int_equal(l->protocol, PROTOCOL_TCP);
+    assert_int_equal(l->tcp_idle_timeout, 7200 * SEC);
+    assert_null(l->route_table);
+    assert_int_equal(l->n_routes, 1);
+    assert_str(l->routes[0].name, "db/0");
+    assert_int_equal(l->routes[0].index, 4);
+    assert_ptr_equal(l->routes[0].backends[0].upstream, &c->upstreams[2]);
+    assert_int_equal(l->routes[0].ppm[0], SPLIT_WHOLE_PPM);
+}
+
+static void check_rich_routes(const struct conf_route *r)
+{
+    assert_str(r[0].name, "old");
+    assert_int_equal(r[0].action, ACTION_REDIRECT);
+    assert_int_equal(r[0].match.n_hosts, 2);
+    assert_str(r[0].match.hosts[1], "*.example.com");
+    assert_int_equal(r[0].match.n_methods, 2);
+    assert_int_equal(r[0].redirect_status, 308);
+    assert_str(r[0].redirect_scheme, "https");
+    assert_str(r[0].redirect_host, "new.example:8443");
+    assert_str(r[0].redirect_prefix, "/new");
+    assert_int_equal(r[1].action, ACTION_DIRECT);
+    assert_int_equal(r[1].direct_status, 418);
+    assert_str(r[1].direct_body, "<p>one</p>\n<p>two</p>\n");
+    assert_str(r[1].direct_content_type, "text/html");
+    assert_int_equal(r[2].match.n_hosts, 1);
+    assert_str(r[2].match.methods[0], "POST");
+    assert_int_equal(r[2].match.n_headers, 2);
+    assert_int_equal(r[2].match.headers[0].how, ROUTE_TEXT_EXACT);
+    assert_str(r[2].match.headers[0].value, "1");
+    assert_int_equal(r[2].match.headers[1].how, ROUTE_TEXT_PREFIX);
+    assert_true(r[2].match.headers[1].invert);
+    assert_int_equal(r[2].match.query[0].how, ROUTE_TEXT_REGEX);
+    assert_int_equal(r[2].match.query[1].how, ROUTE_TEXT_PRESENT);
+    assert_str(r[2].rewrite_host, "api.internal");
+    assert_str(r[2].rewrite_prefix, "/");
+    assert_int_equal(r[2].first_byte_timeout, 1 * SEC);
+    assert_false(r[2].upgrade_websocket);
+    assert_int_equal(r[2].ppm[0] + r[2].ppm[1], SPLIT_WHOLE_PPM);
+    assert_int_equal(r[3].match.path_how, ROUTE_PATH_REGEX);
+    assert_str(r[3].rewrite_path, "/number");
+    assert_true(r[3].upgrade_websocket);
+    assert_str(r[3].name, "in/3");
+}
+
+static void test_every_key(void **state)
+{
+    (void)state;
+    struct conf *c = build_good(rich);
+    assert_int_equal(c->workers, 3);
+    assert_int_equal(c->log_level, LOG_DEBUG);
+    assert_int_equal(c->lifecycle.last_call, 1500 * USEC_PER_MSEC);
+    assert_int_equal(c->lifecycle.app_cleanup, 30 * SEC);
+    assert_int_equal(c->lifecycle.termination_grace, 44 * SEC);
+    assert_int_equal(c->lifecycle.close_listeners, CLOSE_LISTENERS_AT_EXIT);
+    assert_address(&c->admin.tcp, "[::1]:15902");
+    assert_int_equal(c->admin.socket_path.n, 0);
+    assert_str(c->admin.allowed_hosts[1], "admin.example");
+    assert_false(c->health_enabled);
+    assert_true(c->access_log.enabled);
+    assert_str(c->access_log.path, "/var/log/sluice.json");
+    assert_int_equal(c->access_log.buffer_bytes, 1 << 20);
+    assert_int_equal(c->n_routes, 5);
+    check_rich_listener(c);
+    check_rich_routes(c->listeners[0].routes);
+    assert_int_equal(c->upstreams[0].n_endpoints, 3);
+    assert_int_equal(c->upstreams[0].connect_timeout, 1500);
+    assert_int_equal(c->upstreams[0].max_pending, 0);
+    assert_int_equal(c->upstreams[0].queue_timeout, 250 * USEC_PER_MSEC);
+    (void)config_free(c);
+}
+
+static void test_spellings(void **state)
+{
+    (void)state;
+    struct conf *c = build_good(HTTP_6_5("{pathPolicy: normalize, maxRequestLine: \"64KiB\"}"));
+    assert_int_equal(c->listeners[0].path_policy, PATH_NORMALISE);
+    assert_int_equal(c->listeners[0].limits.max_line, 65536);
+    (void)config_free(c);
+    c = build_good(ROOT_2_1("accessLog: {}"));
+    assert_true(c->access_log.enabled);
+    assert_str(c->access_log.path, "-");
+    (void)config_free(c);
+    c = build_good(ROUTE_6_5("directResponse: {}"
+                             "\n    match: {path: /x}\n  - upstream: a"));
+    assert_int_equal(c->listeners[0].routes[0].direct_status, 200);
+    assert_str(c->listeners[0].routes[0].direct_body, "");
+    (void)config_free(c);
+    c = build_good("\xef\xbb\xbf%YAML 1.1\r\n---\r\n" GOOD "...\n");
+    (void)config_free(c);
+}
+
+/* ---- the list of problems ---- */
+
+static void test_all_at_once(void **state)
+{
+    (void)state;
+    struct config_problems p;
+    /* The unknown upstream is found after the bad balance, and stands before it. */
+    assert_null(build("version: 1\n"
+                      "workers: many\n"
+                      "workers: 3\n"
+                      "listeners:\n"
+                      "- name: in\n"
+                      "  address: nowhere\n"
+                      "  routes:\n"
+                      "  - {upstream: x, timeout: 5, wieght: 1}\n"
+                      "upstreams:\n"
+                      "- {name: a, endpoints: [], balance: best}\n",
+                      &p));
+    static const uint32_t lines[] = {2, 3, 6, 8, 8, 8, 10, 10};
+    assert_int_equal(p.n, ARRAY_LEN(lines));
+    assert_int_equal(p.errors, ARRAY_LEN(lines));
+    for (uint32_t i = 0; i < p.n; i++)
+        assert_int_equal(p.items[i].line, lines[i]);
+    config_problems_free(&p);
+}
+
+static void test_many_problems(void **state)
+{
+    (void)state;
+    char text[8192];
+    size_t n = 0;
+    struct config_problems p = {0};
+    for (unsigned i = 0; i < 250; i++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "nothing%u: 1\n", i);
+    assert_null(config_build("many", text, n, &p));
+    assert_int_equal(p.n, 100);
+    assert_int_equal(p.errors, 252);
+    assert_int_equal(p.dropped, 152);
+    assert_int_equal(p.items[0].line, 1);
+    for (uint32_t i = 1; i < p.n; i++)
+        assert_true(p.items[i].line >= p.items[i - 1].line);
+    config_problems_free(&p);
+}
+
+static void test_print(void **state)
+{
+    (void)state;
+    struct config_problems p;
+    char out[1024];
+    int fds[2];
+    assert_null(build(FORWARD_7_5("wieght: 1"), &p));
+    assert_int_equal(pipe(fds), 0);
+    config_problems_print(&p, "a.yaml", fds[1]);
+    ssize_t n = read(fds[0], out, sizeof(out) - 1);
+    assert_true(n > 0);
+    out[n] = '\0';
+    assert_string_equal(out, "a.yaml:7:5: listeners[0].routes[0].wieght: unknown key \"wieght\"\n");
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    config_problems_free(&p);
+}
+
+static void test_grace_variable(void **state)
+{
+    (void)state;
+    static const char name[] = "SLUICE_TERMINATION_GRACE_PERIOD";
+    struct config_problems p;
+    assert_int_equal(setenv(name, "40", 1), 0);
+    struct conf *c = build_good(GOOD);
+    assert_int_equal(c->lifecycle.termination_grace, 40 * SEC);
+    (void)config_free(c);
+    assert_int_equal(setenv(name, "30s", 1), 0);
+    assert_null(build(LIFE_3_3("appCleanup: 10s"), &p));
+    assert_int_equal(p.n, 1);
+    assert_int_equal(p.items[0].line, 3);
+    assert_non_null(strstr(p.items[0].message, "= 35s is more than SLUICE_TERMINATION_GRACE_PER"));
+    config_problems_free(&p);
+    c = build_good(LIFE_3_3("terminationGracePeriod: 60s")); /* the key is nearer */
+    assert_int_equal(c->lifecycle.termination_grace, 60 * SEC);
+    (void)config_free(c);
+    assert_int_equal(setenv(name, "soon", 1), 0);
+    assert_null(build(GOOD, &p));
+    assert_string_equal(p.items[0].path, name);
+    config_problems_free(&p);
+    assert_int_equal(unsetenv(name), 0);
+}
+
+/* ---- files ---- */
+
+static void test_load(void **state)
+{
+    (void)state;
+    struct config_problems p = {0};
+    char file[] = "/tmp/sluice-test-XXXXXX";
+    int fd = mkstemp(file);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, rich, strlen(rich)), strlen(rich));
+    struct conf *c = config_load(file, &p);
+    assert_non_null(c);
+    assert_str(c->file, file);
+    (void)config_free(c);
+    assert_int_equal(ftruncate(fd, 16 * 1024 * 1024 + 1), 0);
+    assert_null(config_load(file, &p));
+    assert_string_equal(p.items[0].message, "the file is larger than 16 MiB");
+    config_problems_free(&p);
+    (void)close(fd);
+    assert_int_equal(unlink(file), 0);
+    assert_null(config_load(file, &p));
+    assert_string_equal(p.items[0].message, "No such file or directory");
+    assert_int_equal(p.items[0].line, 0);
+    config_problems_free(&p);
+    assert_null(config_load("/", &p));
+    assert_int_equal(p.n, 1);
+    config_problems_free(&p);
+}
+
+/* ---- what may break it ---- */
+
+static bool str_same(struct str a, struct str b)
+{
+    return str_eq(a, b) && !a.p == !b.p;
+}
+
+static void check_part_of_route(const struct conf_route *part, const struct conf_route *whole)
+{
+    assert_true(str_same(part->name, whole->name));
+    assert_int_equal(part->action, whole->action);
+    assert_int_equal(part->match.path_how, whole->match.path_how);
+    assert_true(str_same(part->match.path, whole->match.path));
+    assert_int_equal(part->match.n_hosts, whole->match.n_hosts);
+    assert_int_equal(part->match.n_headers, whole->match.n_headers);
+    assert_int_equal(part->match.n_query, whole->match.n_query);
+    assert_true(str_same(part->redirect_prefix, whole->redirect_prefix));
+    assert_true(str_same(part->direct_body, whole->direct_body));
+    assert_int_equal(part->n_backends, whole->n_backends);
+    assert_memory_equal(part->ppm, whole->ppm, sizeof(part->ppm));
+    assert_int_equal(part->timeout, whole->timeout);
+}
+
+/* All that stands before the last listener, and before its last route, is as in the whole. */
+static void check_part(const struct conf *part, const struct conf *whole)
+{
+    assert_int_equal(part->workers, whole->workers);
+    assert_memory_equal(&part->lifecycle, &whole->lifecycle, sizeof(part->lifecycle));
+    assert_int_equal(part->admin.n_allowed_hosts, whole->admin.n_allowed_hosts);
+    assert_int_equal(part->access_log.enabled, whole->access_log.enabled);
+    assert_true(part->n_listeners <= whole->n_listeners);
+    for (uint32_t i = 0; i < part->n_listeners; i++) {
+        const struct conf_listener *l = &part->listeners[i];
+        bool last = i + 1 == part->n_listeners;
+        assert_true(str_same(l->name, whole->listeners[i].name));
+        assert_true(address_equal(&l->address, &whole->listeners[i].address));
+        assert_true(last || l->n_routes == whole->listeners[i].n_routes);
+        for (uint32_t r = 0; r + (last ? 1 : 0) < l->n_routes; r++)
+            check_part_of_route(&l->routes[r], &whole->listeners[i].routes[r]);
+    }
+}
+
+/* A file that was cut while it was written is told, or it is whole on its own: then all but its
+ * last piece is as it was written. */
+static void test_cut(void **state)
+{
+    (void)state;
+    unsigned good = 0;
+    struct conf *whole = build_good(rich);
+    for (size_t n = 0; n < strlen(rich); n++) {
+        struct config_problems p = {0};
+        char *copy = malloc(n + 1); /* for the address sanitizer: nothing behind it is read */
+        assert_non_null(copy);
+        memcpy(copy, rich, n);
+        struct conf *c = config_build("cut", copy, n, &p);
+        free(copy);
+        assert_true((c != NULL) == (p.errors == 0));
+        assert_true(c || (p.n > 0 && p.items[0].message[0]));
+        if (c)
+            check_part(c, whole);
+        good += c != NULL;
+        (void)config_free(c);
+        config_problems_free(&p);
+    }
+    (void)config_free(whole);
+    /* Behind the redirect, which needs no upstream, and before the next route: about 150 bytes. */
+    assert_true(good > 0 && good < 300);
+}
+
+static void run_failing(const char *text)
+{
+    for (uint64_t nth = 1;; nth++) {
+        struct config_problems p = {0};
+        uint64_t failures = mem_failures();
+        mem_fail_at(nth, false);
+        struct conf *c = config_build("oom", text, strlen(text), &p);
+        mem_fail_at(0, false);
+        bool failed = mem_failures() != failures;
+        bool said = false;
+        for (uint32_t i = 0; i < p.n; i++)
+            said = said || strstr(p.items[i].message, "out of memory");
+        assert_true(c || p.errors > 0);
+        if (failed)
+            assert_true(!c && said);
+        (void)config_free(c);
+        config_problems_free(&p);
+        if (!failed)
+            return;
+    }
+}
+
+static void test_failing_allocations(void **state)
+{
+    (void)state;
+    run_failing(rich);
+    run_failing(sample);
+    run_failing(FORWARD_7_5("wieght: 1")); /* the message itself has no memory */
+}
+
+static void test_no_memory_at_all(void **state)
+{
+    (void)state;
+    struct conf *c = NULL;
+    for (uint64_t every = 1; !c; every++) {
+        struct config_problems p = {0};
+        mem_fail_at(every, true);
+        c = config_build("oom", rich, strlen(rich), &p);
+        mem_fail_at(0, false);
+        assert_true(c || p.errors > 0);
+        config_problems_free(&p);
+    }
+    (void)config_free(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_warnings),
+        cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_every_key),
+        cmocka_unit_test(test_spellings),
+        cmocka_unit_test(test_all_at_once),
+        cmocka_unit_test(test_many_problems),
+        cmocka_unit_test(test_print),
+        cmocka_unit_test(test_grace_variable),
+        cmocka_unit_test(test_load),
+        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_no_memory_at_all),
+    };
+    (void)unsetenv("SLUICE_TERMINATION_GRACE_PERIOD");
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,127 @@
+/* test_message.c - field names, growth, and slices that survive it. */
+#include "feed.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+
+static void every_known_name_is_found(void **state)
+{
+    (void)state;
+    for (int id = FIELD_OTHER + 1; id < FIELD_ID_COUNT; id++) {
+        struct str name = field_name_of((enum field_id)id);
+        char upper[32], other[32];
+        assert_true(name.n > 0 && name.n < sizeof(upper));
+        assert_int_equal(field_id_of(name), id);
+        for (size_t i = 0; i < name.n; i++)
+            upper[i] = (char)(name.p[i] >= 'a' && name.p[i] <= 'z' ? name.p[i] - 32 : name.p[i]);
+        assert_int_equal(field_id_of((struct str){upper, name.n}), id);
+        /* One byte changed in any way but its case, and it is another name. */
+        for (size_t i = 0; i < name.n; i++) {
+            for (int c = 0; c < 256; c++) {
+                memcpy(other, name.p, name.n);
+                other[i] = (char)c;
+                bool same = ascii_lower((char)c) == name.p[i];
+                assert_int_equal(field_id_of((struct str){other, name.n}) == (enum field_id)id,
+                                 same);
+            }
+        }
+        assert_int_not_equal(field_id_of((struct str){name.p, name.n - 1}), id);
+        memcpy(other, name.p, name.n);
+        other[name.n] = 'x';
+        assert_int_equal(field_id_of((struct str){other, name.n + 1}), FIELD_OTHER);
+    }
+    assert_int_equal(field_id_of(STR("")), FIELD_OTHER);
+    assert_int_equal(field_id_of(STR("x")), FIELD_OTHER);
+    assert_int_equal(field_id_of(STR("accept")), FIELD_OTHER);
+    assert_int_equal(field_id_of(STR("x-a-name-that-is-longer-than-all")), FIELD_OTHER);
+}
+
+static void table_and_enum_agree(void **state)
+{
+    (void)state;
+#define X(id, name) assert_true(str_eq(field_name_of(FIELD_##id), STR(name)));
+    FIELD_TABLE(X)
+#undef X
+}
+
+static void fields_are_added_found_and_dropped(void **state)
+{
+    struct message m;
+    (void)state;
+    message_init(&m, true);
+    assert_int_equal(message_add(&m, FIELD_OTHER, STR("X-Foo"), STR("1")), 0);
+    assert_int_equal(message_add(&m, FIELD_OTHER, STR("X-Foo"), STR("2")), 0);
+    assert_int_equal(message_add_known(&m, FIELD_X_REQUEST_ID, STR("abc")), 0);
+    assert_true(str_eq(field_name(&m, &m.fields[2]), STR("X-Request-Id")));
+    struct field *f = message_find_name(&m, STR("x-foo"));
+    assert_ptr_equal(f, &m.fields[0]);
+    f->dropped = 1;
+    assert_ptr_equal(message_find_name(&m, STR("X-FOO")), &m.fields[1]);
+    assert_ptr_equal(message_find_name(&m, STR("x-request-ID")), &m.fields[2]);
+    assert_null(message_find_name(&m, STR("x-bar")));
+    assert_int_equal(message_drop(&m, FIELD_X_REQUEST_ID), 1);
+    assert_int_equal(message_drop(&m, FIELD_X_REQUEST_ID), 0);
+    assert_null(message_find(&m, FIELD_X_REQUEST_ID));
+    message_free(&m);
+}
+
+/* Values that lie in the buffer itself, which moves while they are copied. */
+static void aliases_survive_growth(void **state)
+{
+    struct message m;
+    char value[300];
+    (void)state;
+    memset(value, 'v', sizeof(value));
+    message_init(&m, true);
+    assert_int_equal(message_add(&m, FIELD_OTHER, STR("name"), (struct str){value, 300}), 0);
+    for (int i = 0; i < 200; i++) {
+        struct field f = m.fields[0];
+        assert_int_equal(message_add(&m, FIELD_OTHER, field_name(&m, &f), field_value(&m, &f)), 0);
+        struct str last = field_value(&m, &m.fields[m.n_fields - 1]);
+        assert_int_equal(last.n, 300);
+        assert_memory_equal(last.p, value, 300);
+    }
+    struct text t;
+    struct str first = field_value(&m, &m.fields[0]);
+    assert_int_equal(message_append(&m, first.p, first.n, &t), 0);
+    assert_memory_equal(message_str(&m, t).p, value, 300);
+    assert_int_equal(m.n_fields, 201);
+    message_free(&m);
+}
+
+static void memory_short(void **state)
+{
+    struct message m;
+    char value[600];
+    (void)state;
+    memset(value, 'v', sizeof(value));
+    for (uint64_t nth = 1; nth < 12; nth++) {
+        message_init(&m, true);
+        mem_fail_at(nth, false);
+        for (int i = 0; i < 100; i++) {
+            unsigned before = m.n_fields;
+            int r = message_add(&m, FIELD_OTHER, STR("n"), (struct str){value, sizeof(value)});
+            assert_true(r == 0 || r == -ENOMEM);
+            assert_int_equal(m.n_fields, before + (r == 0));
+        }
+        mem_fail_at(0, false);
+        assert_true(m.n_fields >= 99);
+        message_free(&m);
+    }
+    message_init(&m, true);
+    assert_null(message_reserve(&m, UINT32_MAX));
+    message_free(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_known_name_is_found),
+        cmocka_unit_test(table_and_enum_agree),
+        cmocka_unit_test(fields_are_added_found_and_dropped),
+        cmocka_unit_test(aliases_survive_growth),
+        cmocka_unit_test(memory_short),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,312 @@
+/* test_drain.c - which phase when, with simulated time. */
+#include "lifecycle/drain.h"
+
+#include "base/check.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#define SEC(n)  ((usec_t)(n)*USEC_PER_SEC)
+#define MSEC(n) ((usec_t)(n)*USEC_PER_MSEC)
+#define T0      SEC(1000)
+
+static const struct conf_lifecycle usual = {
+    .notice_period = SEC(5),
+    .drain_timeout = SEC(20),
+    .last_call = SEC(1),
+    .app_cleanup = SEC(10),
+};
+
+static struct drain begun(const struct conf_lifecycle *c, usec_t budget)
+{
+    struct drain d;
+    drain_init(&d);
+    assert_true(drain_begin(&d, c, DRAIN_BY_SIGNAL, budget, T0));
+    return d;
+}
+
+/* Takes the one step that is due at `now`, and says what and when the next is. */
+static void step(struct drain *d, uint64_t inbound, uint64_t outbound, usec_t now,
+                 enum drain_phase want, usec_t want_next)
+{
+    usec_t next = 0;
+    enum drain_phase got = drain_step(d, inbound, outbound, now, &next);
+    assert_string_equal(drain_phase_word(got), drain_phase_word(want));
+    assert_int_equal(got, drain_now(d));
+    assert_int_equal(next, want_next);
+}
+
+static void test_words(UNUSED void **state)
+{
+    assert_string_equal(drain_phase_word(DRAIN_SERVING), "serving");
+    assert_string_equal(drain_phase_word(DRAIN_LAST_CALL), "last_call");
+    assert_string_equal(drain_phase_word(DRAIN_EGRESS_ONLY), "egress_only");
+    assert_string_equal(drain_phase_word(DRAIN_EXIT), "exit");
+}
+
+static void test_serving_goes_nowhere(UNUSED void **state)
+{
+    struct drain d;
+    drain_init(&d);
+    step(&d, 0, 0, T0, DRAIN_SERVING, USEC_NEVER);
+    step(&d, 0, 0, USEC_NEVER - 1, DRAIN_SERVING, USEC_NEVER);
+}
+
+/* D = start + the configured sum - 500 ms, or less where the sum is short. */
+static void test_deadline(UNUSED void **state)
+{
+    struct drain d = begun(&usual, 0);
+    assert_int_equal(d.deadline, T0 + SEC(35) - MSEC(500));
+    assert_int_equal(d.started, T0);
+    assert_int_equal(d.trigger, DRAIN_BY_SIGNAL);
+
+    struct conf_lifecycle c = usual;
+    c.termination_grace = SEC(30);
+    d = begun(&c, 0);
+    assert_int_equal(d.deadline, T0 + SEC(30) - MSEC(500));
+    c.termination_grace = SEC(60); /* more than is needed */
+    d = begun(&c, 0);
+    assert_int_equal(d.deadline, T0 + SEC(35) - MSEC(500));
+
+    c = (struct conf_lifecycle){.drain_timeout = SEC(2), .last_call = MSEC(500)};
+    d = begun(&c, 0);
+    assert_int_equal(d.deadline, T0 + SEC(2) - MSEC(100));
+    c = (struct conf_lifecycle){0};
+    d = begun(&c, 0);
+    assert_int_equal(d.deadline, T0);
+}
+
+static void test_budget_only_shortens(UNUSED void **state)
+{
+    struct drain d = begun(&usual, SEC(8));
+    assert_int_equal(d.deadline, T0 + SEC(8));
+    assert_int_equal(d.notice_end, T0 + SEC(5));
+    assert_int_equal(d.force_at, T0 + SEC(8));
+    assert_int_equal(d.last_call_at, T0 + SEC(7));
+    d = begun(&usual, SEC(3600));
+    assert_int_equal(d.deadline, T0 + SEC(35) - MSEC(500));
+}
+
+static void test_every_phase_by_its_time(UNUSED void **state)
+{
+    struct drain d = begun(&usual, 0);
+    usec_t end = d.deadline;
+    step(&d, 3, 1, T0, DRAIN_NOTICE, T0 + SEC(5));
+    step(&d, 3, 1, T0 + SEC(5) - 1, DRAIN_NOTICE, T0 + SEC(5));
+    step(&d, 3, 1, T0 + SEC(5), DRAIN_DRAIN, USEC_NEVER); /* told first, asked again */
+    step(&d, 3, 1, T0 + SEC(5), DRAIN_DRAIN, T0 + SEC(24));
+    step(&d, 3, 1, T0 + SEC(24) - 1, DRAIN_DRAIN, T0 + SEC(24));
+    step(&d, 3, 1, T0 + SEC(24), DRAIN_LAST_CALL, USEC_NEVER);
+    step(&d, 3, 1, T0 + SEC(24), DRAIN_LAST_CALL, T0 + SEC(25));
+    step(&d, 3, 1, T0 + SEC(25), DRAIN_FORCE, USEC_NEVER);
+    step(&d, 3, 1, T0 + SEC(25), DRAIN_EGRESS_ONLY, USEC_NEVER);
+    step(&d, 3, 1, T0 + SEC(25), DRAIN_EGRESS_ONLY, end);
+    step(&d, 3, 1, end - 1, DRAIN_EGRESS_ONLY, end);
+    step(&d, 3, 1, end, DRAIN_EXIT, USEC_NEVER);
+    step(&d, 3, 1, end + SEC(100), DRAIN_EXIT, USEC_NEVER);
+    for (int p = DRAIN_NOTICE; p < DRAIN_PHASES; p++)
+        assert_true(d.began[p] != 0);
+    assert_int_equal(d.began[DRAIN_LAST_CALL], T0 + SEC(24));
+}
+
+static void test_nothing_left_ends_phases(UNUSED void **state)
+{
+    struct drain d = begun(&usual, 0);
+    step(&d, 0, 0, T0, DRAIN_NOTICE, T0 + SEC(5)); /* somebody may still come */
+    step(&d, 0, 0, T0 + SEC(5), DRAIN_DRAIN, USEC_NEVER);
+    step(&d, 0, 2, T0 + SEC(5), DRAIN_EGRESS_ONLY, USEC_NEVER);
+    step(&d, 0, 2, T0 + SEC(6), DRAIN_EGRESS_ONLY, d.deadline);
+    step(&d, 0, 0, T0 + SEC(7), DRAIN_EXIT, USEC_NEVER);
+    assert_int_equal(d.began[DRAIN_LAST_CALL], 0);
+    assert_int_equal(d.began[DRAIN_FORCE], 0);
+    assert_int_equal(d.began[DRAIN_CLEANUP], T0 + SEC(7));
+
+    d = begun(&usual, 0);
+    step(&d, 1, 0, T0 + SEC(5), DRAIN_DRAIN, USEC_NEVER);
+    step(&d, 1, 0, T0 + SEC(24), DRAIN_LAST_CALL, USEC_NEVER);
+    step(&d, 0, 0, T0 + SEC(24) + 1, DRAIN_EGRESS_ONLY, USEC_NEVER);
+    assert_int_equal(d.began[DRAIN_FORCE], 0);
+}
+
+static void test_no_notice(UNUSED void **state)
+{
+    struct conf_lifecycle c = usual;
+    c.notice_period = 0;
+    struct drain d = begun(&c, 0);
+    step(&d, 1, 0, T0, DRAIN_DRAIN, USEC_NEVER);
+    step(&d, 1, 0, T0, DRAIN_DRAIN, T0 + SEC(19));
+}
+
+/* Then LAST_CALL is all of the drain, and lies in its time. */
+static void test_drain_shorter_than_last_call(UNUSED void **state)
+{
+    struct conf_lifecycle c = usual;
+    c.drain_timeout = MSEC(400);
+    struct drain d = begun(&c, 0);
+    assert_int_equal(d.last_call_at, d.notice_end);
+    assert_int_equal(d.force_at, T0 + SEC(5) + MSEC(400));
+
+    c.app_cleanup = 0;
+    c.notice_period = 0;
+    d = begun(&c, 0);
+    step(&d, 1, 0, T0, DRAIN_DRAIN, USEC_NEVER);
+    step(&d, 1, 0, T0, DRAIN_LAST_CALL, USEC_NEVER);
+    step(&d, 1, 0, T0, DRAIN_LAST_CALL, T0 + MSEC(380));
+}
+
+/* A budget that NOTICE would eat is shared with the drain. */
+static void test_budget_within_the_notice(UNUSED void **state)
+{
+    struct drain d = begun(&usual, SEC(4));
+    step(&d, 1, 1, T0, DRAIN_NOTICE, T0 + SEC(2));
+    step(&d, 1, 1, T0 + SEC(2), DRAIN_DRAIN, USEC_NEVER);
+    step(&d, 1, 1, T0 + SEC(2), DRAIN_DRAIN, T0 + SEC(3));
+    step(&d, 1, 1, T0 + SEC(3), DRAIN_LAST_CALL, USEC_NEVER);
+    step(&d, 1, 1, T0 + SEC(3), DRAIN_LAST_CALL, T0 + SEC(4));
+    step(&d, 1, 1, T0 + SEC(4), DRAIN_FORCE, USEC_NEVER);
+    step(&d, 1, 1, T0 + SEC(4), DRAIN_EGRESS_ONLY, USEC_NEVER);
+    step(&d, 1, 1, T0 + SEC(4), DRAIN_EXIT, USEC_NEVER);
+}
+
+static void test_second_trigger_only_shortens(UNUSED void **state)
+{
+    struct drain d = begun(&usual, SEC(20));
+    step(&d, 1, 0, T0 + SEC(5), DRAIN_DRAIN, USEC_NEVER);
+    assert_false(drain_begin(&d, &usual, DRAIN_BY_ADMIN, 0, T0 + SEC(6)));
+    assert_int_equal(d.deadline, T0 + SEC(20));
+    assert_false(drain_begin(&d, &usual, DRAIN_BY_ADMIN, SEC(60), T0 + SEC(6)));
+    assert_int_equal(d.deadline, T0 + SEC(20));
+    assert_int_equal(d.trigger, DRAIN_BY_SIGNAL);
+    assert_int_equal(d.started, T0);
+    assert_false(drain_begin(&d, &usual, DRAIN_BY_ADMIN, SEC(4), T0 + SEC(6)));
+    assert_int_equal(d.deadline, T0 + SEC(10));
+    assert_int_equal(d.last_call_at, T0 + SEC(9));
+    step(&d, 1, 0, T0 + SEC(6), DRAIN_DRAIN, T0 + SEC(9));
+}
+
+static void test_force(UNUSED void **state)
+{
+    struct drain d = begun(&usual, 0);
+    usec_t now = T0 + SEC(1);
+    drain_force(&d, now);
+    assert_int_equal(d.deadline, now);
+    enum drain_phase p = DRAIN_NOTICE;
+    for (int i = 0; i < 10 && p != DRAIN_EXIT; i++) {
+        usec_t next;
+        p = drain_step(&d, 5, 5, now, &next);
+    }
+    assert_int_equal(p, DRAIN_EXIT);
+    assert_int_equal(d.began[DRAIN_FORCE], now);
+    drain_force(&d, now + SEC(5)); /* never later */
+    assert_int_equal(d.deadline, now);
+}
+
+static void test_resume(UNUSED void **state)
+{
+    struct drain d;
+    drain_init(&d);
+    drain_resume(&d, &usual, T0, T0 + SEC(30), T0 + SEC(10));
+    assert_int_equal(d.started, T0);
+    assert_int_equal(d.deadline, T0 + SEC(30));
+    assert_int_equal(d.trigger, DRAIN_BY_RESUME);
+    step(&d, 1, 0, T0 + SEC(10), DRAIN_DRAIN, USEC_NEVER); /* the notice is over */
+    step(&d, 1, 0, T0 + SEC(10), DRAIN_DRAIN, T0 + SEC(24));
+
+    drain_init(&d); /* D has passed meanwhile */
+    drain_resume(&d, &usual, T0, T0 + SEC(30), T0 + SEC(40));
+    enum drain_phase p = DRAIN_NOTICE;
+    for (int i = 0; i < 10 && p != DRAIN_EXIT; i++) {
+        usec_t next;
+        p = drain_step(&d, 1, 1, T0 + SEC(40), &next);
+    }
+    assert_int_equal(p, DRAIN_EXIT);
+}
+
+static void window(const struct drain *d, usec_t from, usec_t until)
+{
+    usec_t got_from, got_until;
+    drain_idle_window(d, &got_from, &got_until);
+    assert_int_equal(got_from, from);
+    assert_int_equal(got_until, until);
+}
+
+/* Not before responses have said close for 500 ms; half of what is left, at most 5 s. */
+static void test_idle_window(UNUSED void **state)
+{
+    struct drain d = begun(&usual, 0);
+    step(&d, 1, 0, T0 + SEC(5), DRAIN_DRAIN, USEC_NEVER);
+    window(&d, T0 + SEC(5), T0 + SEC(10));
+
+    struct conf_lifecycle c = usual;
+    c.notice_period = 0;
+    d = begun(&c, 0);
+    step(&d, 1, 0, T0, DRAIN_DRAIN, USEC_NEVER);
+    window(&d, T0 + MSEC(500), T0 + MSEC(5500));
+
+    c.drain_timeout = SEC(4);
+    c.last_call = SEC(1);
+    d = begun(&c, 0);
+    step(&d, 1, 0, T0, DRAIN_DRAIN, USEC_NEVER);
+    window(&d, T0 + MSEC(500), T0 + MSEC(1750));
+
+    c.drain_timeout = MSEC(600); /* the lead would reach into LAST_CALL */
+    c.last_call = MSEC(300);
+    d = begun(&c, 0);
+    step(&d, 1, 0, T0, DRAIN_DRAIN, USEC_NEVER);
+    window(&d, T0 + MSEC(300), T0 + MSEC(300));
+}
+
+/* Whatever the numbers: phases only grow, their ends lie in order, and nothing is after D. */
+static void test_any_configuration(UNUSED void **state)
+{
+    static const usec_t times[] = {0, MSEC(1), MSEC(300), SEC(2), SEC(3600)};
+    size_t n = ARRAY_LEN(times);
+    for (size_t k = 0; k < n * n * n * n * n; k++) {
+        struct conf_lifecycle c = {
+            .notice_period = times[k % n],
+            .drain_timeout = times[k / n % n],
+            .last_call = times[k / (n * n) % n],
+            .app_cleanup = times[k / (n * n * n) % n],
+        };
+        struct drain d = begun(&c, times[k / (n * n * n * n)]);
+        usec_t now = T0, next;
+        assert_true(d.notice_end <= d.last_call_at && d.last_call_at <= d.force_at &&
+                    d.force_at <= d.deadline);
+        enum drain_phase last = DRAIN_NOTICE;
+        for (int i = 0; i < 20 && last != DRAIN_EXIT; i++) {
+            enum drain_phase p = drain_step(&d, 1, 1, now, &next);
+            assert_true(p >= last);
+            last = p;
+            if (next != USEC_NEVER) {
+                assert_true(next > now && next <= d.deadline);
+                now = next;
+            }
+        }
+        assert_int_equal(last, DRAIN_EXIT);
+        assert_int_equal(now, d.deadline);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_serving_goes_nowhere),
+        cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_budget_only_shortens),
+        cmocka_unit_test(test_every_phase_by_its_time),
+        cmocka_unit_test(test_nothing_left_ends_phases),
+        cmocka_unit_test(test_no_notice),
+        cmocka_unit_test(test_drain_shorter_than_last_call),
+        cmocka_unit_test(test_budget_within_the_notice),
+        cmocka_unit_test(test_second_trigger_only_shortens),
+        cmocka_unit_test(test_force),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_idle_window),
+        cmocka_unit_test(test_any_configuration),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
