@@ -5,7 +5,12 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from ports import free_port  # noqa: E402, F401
 
 
 def raise_fd_limit(wanted=60000):
@@ -20,12 +25,6 @@ def raise_fd_limit(wanted=60000):
 
 def fd_limit():
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def spawn(argv, cpu, **kwargs):

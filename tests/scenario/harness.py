@@ -48,6 +48,8 @@ class Backend:
         self.errors = []
         self.threads = []
         self.stopping = False
+        if address.endswith(":0"):
+            address = f"{address[:-1]}{free_port()}"
         family, where = parse_address(address)
         self.listener = socket.socket(family, socket.SOCK_STREAM)
         if family != socket.AF_UNIX:

@@ -4,7 +4,12 @@ the backend's. Strict: what a message must not have fails the test that reads it
 import os
 import socket
 import struct
+import sys
 import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from ports import free_port  # noqa: E402, F401
 
 SLOW = 4 if os.environ.get("SANITIZE") else 1  # sanitized builds take longer for everything
 TIMEOUT = 10.0 * SLOW
@@ -29,14 +34,6 @@ def parse_address(text):
     if host.startswith("["):
         return socket.AF_INET6, (host[1:-1], int(port))
     return socket.AF_INET, (host, int(port))
-
-
-def free_port(host="127.0.0.1"):
-    """A port that was free a moment ago."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as s:
-        s.bind((host, 0))
-        return s.getsockname()[1]
 
 
 class Message:
