@@ -38,7 +38,7 @@ C_FILES    = $(shell find $(C_DIRS) -name '*.[ch]' | sort)
 
 # Debian bookworm's names.
 DEPS       := gcc libc6-dev make clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck \
-              libev-dev libyaml-dev libjansson-dev libpcre2-dev libssl-dev uthash-dev libcmocka-dev python3 \
+              libev-dev libyaml-dev libjansson-dev libpcre2-dev libssl-dev libc-ares-dev uthash-dev libcmocka-dev python3 \
               python3-pytest util-linux procps curl
 DEPS_BENCH := $(DEPS) haproxy nginx libnginx-mod-stream nghttp2-proxy wrk linux-perf
 

@@ -16,9 +16,18 @@
 
 enum balance { BALANCE_LEAST_REQUEST, BALANCE_ROUND_ROBIN };
 
+enum endpoint_kind {
+    ENDPOINT_ADDRESS, /* an IP address and port, or a Unix socket */
+    ENDPOINT_NAME,    /* host:port, by A and AAAA */
+    ENDPOINT_SRV,     /* srv:_service._proto.name, by SRV and then A and AAAA */
+};
+
 struct conf_endpoint {
     struct str text; /* as written */
-    struct address address;
+    enum endpoint_kind kind;
+    struct address address; /* ENDPOINT_ADDRESS */
+    struct str host;        /* the others: the name to ask for */
+    uint16_t port;          /* ENDPOINT_NAME */
 };
 
 struct conf_upstream {
@@ -38,6 +47,13 @@ struct conf_upstream {
     uint32_t max_requests;    /* in flight; 1024 */
     uint32_t max_pending;     /* waiting for a connection; 1024 */
     usec_t queue_timeout;     /* longest wait there; 1 s */
+};
+
+/* The newest snapshot is looked at for the file's changes. */
+struct conf_reload {
+    bool watch;           /* the file's directory; true */
+    usec_t poll_interval; /* the file's hash is compared so often besides; 0: never; 30 s */
+    usec_t debounce;      /* the file is read when it has rested for so long; 100 ms */
 };
 
 struct conf_backend {
@@ -147,12 +163,21 @@ struct conf {
     bool health_enabled;
     struct address health; /* 0.0.0.0:15901 */
     struct conf_access_log access_log;
+    struct conf_reload reload;
     uint32_t n_listeners;
     struct conf_listener *listeners;
     uint32_t n_upstreams;
     struct conf_upstream *upstreams;
-    uint32_t n_routes; /* of all listeners */
+    uint32_t n_routes;        /* of all listeners */
+    struct conf_names *names; /* names.c */
     struct arena *arena;
 };
+
+/* By name (names.c), in O(1); NULL where there is none. A route's name counts within its listener:
+ * the listener's name comes with it. */
+const struct conf_upstream *conf_find_upstream(const struct conf *c, struct str name);
+const struct conf_listener *conf_find_listener(const struct conf *c, struct str name);
+const struct conf_route *conf_find_route(const struct conf *c, struct str listener,
+                                         struct str route);
 
 #endif

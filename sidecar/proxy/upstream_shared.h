@@ -1,0 +1,72 @@
+/* upstream_shared.h - what all workers share of one upstream: its limits, and its endpoints.
+ *
+ * Keyed by the upstream's name, and so it outlives snapshots: a reload resets nothing. Written on a
+ * request's way only where a limit has to be exact. Counted by reference: the control thread holds
+ * one, each worker's pool one, each mail between workers' pools one. */
+#ifndef SLUICE_PROXY_UPSTREAM_SHARED_H
+#define SLUICE_PROXY_UPSTREAM_SHARED_H
+
+#include "config/config.h"
+#include "io/mailbox.h"
+#include "proxy/stats.h"
+
+struct pool;
+
+/* One address of an upstream, for the whole process: its text and what the workers count there.
+ * Immutable but for the counters. Referenced by the upstream's list (control thread) and by each
+ * worker's struct endpoint. */
+struct endpoint_shared {
+    _Atomic uint32_t refs;
+    uint32_t n_workers;
+    struct str text; /* as written, or as DNS gave it: "10.0.0.7:8080"; in this allocation */
+    struct address address;
+    struct {
+        _Alignas(64) struct endpoint_stats stats;
+    } worker[]; /* each written by its worker only */
+};
+
+struct upstream_shared {
+    _Alignas(64) _Atomic uint32_t connections;
+    _Atomic uint32_t requests;
+    _Atomic uint32_t pending;
+    _Atomic uint64_t starving; /* a bit for each worker that waits for a connection slot */
+    _Atomic uint64_t queueing; /* a bit for each worker with requests that wait for admission */
+    _Alignas(64) _Atomic uint32_t refs;
+    uint32_t n_workers;
+    /* The control thread's only: the addresses that the upstream has now. */
+    uint32_t n_endpoints;
+    struct endpoint_shared **endpoints;
+    /* By worker. Set before the worker sees the pool, cleared by the worker when the pool goes;
+     * looked at on that worker's thread only. */
+    struct pool *pools[];
+};
+
+/* References 1. NULL when memory is short. */
+struct upstream_shared *upstream_shared_new(uint32_t n_workers);
+struct upstream_shared *upstream_shared_ref(struct upstream_shared *u);
+void upstream_shared_unref(struct upstream_shared *u);
+
+/* An address as it is given to upstream_shared_set(). */
+struct endpoint_address {
+    struct str text;
+    struct address address;
+};
+
+/* Control thread: from now on these are its addresses, in this order. An address that was there
+ * keeps its endpoint_shared, and so its counters. *ret_changed: the list is not the same as
+ * before (other addresses, or another order). O(n). 0, or -ENOMEM and nothing has changed. */
+int upstream_shared_set(struct upstream_shared *u, const struct endpoint_address *list, uint32_t n,
+                        bool *ret_changed);
+
+/* A copy of the present list for one worker's pool, with a reference on each; NULL when memory is
+ * short. The pool takes it over (pool_new, pool_set_endpoints), or endpoint_list_free(). */
+struct endpoint_list {
+    struct mail mail;                 /* for whoever hands it to a worker */
+    struct upstream_shared *upstream; /* not counted: the receiver's pool holds one */
+    uint32_t n;
+    struct endpoint_shared *at[];
+};
+struct endpoint_list *endpoint_list_new(const struct upstream_shared *u);
+struct endpoint_list *endpoint_list_free(struct endpoint_list *l);
+
+#endif
