@@ -6,32 +6,26 @@
 #include "config/scalar.h"
 #include "show.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
-enum { EXIT_DONE = 0, EXIT_NO = 1, EXIT_USAGE = 2, EXIT_FAULT = 3 };
-
 #define POLL_EVERY (200 * USEC_PER_MSEC)
 #define PATIENCE   (2 * USEC_PER_SEC) /* for another serving process to take over */
 
-static const char usage[] =
-    "usage: sluice drain [--wait] [--deadline TIME] [-o text|json] [--admin PATH|URL]\n"
-    "                    [--token-file FILE]\n"
-    "\n"
-    "Tells a running sidecar to drain: what it has accepted is answered, its peers are told to\n"
-    "leave, and it all ends by one deadline. It stays up, unready; a signal ends it.\n"
-    "\n"
-    "  --wait         waits for the end, and shows the report\n"
-    "  --deadline     shortens the drain (20s, 500ms)\n"
-    "  -o json        the report as it came\n"
-    "  --admin        its admin socket or address (" ADMIN_DEFAULT_SOCKET ")\n"
-    "  --token-file   sent as Bearer token: a drain over TCP needs one\n"
-    "\n"
-    "Exit: 0 it drains, or with --wait: has drained, even when connections had to be closed; 1 it\n"
-    "is not there, refused or went back to serving; 2 usage.\n";
+enum { OPTION_DEADLINE = OPTION_LONG, OPTION_ADMIN, OPTION_TOKEN_FILE };
+
+static const struct command_option options[] = {
+    {'w', "wait", NULL, "waits for the end, and shows the report", 0},
+    {OPTION_DEADLINE, "deadline", "TIME", "shortens the drain (20s, 500ms)", 0},
+    {'o', "output", "text|json", "json: the report as it came", 0},
+    {OPTION_ADMIN, "admin", "PATH|URL", "its admin socket or address (" ADMIN_DEFAULT_SOCKET ")",
+     0},
+    {OPTION_TOKEN_FILE, "token-file", "FILE", "sent as Bearer token: a drain over TCP needs one",
+     0},
+    {0},
+};
 
 struct options {
     struct admin_target target;
@@ -291,55 +285,38 @@ static int drain(const struct options *o)
     return o->wait ? wait_for_end(o) : EXIT_DONE;
 }
 
-int cmd_drain(int argc, char **argv)
+static int cmd_drain(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"wait", no_argument, NULL, 'w'},
-        {"deadline", required_argument, NULL, 'd'},
-        {"output", required_argument, NULL, 'o'},
-        {"admin", required_argument, NULL, 'a'},
-        {"token-file", required_argument, NULL, 't'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
     struct options o = {0};
-    int opt;
+    struct command_line l;
+    int key;
 
-    optind = 1;
-    while ((opt = getopt_long(argc, argv, "wo:h", longs, NULL)) != -1) {
-        switch (opt) {
-        case 'w':
+    command_line_init(&l, &command_drain, argc, argv);
+    while ((key = command_next_only(&l)) > 0) {
+        if (key == 'w')
             o.wait = true;
-            continue;
-        case 'd':
-            if (scalar_duration(str_of(optarg), &o.deadline) && o.deadline > 0)
-                continue;
-            (void)fprintf(stderr, "sluice drain: --deadline: \"%s\" is no time (20s, 500ms)\n",
-                          optarg);
-            return EXIT_USAGE;
-        case 'o':
-            o.json = strcmp(optarg, "json") == 0;
-            if (o.json || strcmp(optarg, "text") == 0)
-                continue;
-            break;
-        case 'a':
+        else if (key == OPTION_ADMIN)
             o.target.where = optarg;
-            continue;
-        case 't':
+        else if (key == OPTION_TOKEN_FILE)
             o.target.token_file = optarg;
-            continue;
-        case 'h':
-            (void)fputs(usage, stdout);
-            return EXIT_DONE;
-        default:
-            break;
-        }
-        (void)fputs(usage, stderr);
-        return EXIT_USAGE;
+        else if (key == OPTION_DEADLINE) {
+            if (!scalar_duration(str_of(optarg), &o.deadline) || o.deadline == 0)
+                return command_misuse(&command_drain, "--deadline: \"%s\" is no time (20s, 500ms)",
+                                      optarg);
+        } else if (!command_output(optarg, &o.json))
+            return command_misuse(&command_drain, "--output is text or json");
     }
-    if (optind < argc) {
-        (void)fputs(usage, stderr);
-        return EXIT_USAGE;
-    }
-    return drain(&o);
+    return key < 0 ? l.exit_code : drain(&o);
 }
+
+const struct command command_drain = {
+    .name = "drain",
+    .fn = cmd_drain,
+    .does = "Takes a running sidecar out of service, softly",
+    .description = "Tells a running sidecar to drain: what it has accepted is answered, its peers "
+                   "are told to leave, and it all ends by one deadline. It stays up, unready; a "
+                   "signal ends it.",
+    .options = options,
+    .exits = {"it drains, or with --wait: has drained, even when connections had to be closed",
+              "it is not there, refused or went back to serving"},
+};

@@ -2,6 +2,8 @@
 #ifndef SLUICE_CMD_DRAIN_H
 #define SLUICE_CMD_DRAIN_H
 
-int cmd_drain(int argc, char **argv);
+#include "command.h"
+
+extern const struct command command_drain;
 
 #endif

@@ -5,46 +5,48 @@
 #include "lifecycle/supervisor.h"
 #include "serve.h"
 
-#include <stdio.h>
+enum { OPTION_NO_SUPERVISOR = OPTION_LONG, OPTION_SERVING };
 
-static int usage(FILE *to, int code)
-{
-    (void)fputs("usage: sluice proxy -c FILE [--no-supervisor]\n"
-                "\n"
-                "Runs the sidecar. A supervisor holds the sockets and starts the serving process\n"
-                "again when it dies; SIGTERM or SIGINT drains and exits, a second SIGINT forces,\n"
-                "SIGUSR1 reopens the access log.\n"
-                "\n"
-                "  -c, --config FILE   the configuration (YAML)\n"
-                "  --no-supervisor     one process: for debuggers\n",
-                to);
-    return code;
-}
+static const struct command_option options[] = {
+    {'c', "config", "FILE", "the configuration (YAML)", OPTION_REQUIRED},
+    {OPTION_NO_SUPERVISOR, "no-supervisor", NULL, "one process: for debuggers", 0},
+    {OPTION_SERVING, "serving", NULL, "the serving process, started by the supervisor",
+     OPTION_HIDDEN},
+    {0},
+};
 
-int cmd_proxy(int argc, char **argv)
+static int cmd_proxy(int argc, char **argv)
 {
+    struct command_line l;
     char *file = NULL;
     bool serving = false;
-    for (int i = 1; i < argc; i++) {
-        struct str a = str_of(argv[i]);
-        if (str_eq(a, STR("-h")) || str_eq(a, STR("--help")))
-            return usage(stdout, 0);
-        if ((str_eq(a, STR("-c")) || str_eq(a, STR("--config"))) && i + 1 < argc) {
-            file = argv[++i];
-        } else if (str_eq(a, STR("--serving")) || str_eq(a, STR("--no-supervisor"))) {
+    int key;
+
+    command_line_init(&l, &command_proxy, argc, argv);
+    while ((key = command_next_only(&l)) > 0) {
+        if (key == 'c')
+            file = optarg;
+        else
             serving = true;
-        } else {
-            (void)fprintf(stderr, "sluice proxy: unexpected argument \"%s\"\n\n", argv[i]);
-            return usage(stderr, 2);
-        }
     }
-    if (!file) {
-        (void)fputs("sluice proxy: -c FILE is required\n\n", stderr);
-        return usage(stderr, 2);
-    }
+    if (key < 0)
+        return l.exit_code;
+    if (!file)
+        return command_misuse(&command_proxy, "-c FILE is required");
     if (serving)
         return serve(file);
     char name[] = "sluice", proxy[] = "proxy", c[] = "-c", flag[] = "--serving";
     char *const args[] = {name, proxy, c, file, flag, NULL};
     return supervisor_run(args);
 }
+
+const struct command command_proxy = {
+    .name = "proxy",
+    .fn = cmd_proxy,
+    .does = "Runs the sidecar",
+    .description = "Runs the sidecar. A supervisor holds the sockets and starts the serving "
+                   "process again when it dies; SIGTERM or SIGINT drains and exits, a second "
+                   "SIGINT forces, SIGUSR1 reopens the access log.",
+    .options = options,
+    .exits = {"it drained and ended", "it could not start"},
+};

@@ -4,21 +4,17 @@
 #include "admin/client.h"
 #include "show.h"
 
-#include <getopt.h>
 #include <string.h>
 
-enum { EXIT_DONE = 0, EXIT_NO = 1, EXIT_USAGE = 2, EXIT_FAULT = 3 };
+enum { OPTION_ADMIN = OPTION_LONG, OPTION_TOKEN_FILE };
 
-static const char usage[] =
-    "usage: sluice status [-o text|json] [--admin PATH|URL] [--token-file FILE]\n"
-    "\n"
-    "Shows what a running sidecar does: its phase, workers, listeners, routes, upstreams.\n"
-    "\n"
-    "  -o json        the answer of GET /v1/status as it came\n"
-    "  --admin        its admin socket or address (" ADMIN_DEFAULT_SOCKET ")\n"
-    "  --token-file   sent as Bearer token\n"
-    "\n"
-    "Exit: 0 it answered, 1 it is not there or refused, 2 usage.\n";
+static const struct command_option options[] = {
+    {'o', "output", "text|json", "json: the answer of GET /v1/status as it came", 0},
+    {OPTION_ADMIN, "admin", "PATH|URL", "its admin socket or address (" ADMIN_DEFAULT_SOCKET ")",
+     0},
+    {OPTION_TOKEN_FILE, "token-file", "FILE", "sent as Bearer token", 0},
+    {0},
+};
 
 /* The next table, after an empty line; false when there is nothing to show. */
 static bool section(struct table *t, const json_t *rows, const char *align, const char *head)
@@ -219,36 +215,24 @@ static int show(const struct admin_answer *a)
     return EXIT_DONE;
 }
 
-int cmd_status(int argc, char **argv)
+static int cmd_status(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"output", required_argument, NULL, 'o'},
-        {"admin", required_argument, NULL, 'a'},
-        {"token-file", required_argument, NULL, 't'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
     struct admin_target target = {0};
+    struct command_line l;
     bool json = false;
-    int opt;
+    int key;
 
-    optind = 1;
-    while ((opt = getopt_long(argc, argv, "o:h", longs, NULL)) != -1) {
-        if (opt == 'o' && (strcmp(optarg, "json") == 0 || strcmp(optarg, "text") == 0)) {
-            json = optarg[0] == 'j';
-        } else if (opt == 'a') {
+    command_line_init(&l, &command_status, argc, argv);
+    while ((key = command_next_only(&l)) > 0) {
+        if (key == OPTION_ADMIN)
             target.where = optarg;
-        } else if (opt == 't') {
+        else if (key == OPTION_TOKEN_FILE)
             target.token_file = optarg;
-        } else {
-            (void)fputs(usage, opt == 'h' ? stdout : stderr);
-            return opt == 'h' ? EXIT_DONE : EXIT_USAGE;
-        }
+        else if (!command_output(optarg, &json))
+            return command_misuse(&command_status, "--output is text or json");
     }
-    if (optind < argc) {
-        (void)fputs(usage, stderr);
-        return EXIT_USAGE;
-    }
+    if (key < 0)
+        return l.exit_code;
 
     struct admin_answer a;
     char problem[512];
@@ -269,3 +253,13 @@ int cmd_status(int argc, char **argv)
     admin_answer_free(&a);
     return rc;
 }
+
+const struct command command_status = {
+    .name = "status",
+    .fn = cmd_status,
+    .does = "Shows what a running sidecar does",
+    .description =
+        "Shows what a running sidecar does: its phase, workers, listeners, routes, upstreams.",
+    .options = options,
+    .exits = {"it answered", "it is not there or refused"},
+};

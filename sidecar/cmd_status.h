@@ -1,7 +1,9 @@
-/* cmd_status.h - sluice status: an overview of a running sidecar. */
+/* cmd_status.h - `sluice status`: an overview of a running sidecar. */
 #ifndef SLUICE_CMD_STATUS_H
 #define SLUICE_CMD_STATUS_H
 
-int cmd_status(int argc, char **argv);
+#include "command.h"
+
+extern const struct command command_status;
 
 #endif

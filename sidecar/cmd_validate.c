@@ -3,25 +3,21 @@
 
 #include "config/build.h"
 
-#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <unistd.h>
 
-enum { EXIT_VALID = 0, EXIT_INVALID = 1, EXIT_USAGE = 2, EXIT_FAULT = 3 };
+enum { OPTION_STRICT = OPTION_LONG };
 
-static const char usage[] =
-    "usage: sluice validate [--strict] [-o text|json] FILE...\n"
-    "\n"
-    "Checks configuration files, and says everything that is wrong with them.\n"
-    "\n"
-    "  --strict       warnings are errors\n"
-    "  -o json        an array of {file, line, column, path, message, severity} on stdout\n"
-    "\n"
-    "Exit: 0 all are valid, 1 one is not, 2 usage.\n";
+static const struct command_option options[] = {
+    {OPTION_STRICT, "strict", NULL, "warnings are errors", 0},
+    {'o', "output", "text|json",
+     "json: an array of {file, line, column, path, message, severity} on stdout", 0},
+    {0},
+};
 
 struct options {
-    bool strict, json, help;
+    bool strict, json;
 };
 
 /* JSON wants UTF-8; the name of a file can be anything. */
@@ -59,7 +55,7 @@ static int validate(const char *file, const struct options *o, json_t *array)
     struct config_problems problems = {0};
     struct conf *conf = config_load(file, &problems);
     bool valid = conf && !(o->strict && has_warnings(&problems));
-    int exit_code = valid ? EXIT_VALID : EXIT_INVALID;
+    int exit_code = valid ? EXIT_DONE : EXIT_NO;
 
     if (array) {
         if (append_json(array, file, &problems, o->strict) < 0)
@@ -74,45 +70,24 @@ static int validate(const char *file, const struct options *o, json_t *array)
     return exit_code;
 }
 
-static bool parse_options(int argc, char **argv, struct options *o)
-{
-    static const struct option longs[] = {
-        {"strict", no_argument, NULL, 's'},
-        {"output", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
-    };
-    int c;
-    optind = 0; /* GNU: begins anew */
-    while ((c = getopt_long(argc, argv, "o:h", longs, NULL)) != -1) {
-        if (c == 's')
-            o->strict = true;
-        else if (c == 'h')
-            o->help = true;
-        else if (c == 'o' && strcmp(optarg, "json") == 0)
-            o->json = true;
-        else if (c == 'o' && strcmp(optarg, "text") == 0)
-            o->json = false;
-        else
-            return false;
-    }
-    return o->help || optind < argc;
-}
-
-int cmd_validate(int argc, char **argv)
+static int cmd_validate(int argc, char **argv)
 {
     struct options o = {0};
+    struct command_line l;
     json_t *array = NULL;
-    int exit_code = EXIT_VALID;
+    int key, exit_code = EXIT_DONE;
 
-    if (!parse_options(argc, argv, &o)) {
-        (void)fputs(usage, stderr);
-        return EXIT_USAGE;
+    command_line_init(&l, &command_validate, argc, argv);
+    while ((key = command_next(&l)) > 0) {
+        if (key == OPTION_STRICT)
+            o.strict = true;
+        else if (!command_output(optarg, &o.json))
+            return command_misuse(&command_validate, "--output is text or json");
     }
-    if (o.help) {
-        (void)fputs(usage, stdout);
-        return EXIT_VALID;
-    }
+    if (key < 0)
+        return l.exit_code;
+    if (optind == argc)
+        return command_misuse(&command_validate, "which FILE?");
     if (o.json) {
         array = json_array();
         if (!array)
@@ -129,3 +104,13 @@ int cmd_validate(int argc, char **argv)
     }
     return exit_code;
 }
+
+const struct command command_validate = {
+    .name = "validate",
+    .fn = cmd_validate,
+    .does = "Checks configuration files",
+    .operands = "FILE...",
+    .description = "Checks configuration files, and says everything that is wrong with them.",
+    .options = options,
+    .exits = {"all are valid", "one is not"},
+};

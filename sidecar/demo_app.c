@@ -9,7 +9,6 @@
 #include "io/address.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -125,51 +124,38 @@ static int listen_on(const char *text, bool tcp_echo)
     return 0;
 }
 
-static int usage(FILE *to)
-{
-    (void)fputs(
-        "usage: sluice demo-app --listen ADDRESS [--listen ...] [--tcp-echo ADDRESS]\n"
-        "                       [--version NAME] [--workers N]\n"
-        "An application to put a sidecar in front of; a signal ends it at once.\n"
-        "Paths: / /healthz /stats /headers /status?code= /delay?ms= /bytes?n=\n"
-        "  /chunked?n=&size=&ms= /cut?n= /upload /echo /early /hang /close /reset /ws-like\n",
-        to);
-    return to == stdout ? 0 : 2;
-}
+static const struct command_option options[] = {
+    {'l', "listen", "ADDRESS", "serves HTTP there", OPTION_REQUIRED | OPTION_REPEATS},
+    {'t', "tcp-echo", "ADDRESS", "sends back what comes there", OPTION_REPEATS},
+    {'v', "version", "NAME", "what it calls itself in answers (v1)", 0},
+    {'w', "workers", "N", "processes, 1 to 64 (1)", 0},
+    {0},
+};
 
-int cmd_demo_app(int argc, char **argv)
+static int cmd_demo_app(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"listen", required_argument, NULL, 'l'},  {"tcp-echo", required_argument, NULL, 't'},
-        {"version", required_argument, NULL, 'v'}, {"workers", required_argument, NULL, 'w'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
-    };
+    const struct command *self = &command_demo_app;
+    struct command_line l;
     const char *version = "v1";
     uint64_t workers = 1;
-    int option;
-    optind = 1;
-    while ((option = getopt_long(argc, argv, "l:t:v:w:h", options, NULL)) != -1) {
-        switch (option) {
-        case 'l':
-        case 't':
-            if (listen_on(optarg, option == 't') < 0)
-                return 1;
-            break;
-        case 'v':
+    int key;
+
+    command_line_init(&l, self, argc, argv);
+    while ((key = command_next_only(&l)) > 0) {
+        if (key == 'v')
             version = optarg;
-            break;
-        case 'w':
+        else if (key == 'w') {
             if (!str_to_u64(str_of(optarg), &workers) || workers < 1 || workers > 64)
-                return usage(stderr);
-            break;
-        case 'h':
-            return usage(stdout);
-        default:
-            return usage(stderr);
-        }
+                return command_misuse(self, "--workers is a number from 1 to 64");
+        } else if (listen_on(optarg, key == 't') < 0)
+            return EXIT_NO;
     }
-    if (optind != argc || n_listeners == 0 || strlen(version) > 64)
-        return usage(stderr);
+    if (key < 0)
+        return l.exit_code;
+    if (n_listeners == 0)
+        return command_misuse(self, "--listen ADDRESS is required");
+    if (strlen(version) > 64)
+        return command_misuse(self, "--version has at most 64 bytes");
 
     struct rlimit fds;
     if (getrlimit(RLIMIT_NOFILE, &fds) == 0) {
@@ -194,3 +180,15 @@ int cmd_demo_app(int argc, char **argv)
     app_run(&app);
     return 0;
 }
+
+const struct command command_demo_app = {
+    .name = "demo-app",
+    .fn = cmd_demo_app,
+    .does = "A small HTTP application to try sluice with",
+    .description =
+        "An application to put a sidecar in front of; a signal ends it at once.\n\n"
+        "Paths: / /healthz /stats /headers /status?code= /delay?ms= /bytes?n= "
+        "/chunked?n=&size=&ms= /cut?n= /upload /echo /early /hang /close /reset /ws-like",
+    .options = options,
+    .exits = {NULL, "it could not start"},
+};

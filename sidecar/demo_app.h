@@ -3,7 +3,8 @@
 #ifndef SLUICE_DEMO_APP_H
 #define SLUICE_DEMO_APP_H
 
-/* Runs until a signal ends it; returns an exit code (0, 1 when it could not start, 2 on usage). */
-int cmd_demo_app(int argc, char **argv);
+#include "command.h"
+
+extern const struct command command_demo_app;
 
 #endif

@@ -295,7 +295,8 @@ static void test_status_command(void **state)
     char out[8192];
     (void)state;
 
-    assert_int_equal(0, run(cmd_status, out, sizeof(out), WORDS("status", "--admin", socket_path)));
+    assert_int_equal(
+        0, run(command_status.fn, out, sizeof(out), WORDS("status", "--admin", socket_path)));
     assert_in(out, "sluice  0.1.0, pid 42, up 2h 13m\n");
     assert_in(out, "phase   serving, ready\n");
     assert_in(out, "config  generation 3, sha256 0123456789ab\n");
@@ -306,13 +307,14 @@ static void test_status_command(void **state)
     assert_in(out,
               "  127.0.0.1:8080            7              3                      950       1\n");
     assert_int_equal(
-        0, run(cmd_status, out, sizeof(out), WORDS("status", "-o", "json", "--admin", url)));
+        0, run(command_status.fn, out, sizeof(out), WORDS("status", "-o", "json", "--admin", url)));
     assert_int_equal(0, strncmp(out, status_json, sizeof(status_json) - 1));
-    assert_int_equal(1, run(cmd_status, out, sizeof(out), WORDS("status", "--admin", "/nowhere")));
+    assert_int_equal(
+        1, run(command_status.fn, out, sizeof(out), WORDS("status", "--admin", "/nowhere")));
     assert_in(out, "cannot reach sluice at /nowhere");
-    assert_int_equal(2, run(cmd_status, out, sizeof(out), WORDS("status", "-o", "xml")));
-    assert_int_equal(2, run(cmd_status, out, sizeof(out), WORDS("status", "extra")));
-    assert_int_equal(0, run(cmd_status, out, sizeof(out), WORDS("status", "--help")));
+    assert_int_equal(2, run(command_status.fn, out, sizeof(out), WORDS("status", "-o", "xml")));
+    assert_int_equal(2, run(command_status.fn, out, sizeof(out), WORDS("status", "extra")));
+    assert_int_equal(0, run(command_status.fn, out, sizeof(out), WORDS("status", "--help")));
     assert_in(out, "usage: sluice status");
 }
 
@@ -321,10 +323,11 @@ static void test_drain_command(void **state)
     char out[8192];
     (void)state;
 
-    assert_int_equal(0, run(cmd_drain, out, sizeof(out), WORDS("drain", "--admin", socket_path)));
-    assert_string_equal("draining\n", out);
     assert_int_equal(
-        0, run(cmd_drain, out, sizeof(out), WORDS("drain", "--wait", "--admin", socket_path)));
+        0, run(command_drain.fn, out, sizeof(out), WORDS("drain", "--admin", socket_path)));
+    assert_string_equal("draining\n", out);
+    assert_int_equal(0, run(command_drain.fn, out, sizeof(out),
+                            WORDS("drain", "--wait", "--admin", socket_path)));
     assert_in(out, "drained  in 12.3 s of 25.0 s, by admin, begun 2026-01-01T00:00:00.000Z\n");
     assert_in(out, "phases   notice 5.0 s, drain 7.3 s\n");
     assert_in(out, "forced   2\n");
@@ -334,14 +337,15 @@ static void test_drain_command(void **state)
     assert_in(out, "tcp     forced  60.0 s  192.0.2.7  ?[31mdb\n");
     assert_in(out, "and 1 more\n");
     /* The steps of the other process follow the deadline that it was told. */
-    assert_int_equal(1, run(cmd_drain, out, sizeof(out),
+    assert_int_equal(1, run(command_drain.fn, out, sizeof(out),
                             WORDS("drain", "--wait", "--deadline", "1s", "--admin", socket_path)));
     assert_in(out, "went back to serving");
-    assert_int_equal(0, run(cmd_drain, out, sizeof(out),
+    assert_int_equal(0, run(command_drain.fn, out, sizeof(out),
                             WORDS("drain", "--wait", "--deadline", "2s", "--admin", socket_path)));
     assert_in(out, "it has exited; this is what was seen last");
-    assert_int_equal(1, run(cmd_drain, out, sizeof(out), WORDS("drain", "--admin", url)));
-    assert_int_equal(2, run(cmd_drain, out, sizeof(out), WORDS("drain", "--deadline", "soon")));
+    assert_int_equal(1, run(command_drain.fn, out, sizeof(out), WORDS("drain", "--admin", url)));
+    assert_int_equal(2,
+                     run(command_drain.fn, out, sizeof(out), WORDS("drain", "--deadline", "soon")));
     assert_in(out, "\"soon\" is no time");
 }
 

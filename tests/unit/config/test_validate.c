@@ -61,7 +61,7 @@ static char *run(const struct files *f, int expected_exit, const char *const *ar
     int out = dup(1), err = dup(2);
     assert_non_null(freopen(f->out, "w", stdout));
     (void)dup2(1, 2);
-    int exit_code = cmd_validate(argc, argv);
+    int exit_code = command_validate.fn(argc, argv);
     (void)fflush(stdout);
     (void)dup2(out, 1);
     (void)dup2(err, 2);

@@ -1,0 +1,12 @@
+/* commands.c - the table of subcommands. */
+#include "cmd_drain.h"
+#include "cmd_help.h"
+#include "cmd_proxy.h"
+#include "cmd_status.h"
+#include "cmd_validate.h"
+#include "demo_app.h"
+
+const struct command *const commands[] = {
+    &command_proxy,    &command_validate, &command_status, &command_drain,
+    &command_demo_app, &command_version,  &command_help,   NULL,
+};
