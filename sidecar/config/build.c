@@ -3,13 +3,12 @@
 
 #include "base/mem.h"
 #include "config/builder.h"
+#include "config/file_text.h"
 #include "config/problems.h"
 #include "config/scalar.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <unistd.h>
 
 static const char grace_variable[] = "SLUICE_TERMINATION_GRACE_PERIOD";
 
@@ -263,48 +262,28 @@ struct conf *config_build(const char *file, const char *text, size_t n,
     return conf;
 }
 
-/* The whole file, to be freed; NULL is reported. */
-static char *read_file(const char *file, size_t *ret_n, struct config_problems *problems)
+char *config_read(const char *file, size_t *ret_n, struct config_problems *problems)
 {
-    char *text = NULL;
-    size_t n = 0, cap = 0;
-    ssize_t got = 1;
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    int error = 0;
+    char *text = file_text_read(file, YAML_TREE_BYTES, ret_n, &error);
 
-    if (fd < 0) {
-        problem_add(problems, 0, 0, "", false, "%s", strerror(errno));
-        return NULL;
-    }
-    while (got != 0 && n <= YAML_TREE_BYTES) {
-        if (n == cap) {
-            char *more = mem_realloc(text, cap = cap ? cap * 2 : 16384);
-            if (!more) {
-                problem_out_of_memory(problems);
-                goto fail;
-            }
-            text = more;
-        }
-        got = read(fd, text + n, cap - n);
-        if (got < 0 && errno != EINTR) {
-            problem_add(problems, 0, 0, "", false, "%s", strerror(errno));
-            goto fail;
-        }
-        n += got > 0 ? (size_t)got : 0;
-    }
-    (void)close(fd);
-    *ret_n = n;
-    return text;
-
-fail:
-    (void)close(fd);
-    free(text);
+    if (text)
+        return text;
+    if (error == -ENOMEM)
+        problem_out_of_memory(problems);
+    else
+        problem_add(problems, 0, 0, "", false, "%s",
+                    error == -EFBIG    ? "the file is larger than 16 MiB"
+                    : error == -EINVAL ? "not a regular file"
+                    : error == -EBUSY  ? "the file changed again and again while it was read"
+                                       : strerror(-error));
     return NULL;
 }
 
 struct conf *config_load(const char *file, struct config_problems *problems)
 {
     size_t n;
-    char *text = read_file(file, &n, problems);
+    char *text = config_read(file, &n, problems);
     struct conf *conf = text ? config_build(file, text, n, problems) : NULL;
     free(text);
     return conf;

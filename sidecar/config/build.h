@@ -27,7 +27,10 @@ void config_problems_print(const struct config_problems *p, const char *file, in
  * `file` is for messages only. Nothing outside is touched: no socket, no file. */
 struct conf *config_build(const char *file, const char *text, size_t n,
                           struct config_problems *problems);
-/* Reads the file first (at most 16 MiB). */
+/* The whole text, with a NUL behind it, to be freed; NULL is in `problems`. At most 16 MiB of a
+ * regular file: nothing that could hold the caller up, and not half of what is being written. */
+char *config_read(const char *file, size_t *ret_n, struct config_problems *problems);
+/* config_read() and config_build(). */
 struct conf *config_load(const char *file, struct config_problems *problems);
 struct conf *config_free(struct conf *c);
 
