@@ -16,7 +16,7 @@ CPPFLAGS  += -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' -Isidecar -I.
 CFLAGS    += -std=gnu17 $(OPT) $(WARNINGS) $(SANITIZE) -fno-strict-aliasing -fno-common -pthread \
              -fstack-protector-strong -MMD -MP
 LDFLAGS   += $(SANITIZE) -pthread -Wl,-z,relro -Wl,--as-needed
-LDLIBS    += -lev -lyaml -ljansson -lpcre2-8 -lcrypto -lm
+LDLIBS    += -lev -lcares -lyaml -ljansson -lpcre2-8 -lcrypto -lm
 
 # Everything but the program's own main goes into one archive, which the tests link too.
 SOURCES   := $(filter-out sidecar/main.c,$(wildcard sidecar/*.c sidecar/*/*.c policies/*.c canary/*.c healthcheck/*.c))

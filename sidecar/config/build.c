@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "config/builder.h"
+#include "config/endpoint.h"
 #include "config/file_text.h"
 #include "config/problems.h"
 #include "config/scalar.h"
@@ -133,21 +134,43 @@ static void check_endpoints(struct builder *b, const struct conf_upstream *u,
     const struct yaml_node *it = u->n_endpoints ? list->first : NULL;
 
     for (uint32_t i = 0; it; i++, it = it->next) {
-        const struct address *a = &u->endpoints[i].address;
+        const struct conf_endpoint *e = &u->endpoints[i];
         const struct yaml_node *other = list->first;
         uint32_t k = 0;
-        if (a->len == 0)
+        if (!e->text.p)
             continue;
-        for (; k < i && !address_equal(a, &u->endpoints[k].address); k++)
+        for (; k < i && !endpoint_equal(e, &u->endpoints[k]); k++)
             other = other->next;
         if (k < i)
             problem_at(b->problems, it, "the endpoint is there twice; the first is on line %u",
                        other->line);
-        if (!b->conf->allow_link_local && address_is_link_local(a))
+        if (e->kind == ENDPOINT_ADDRESS && !b->conf->allow_link_local &&
+            address_is_link_local(&e->address))
             problem_at(b->problems, it,
                        "a link-local address, where clouds keep instance metadata "
                        "(allowLinkLocal: true takes it)");
     }
+}
+
+static void check_dns(struct builder *b, struct conf_upstream *u, const struct yaml_node *node)
+{
+    const struct yaml_node *dns = yaml_get(node, "dns");
+    const struct yaml_node *min = yaml_get(dns, "minTtl"), *max = yaml_get(dns, "maxTtl");
+    char min_text[SCALAR_TEXT_MAX], max_text[SCALAR_TEXT_MAX];
+    bool names = false;
+
+    u->dns.allow_link_local = b->conf->allow_link_local;
+    if (!dns || dns->kind == NODE_BROKEN)
+        return;
+    if (u->dns.min_ttl > u->dns.max_ttl && builder_sound(dns, "minTtl") &&
+        builder_sound(dns, "maxTtl"))
+        problem_at(b->problems, min ? min : max, "minTtl %s is more than maxTtl %s",
+                   scalar_duration_text(u->dns.min_ttl, min_text),
+                   scalar_duration_text(u->dns.max_ttl, max_text));
+    for (uint32_t i = 0; i < u->n_endpoints; i++)
+        names = names || u->endpoints[i].kind != ENDPOINT_ADDRESS;
+    if (!names && b->problems->errors == b->errors_before) /* else a mistake may hide a name */
+        warning_at(b->problems, dns, "has no effect: no endpoint is a name");
 }
 
 static void check_upstream(struct builder *b, struct conf_upstream *all, uint32_t at)
@@ -165,6 +188,7 @@ static void check_upstream(struct builder *b, struct conf_upstream *all, uint32_
         }
     }
     check_endpoints(b, u, node);
+    check_dns(b, u, node);
     if (idle && u->min_idle > u->max_connections)
         problem_at(b->problems, idle, "%u is more than circuitBreaker.maxConnections %u",
                    u->min_idle, u->max_connections);

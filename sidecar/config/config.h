@@ -30,6 +30,29 @@ struct conf_endpoint {
     uint16_t port;          /* ENDPOINT_NAME */
 };
 
+enum dns_family { DNS_ANY, DNS_IPV4, DNS_IPV6 };
+/* What becomes of the addresses of a name that the server says has none. */
+enum dns_policy { DNS_KEEP, DNS_REMOVE };
+
+/* How the names among an upstream's endpoints are resolved. */
+struct conf_upstream_dns {
+    enum dns_family family;
+    usec_t min_ttl;               /* never asked again sooner; 5 s */
+    usec_t max_ttl;               /* nor later; 5 min */
+    usec_t srv_ttl;               /* of an SRV answer; 30 s */
+    enum dns_policy on_not_found; /* the name does not exist (NXDOMAIN); keep */
+    enum dns_policy on_empty;     /* it exists without an address; keep */
+    bool allow_link_local;        /* conf.allow_link_local */
+};
+
+/* The client of DNS. Needs a restart. */
+struct conf_dns {
+    uint32_t n_servers;
+    struct address *servers; /* asked in this order; none: those of /etc/resolv.conf */
+    usec_t timeout; /* for a server's answer, and for names at start and at a reload; 2 s */
+    uint32_t tries; /* of each server; 2 */
+};
+
 struct conf_upstream {
     struct str name;
     uint32_t index; /* in conf.upstreams */
@@ -47,6 +70,7 @@ struct conf_upstream {
     uint32_t max_requests;    /* in flight; 1024 */
     uint32_t max_pending;     /* waiting for a connection; 1024 */
     usec_t queue_timeout;     /* longest wait there; 1 s */
+    struct conf_upstream_dns dns;
 };
 
 /* The newest snapshot is looked at for the file's changes. */
@@ -164,6 +188,7 @@ struct conf {
     struct address health; /* 0.0.0.0:15901 */
     struct conf_access_log access_log;
     struct conf_reload reload;
+    struct conf_dns dns;
     uint32_t n_listeners;
     struct conf_listener *listeners;
     uint32_t n_upstreams;

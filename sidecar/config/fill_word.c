@@ -1,6 +1,7 @@
 /* fill_word.c - one word of the tree into its place, or what was expected instead. */
 #include "config/fill.h"
 
+#include "config/endpoint.h"
 #include "config/problems.h"
 #include "config/scalar.h"
 #include "io/address.h"
@@ -250,6 +251,27 @@ static bool fill_address(struct fill *f, const struct schema_key *key, const str
     return !key->text_at || keep_str(f, text, fill_place(base, key->text_at - 1));
 }
 
+static bool fill_endpoint(struct fill *f, const struct schema_key *key,
+                          const struct yaml_node *node, struct str text, void *base)
+{
+    struct conf_endpoint *at = fill_place(base, key->at);
+    struct conf_endpoint parsed = {0};
+    const char *expected = NULL, *why = NULL;
+    char got[PROBLEM_QUOTE_MAX];
+
+    if (endpoint_parse(text, &parsed, &expected, &why) < 0) {
+        problem_at(f->problems, node, "expected %s, got \"%s\": %s", expected,
+                   problem_quote(text, got), why);
+        return false;
+    }
+    if (!keep_str(f, text, &parsed.text))
+        return false;
+    if (parsed.host.p)
+        parsed.host.p = parsed.text.p + (parsed.host.p - text.p);
+    *at = parsed;
+    return true;
+}
+
 bool fill_word(struct fill *f, const struct schema_key *key, const struct yaml_node *node,
                struct str text, void *base)
 {
@@ -273,6 +295,8 @@ bool fill_word(struct fill *f, const struct schema_key *key, const struct yaml_n
         return word >= 0;
     case SCHEMA_ADDRESS:
         return fill_address(f, key, node, text, base);
+    case SCHEMA_ENDPOINT:
+        return fill_endpoint(f, key, node, text, base);
     case SCHEMA_CIDR:
         if (cidr_parse(text, fill_place(base, key->at)) == 0)
             return true;

@@ -246,10 +246,8 @@ static const struct schema_key listener_item = {.type = SCHEMA_MAP, .map = &list
 /* ---- upstreams ---- */
 
 #define UPSTREAM(member) MEMBER(struct conf_upstream, member)
-static const struct schema_key endpoint_item = {.type = SCHEMA_ADDRESS,
-                                                MEMBER(struct conf_endpoint, address),
-                                                .text_at = AT(struct conf_endpoint, text),
-                                                .size = sizeof(struct conf_endpoint)};
+static const struct schema_key endpoint_item = {.type = SCHEMA_ENDPOINT,
+                                                .width = sizeof(struct conf_endpoint)};
 static const struct schema_name balances[] = {
     WORD("leastRequest", BALANCE_LEAST_REQUEST), WORD("roundRobin", BALANCE_ROUND_ROBIN), {0}};
 
@@ -277,16 +275,38 @@ static const struct schema_key breaker_keys[] = {
 };
 static const struct schema_map breaker_map = {MAP(breaker_keys)};
 
+static const struct schema_name dns_families[] = {
+    WORD("any", DNS_ANY), WORD("ipv4", DNS_IPV4), WORD("ipv6", DNS_IPV6), {0}};
+static const struct schema_name dns_policies[] = {
+    WORD("keep", DNS_KEEP), WORD("remove", DNS_REMOVE), {0}};
+static const struct schema_key upstream_dns_keys[] = {
+    {"family", "which addresses of a name are used", SCHEMA_ENUM, UPSTREAM(dns.family),
+     .preset = "any", .names = dns_families},
+    {"minTtl", "a name is not asked for again sooner", SCHEMA_DURATION, UPSTREAM(dns.min_ttl),
+     .preset = "5s", .min = SECOND, .max = WEEK},
+    {"maxTtl", "nor later", SCHEMA_DURATION, UPSTREAM(dns.max_ttl), .preset = "5m", .min = SECOND,
+     .max = WEEK},
+    {"srvTtl", "of an SRV answer, whose own is not known", SCHEMA_DURATION, UPSTREAM(dns.srv_ttl),
+     .preset = "30s", .min = SECOND, .max = WEEK},
+    {"onNotFound", "what becomes of the addresses of a name that no longer exists (NXDOMAIN)",
+     SCHEMA_ENUM, UPSTREAM(dns.on_not_found), .preset = "keep", .names = dns_policies},
+    {"onEmpty", "what becomes of them when the name exists and has no address", SCHEMA_ENUM,
+     UPSTREAM(dns.on_empty), .preset = "keep", .names = dns_policies},
+};
+static const struct schema_map upstream_dns_map = {MAP(upstream_dns_keys)};
+
 static const struct schema_key upstream_keys[] = {
     {"name", "what routes call it", SCHEMA_STRING, FORMAT_NAME, KEY_REQUIRED, UPSTREAM(name)},
-    {"endpoints", "ip:port, [ipv6]:port or unix:/path", SCHEMA_LIST, .flags = KEY_REQUIRED,
-     ITEMS(struct conf_upstream, endpoints, n_endpoints), .of = &endpoint_item, .min = 1},
+    {"endpoints", "ip:port, [ipv6]:port, unix:/path, name:port or srv:_service._tcp.name",
+     SCHEMA_LIST, .flags = KEY_REQUIRED, ITEMS(struct conf_upstream, endpoints, n_endpoints),
+     .of = &endpoint_item, .min = 1},
     {"balance", "which endpoint takes the next request", SCHEMA_ENUM, UPSTREAM(balance),
      .preset = "leastRequest", .names = balances},
     {"connectTimeout", "for a new connection", SCHEMA_DURATION, UPSTREAM(connect_timeout),
      .preset = "5s", .min = MSEC, .max = WEEK},
     {"pool", "connections that are kept", SCHEMA_MAP, .map = &pool_map},
     {"circuitBreaker", "what the upstream is spared", SCHEMA_MAP, .map = &breaker_map},
+    {"dns", "how names among the endpoints are resolved", SCHEMA_MAP, .map = &upstream_dns_map},
 };
 static const struct schema_map upstream_map = {MAP(upstream_keys),
                                                .size = sizeof(struct conf_upstream)};
@@ -363,6 +383,18 @@ static const struct schema_key limits_keys[] = {
 };
 static const struct schema_map limits_map = {MAP(limits_keys)};
 
+static const struct schema_key dns_server = {
+    .type = SCHEMA_ADDRESS, .flags = KEY_NO_UNIX, .width = sizeof(struct address)};
+static const struct schema_key dns_keys[] = {
+    {"servers", "ip:port of each, asked in this order; those of /etc/resolv.conf", SCHEMA_LIST,
+     ITEMS(struct conf_dns, servers, n_servers), .of = &dns_server, .min = 1, .max = 8},
+    {"timeout", "for a server's answer, and for names at start and at a reload", SCHEMA_DURATION,
+     MEMBER(struct conf_dns, timeout), .preset = "2s", .min = 10 * MSEC, .max = 60 * SECOND},
+    {"tries", "how often each server is asked, the timeout doubling", SCHEMA_INT,
+     MEMBER(struct conf_dns, tries), .preset = "2", .min = 1, .max = 10},
+};
+static const struct schema_map dns_map = {MAP(dns_keys)};
+
 static const struct schema_key root_keys[] = {
     {"version", "of this format: 1", SCHEMA_INT, .flags = KEY_REQUIRED,
      MEMBER(struct draft, version), .min = 1, .max = 1},
@@ -380,6 +412,7 @@ static const struct schema_key root_keys[] = {
     {"accessLog", "a JSON line for each request; off without this key", SCHEMA_MAP,
      MEMBER(struct draft, conf.access_log), .flag_at = AT(struct draft, conf.access_log.enabled),
      .map = &access_log_map},
+    {"dns", "who is asked for names", SCHEMA_MAP, MEMBER(struct draft, conf.dns), .map = &dns_map},
     {"listeners", "where connections come in", SCHEMA_LIST, .flags = KEY_REQUIRED,
      ITEMS(struct draft, listeners, n_listeners), .of = &listener_item, .min = 1},
     {"upstreams", "where requests go", SCHEMA_LIST,

@@ -16,11 +16,12 @@ enum schema_type {
     SCHEMA_INT,
     SCHEMA_DURATION, /* into usec_t */
     SCHEMA_SIZE,
-    SCHEMA_MODE,    /* of a file, octal */
-    SCHEMA_STRING,  /* into struct str */
-    SCHEMA_ENUM,    /* one of `names`, as its value */
-    SCHEMA_ADDRESS, /* into struct address */
-    SCHEMA_CIDR,    /* into struct cidr */
+    SCHEMA_MODE,     /* of a file, octal */
+    SCHEMA_STRING,   /* into struct str */
+    SCHEMA_ENUM,     /* one of `names`, as its value */
+    SCHEMA_ADDRESS,  /* into struct address */
+    SCHEMA_CIDR,     /* into struct cidr */
+    SCHEMA_ENDPOINT, /* into struct conf_endpoint */
     SCHEMA_MAP,
     SCHEMA_LIST, /* a pointer to an array */
 };

@@ -78,7 +78,7 @@ int address_parse(struct str text, struct address *ret, const char **ret_why)
         a.len = sizeof(a.u.in);
         if (inet_pton(AF_INET, host, &a.u.in.sin_addr) != 1) {
             *ret_why = memchr(host, ':', h.n) ? "an IPv6 address is written [address]:port"
-                                              : "not an IPv4 address (names are not resolved yet)";
+                                              : "not an IPv4 address";
             return -EINVAL;
         }
     }

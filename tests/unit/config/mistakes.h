@@ -29,6 +29,9 @@
     "version: 1\nupstreams:\n- name: b\n  endpoints: [\"127.0.0.1:9\"]\n"                          \
     "- name: a\n  endpoints: [\"127.0.0.1:9\"]\n  " x "\n" GOOD_LISTENERS
 #define UPSTREAMS_8_1(x) "version: 1\n" GOOD_LISTENERS "upstreams:\n" x "\n"
+#define ENDPOINT_8_25(x)                                                                           \
+    UPSTREAMS_8_1("- {name: a, endpoints: [\"" x "\"]}"), 8, 25, "upstreams[0].endpoints[0]"
+#define LABEL_63 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 struct mistake {
     const char *text;
@@ -332,8 +335,67 @@ static const struct mistake mistakes[] = {
     /* upstreams */
     {UPSTREAMS_8_1("- {name: a, endpoints: []}"), 8, 24, "upstreams[0].endpoints",
      "expected at least 1 item"},
-    {UPSTREAMS_8_1("- {name: a, endpoints: [\"app:80\"]}"), 8, 25, "upstreams[0].endpoints[0]",
-     "names are not resolved yet"},
+    {ENDPOINT_8_25("10.0.0.256:80"),
+     "expected an address such as 127.0.0.1:8080, got \"10.0.0.256:80\": not an IPv4 address"},
+    {ENDPOINT_8_25("127.1:80"), "not an IPv4 address"},
+    {ENDPOINT_8_25("app.7:80"), "not an IPv4 address"},
+    {ENDPOINT_8_25("app.0x7f:80"), "not an IPv4 address"},
+    {ENDPOINT_8_25("10.0.0.1"), "an address is written address:port or unix:/path"},
+    {ENDPOINT_8_25(":80"), "not an IP address"},
+    {ENDPOINT_8_25("::1:80"), "an IPv6 address is written [address]:port"},
+    {ENDPOINT_8_25("[::1]"), "an IPv6 address is written [address]:port"},
+    {ENDPOINT_8_25("[app]:80"), "not an IPv6 address"},
+    {ENDPOINT_8_25("unix:run"), "the path of a Unix socket begins with /"},
+    {ENDPOINT_8_25("app"),
+     "expected an endpoint such as 127.0.0.1:8080 or app.example:8080, got \"app\": the port is a "
+     "number from 1 to 65535"},
+    {ENDPOINT_8_25("app:0"), "the port is a number from 1 to 65535"},
+    {ENDPOINT_8_25("app:65536"), "the port is a number from 1 to 65535"},
+    {ENDPOINT_8_25("app:http"), "the port is a number from 1 to 65535"},
+    {ENDPOINT_8_25("http://app:80"), "an IPv6 address is written [address]:port"},
+    {ENDPOINT_8_25("app/x:80"), "a name has letters, digits, -, _ and dots"},
+    {ENDPOINT_8_25("-app:80"), "a label of the name begins or ends with -"},
+    {ENDPOINT_8_25("app-.example:80"), "a label of the name begins or ends with -"},
+    {ENDPOINT_8_25("app..example:80"), "a label of the name is empty"},
+    {ENDPOINT_8_25(".app:80"), "a label of the name is empty"},
+    {ENDPOINT_8_25(".:80"), "the name is empty"},
+    {ENDPOINT_8_25("app.example..:80"), "a label of the name is empty"},
+    {ENDPOINT_8_25(LABEL_63 "x.example:80"), "a label of the name has more than 63 bytes"},
+    {ENDPOINT_8_25(LABEL_63 "." LABEL_63 "." LABEL_63 "." LABEL_63 ":80"),
+     "a name has at most 253 bytes"},
+    {ENDPOINT_8_25("srv:"),
+     "expected an SRV name such as srv:_http._tcp.app.example, got \"srv:\": the name is empty"},
+    {ENDPOINT_8_25("srv:app.example"), "it begins with _service._protocol. (RFC 2782)"},
+    {ENDPOINT_8_25("srv:_http._tcp"), "it begins with _service._protocol. (RFC 2782)"},
+    {ENDPOINT_8_25("srv:_http._tcp."), "it begins with _service._protocol. (RFC 2782)"},
+    {ENDPOINT_8_25("srv:_http.tcp.app"), "it begins with _service._protocol. (RFC 2782)"},
+    {ENDPOINT_8_25("srv:_http._tcp.app:80"), "a name has letters, digits, -, _ and dots"},
+    {UPSTREAMS_8_1("- {name: a, endpoints: [\"app:80\", \"APP:80\"]}"), 8, 35,
+     "upstreams[0].endpoints[1]", "the endpoint is there twice; the first is on line 8"},
+    {UPSTREAMS_8_1("- {name: a, endpoints: [\"srv:_h._tcp.a\", \"srv:_h._tcp.a\"]}"), 8, 42,
+     "upstreams[0].endpoints[1]", "the endpoint is there twice; the first is on line 8"},
+    {UPSTREAM_7_3("dns: {family: inet}"), 7, 17, "upstreams[1].dns.family",
+     "expected one of any ipv4 ipv6, got \"inet\""},
+    {UPSTREAM_7_3("dns: {minTtl: 0}"), 7, 17, "upstreams[1].dns.minTtl",
+     "expected a duration from 1s to 168h, got \"0\""},
+    {UPSTREAM_7_3("dns: {minTtl: 10m}"), 7, 17, "upstreams[1].dns.minTtl",
+     "minTtl 10m is more than maxTtl 5m"},
+    {UPSTREAM_7_3("dns: {maxTtl: 2s}"), 7, 17, "upstreams[1].dns.maxTtl",
+     "minTtl 5s is more than maxTtl 2s"},
+    {UPSTREAM_7_3("dns: {srvTtl: 30}"), 7, 17, "upstreams[1].dns.srvTtl", "the unit is missing"},
+    {UPSTREAM_7_3("dns: {onNotFound: drop}"), 7, 21, "upstreams[1].dns.onNotFound",
+     "expected one of keep remove, got \"drop\""},
+    {UPSTREAM_7_3("dns: {onEmtpy: keep}"), 7, 9, "upstreams[1].dns.onEmtpy",
+     "(did you mean \"onEmpty\"?)"},
+    {ROOT_2_1("dns: {servers: []}"), 2, 16, "dns.servers", "expected at least 1 item"},
+    {ROOT_2_1("dns: {servers: [\"ns.example:53\"]}"), 2, 17, "dns.servers[0]",
+     "expected an address such as 127.0.0.1:8080, got \"ns.example:53\": not an IPv4 address"},
+    {ROOT_2_1("dns: {servers: [10.0.0.1]}"), 2, 17, "dns.servers[0]",
+     "an address is written address:port"},
+    {ROOT_2_1("dns: {servers: [\"unix:/run/dns\"]}"), 2, 17, "dns.servers[0]",
+     "expected an address"},
+    {ROOT_2_1("dns: {timeout: 0s}"), 2, 16, "dns.timeout", "expected a duration from 10ms to 1m"},
+    {ROOT_2_1("dns: {tries: 0}"), 2, 14, "dns.tries", "from 1 to 10"},
     {UPSTREAMS_8_1("- {name: a, endpoints: 127.0.0.1:80}"), 8, 24, "upstreams[0].endpoints",
      "expected a list"},
     {UPSTREAMS_8_1("- {name: a, endpoints: [\"127.0.0.1:80\", \"127.0.0.1:80\"]}"), 8, 41,
@@ -360,6 +422,8 @@ static const struct mistake mistakes[] = {
 
 /* What is allowed and has no effect. */
 static const struct mistake warnings[] = {
+    {UPSTREAMS_8_1("- {name: a, endpoints: [\"127.0.0.1:80\"], dns: {family: ipv4}}"), 8, 47,
+     "upstreams[0].dns", "has no effect: no endpoint is a name"},
     {UPSTREAMS_8_1("- {name: a, endpoints: [\"127.0.0.1:80\"]}\n"
                    "- {name: b, endpoints: [\"127.0.0.1:81\"]}"),
      9, 10, "upstreams[1].name", "no route uses this upstream"},

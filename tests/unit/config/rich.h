@@ -26,6 +26,7 @@ static const char rich[] =
     "accessLog:\n"
     "  path: /var/log/sluice.json\n"
     "  bufferSize: 1MiB\n"
+    "dns: {servers: [\"192.0.2.53:53\", \"[2001:db8::53]:5353\"], timeout: 500ms, tries: 3}\n"
     "listeners:\n"
     "  - name: in\n"
     "    direction: inbound\n"
@@ -88,7 +89,7 @@ static const char rich[] =
     "    address: 127.0.0.1:5432\n"
     "    protocol: tcp\n"
     "    idleTimeout: 2h\n"
-    "    backends: [{upstream: db}]\n"
+    "    backends: [{upstream: db, weight: 3}, {upstream: named, weight: 1}]\n"
     "upstreams:\n"
     "  - name: app\n"
     "    endpoints: [\"127.0.0.1:8080\", \"unix:/run/app.sock\", \"[::1]:8080\"]\n"
@@ -105,6 +106,15 @@ static const char rich[] =
     "      maxPendingRequests: 0\n"
     "      queueTimeout: 250ms\n"
     "  - {name: app-next, endpoints: [\"169.254.0.7:8081\"]}\n"
-    "  - {name: db, endpoints: [\"192.0.2.1:5432\"]}\n";
+    "  - {name: db, endpoints: [\"192.0.2.1:5432\"]}\n"
+    "  - name: named\n"
+    "    endpoints: [\"app.example:8080\", \"srv:_http._tcp.App_1.example.\", \"127.0.0.1:80\"]\n"
+    "    dns:\n"
+    "      family: ipv6\n"
+    "      minTtl: 2s\n"
+    "      maxTtl: 1m\n"
+    "      srvTtl: 10s\n"
+    "      onNotFound: remove\n"
+    "      onEmpty: remove\n";
 
 #endif

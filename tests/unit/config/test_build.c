@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "config/build.h"
 #include "mistakes.h"
+#include "config/endpoint.h"
 #include "rich.h"
 
 #include <setjmp.h>
@@ -245,7 +246,7 @@ static void check_rich_listener(const struct conf *c)
     assert_str(l->routes[0].name, "db/0");
     assert_int_equal(l->routes[0].index, 4);
     assert_ptr_equal(l->routes[0].backends[0].upstream, &c->upstreams[2]);
-    assert_int_equal(l->routes[0].ppm[0], SPLIT_WHOLE_PPM);
+    assert_int_equal(l->routes[0].ppm[0], 750000);
 }
 
 static void check_rich_routes(const struct conf_route *r)
@@ -283,6 +284,53 @@ static void check_rich_routes(const struct conf_route *r)
     assert_str(r[3].name, "in/3");
 }
 
+static void check_rich_dns(const struct conf *c)
+{
+    const struct conf_upstream *u = &c->upstreams[3];
+    assert_int_equal(c->dns.n_servers, 2);
+    assert_address(&c->dns.servers[1], "[2001:db8::53]:5353");
+    assert_int_equal(c->dns.timeout, 500 * USEC_PER_MSEC);
+    assert_int_equal(c->dns.tries, 3);
+    assert_int_equal(u->n_endpoints, 3);
+    assert_int_equal(u->endpoints[0].kind, ENDPOINT_NAME);
+    assert_str(u->endpoints[0].text, "app.example:8080");
+    assert_str(u->endpoints[0].host, "app.example");
+    assert_int_equal(u->endpoints[0].port, 8080);
+    assert_int_equal(u->endpoints[1].kind, ENDPOINT_SRV);
+    assert_str(u->endpoints[1].host, "_http._tcp.App_1.example.");
+    assert_int_equal(u->endpoints[2].kind, ENDPOINT_ADDRESS);
+    assert_int_equal(u->dns.family, DNS_IPV6);
+    assert_int_equal(u->dns.min_ttl, 2 * SEC);
+    assert_int_equal(u->dns.max_ttl, 60 * SEC);
+    assert_int_equal(u->dns.srv_ttl, 10 * SEC);
+    assert_int_equal(u->dns.on_not_found, DNS_REMOVE);
+    assert_int_equal(u->dns.on_empty, DNS_REMOVE);
+    assert_true(u->dns.allow_link_local);
+    u = &c->upstreams[0];
+    assert_int_equal(u->dns.family, DNS_ANY);
+    assert_int_equal(u->dns.min_ttl, 5 * SEC);
+    assert_int_equal(u->dns.max_ttl, 300 * SEC);
+    assert_int_equal(u->dns.srv_ttl, 30 * SEC);
+    assert_int_equal(u->dns.on_not_found, DNS_KEEP);
+    assert_int_equal(u->dns.on_empty, DNS_KEEP);
+}
+
+static void test_names(void **state)
+{
+    static const char *const good[] = {"app:80",   "localhost:80", "a_b.example.:80",
+                                       "7.app:80", "0x-1.a:80",    LABEL_63 ".a:65535"};
+    static const char *const good_srv[] = {"_a._b.c", "_a._b.c.", "_http._tcp.app.7"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        struct conf_endpoint e = {0};
+        const char *expected = NULL, *why = NULL;
+        assert_int_equal(endpoint_parse(str_of(good[i]), &e, &expected, &why), 0);
+        assert_int_equal(e.kind, ENDPOINT_NAME);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(good_srv); i++)
+        assert_null(endpoint_check_name(str_of(good_srv[i])));
+}
+
 static void test_every_key(void **state)
 {
     (void)state;
@@ -303,6 +351,7 @@ static void test_every_key(void **state)
     assert_int_equal(c->n_routes, 5);
     check_rich_listener(c);
     check_rich_routes(c->listeners[0].routes);
+    check_rich_dns(c);
     assert_int_equal(c->upstreams[0].n_endpoints, 3);
     assert_int_equal(c->upstreams[0].connect_timeout, 1500);
     assert_int_equal(c->upstreams[0].max_pending, 0);
@@ -565,6 +614,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_warnings),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_sample),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_every_key),
