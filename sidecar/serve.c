@@ -8,6 +8,7 @@
 #include "lifecycle/report.h"
 #include "proxy/access_log.h"
 #include "proxy/listener.h"
+#include "proxy/upstream_shared.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -68,7 +69,7 @@ static void update_max_connections(struct control *c)
     if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur != RLIM_INFINITY)
         fds = r.rlim_cur;
     for (uint32_t i = 0; i < c->process.n_upstreams; i++)
-        upstream += atomic_load(&c->process.upstreams[i].connections);
+        upstream += atomic_load(&c->process.upstreams[i]->connections);
     uint64_t room = fds > FD_RESERVE + 1 ? fds - FD_RESERVE : 1;
     room -= min_u64(upstream, room / 2);
     if (conf->max_connections > 0)
@@ -164,18 +165,49 @@ static int open_log(struct control *c)
     return 0;
 }
 
-static int start_workers(struct control *c)
+/* What is shared of an upstream, with the addresses that the configuration gives it. */
+static struct upstream_shared *make_upstream(const struct conf_upstream *conf, uint32_t n_workers)
+{
+    bool changed;
+    uint32_t n = 0;
+    struct upstream_shared *u = upstream_shared_new(n_workers);
+    struct endpoint_address *list = mem_alloc(max_u64(conf->n_endpoints, 1) * sizeof(*list));
+    for (uint32_t i = 0; list && i < conf->n_endpoints; i++) {
+        const struct conf_endpoint *e = &conf->endpoints[i];
+        if (e->kind == ENDPOINT_ADDRESS)
+            list[n++] = (struct endpoint_address){.text = e->text, .address = e->address};
+    }
+    if (u && (!list || upstream_shared_set(u, list, n, &changed) < 0)) {
+        upstream_shared_unref(u);
+        u = NULL;
+    }
+    free(list);
+    return u;
+}
+
+static int make_upstreams(struct control *c)
 {
     struct process *p = &c->process;
     const struct conf *conf = c->snapshot->conf;
-    p->n_upstreams = conf->n_upstreams;
-    size_t bytes = max_u64(conf->n_upstreams, 1) * sizeof(*p->upstreams);
-    p->upstreams = mem_should_fail() ? NULL : aligned_alloc(64, bytes);
+    p->upstreams = mem_zalloc(max_u64(conf->n_upstreams, 1) * sizeof(*p->upstreams));
+    if (!p->upstreams)
+        return -ENOMEM;
+    for (; p->n_upstreams < conf->n_upstreams; p->n_upstreams++) {
+        uint32_t i = p->n_upstreams;
+        p->upstreams[i] = make_upstream(&conf->upstreams[i], p->n_workers);
+        if (!p->upstreams[i])
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int start_workers(struct control *c)
+{
+    struct process *p = &c->process;
     c->workers = p->workers = mem_zalloc(p->n_workers * sizeof(*p->workers));
     c->pings = mem_zalloc(p->n_workers * sizeof(*c->pings));
-    if (!p->upstreams || !p->workers || !c->pings)
+    if (!p->workers || !c->pings || make_upstreams(c) < 0)
         return -ENOMEM;
-    memset(p->upstreams, 0, bytes);
     update_max_connections(c);
     for (uint32_t i = 0; i < p->n_workers; i++) {
         int rc = worker_init(&p->workers[i], i, p, c->snapshot, c->listen_fds);
@@ -241,6 +273,8 @@ static void control_free(struct control *c)
     free(c->rings);
     free(c->workers);
     free(c->pings);
+    for (uint32_t i = 0; i < c->process.n_upstreams; i++)
+        upstream_shared_unref(c->process.upstreams[i]);
     free(c->process.upstreams);
     free(c->listen_fds);
     c->snapshot = snapshot_free(c->snapshot);

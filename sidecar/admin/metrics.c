@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "proxy/access_log.h"
 #include "proxy/listener.h"
-#include "proxy/pool.h"
+#include "proxy/upstream_shared.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -256,11 +256,12 @@ static void put_upstreams(struct exposition *t, const struct control *c)
     for (size_t r = 0; r < ARRAY_LEN(rows); r++) {
         family(t, rows[r].name, rows[r].type, rows[r].help);
         for (uint32_t i = 0; i < conf->n_upstreams; i++) {
+            const struct upstream_shared *u = c->process.upstreams[i];
             uint64_t sum = 0;
-            for (uint32_t k = 0; k < c->process.n_workers; k++)
-                sum += count_read(
-                    (const counter_t *)(const void *)((const char *)&c->workers[k].pools[i].stats +
-                                                      rows[r].offset));
+            for (uint32_t k = 0; k < u->n_workers; k++)
+                sum +=
+                    count_read((const counter_t *)(const void *)((const char *)&u->worker[k].stats +
+                                                                 rows[r].offset));
             put(t, "sluice_%s{upstream=\"%.*s\"} %llu\n", rows[r].name,
                 STR_FMT(conf->upstreams[i].name), (ull)sum);
         }
@@ -269,9 +270,10 @@ static void put_upstreams(struct exposition *t, const struct control *c)
     for (uint32_t i = 0; i < conf->n_upstreams; i++) {
         uint64_t counts[HISTOGRAM_BUCKETS] = {0}, sum = 0;
         char labels[96];
-        for (uint32_t k = 0; k < c->process.n_workers; k++) {
-            struct histogram *h = atomic_load_explicit(&c->workers[k].pools[i].stats.first_byte,
-                                                       memory_order_acquire);
+        const struct upstream_shared *u = c->process.upstreams[i];
+        for (uint32_t k = 0; k < u->n_workers; k++) {
+            struct histogram *h =
+                atomic_load_explicit(&u->worker[k].stats.first_byte, memory_order_acquire);
             if (h)
                 histogram_collect(h, counts, &sum);
         }

@@ -2,7 +2,7 @@
 #include "admin/control.h"
 
 #include "proxy/listener.h"
-#include "proxy/pool.h"
+#include "proxy/upstream_shared.h"
 
 #include <jansson.h>
 #include <unistd.h>
@@ -104,20 +104,21 @@ static json_t *routes_json(const struct control *c)
     return a;
 }
 
-static json_t *endpoints_json(const struct control *c, const struct conf_upstream *u)
+static json_t *endpoints_json(const struct upstream_shared *u)
 {
     json_t *a = json_array();
-    for (uint32_t e = 0; e < u->n_endpoints; e++) {
+    for (uint32_t i = 0; i < u->n_endpoints; i++) {
+        const struct endpoint_shared *e = u->endpoints[i];
         uint64_t sum[4] = {0};
-        for (uint32_t k = 0; k < c->process.n_workers; k++) {
-            const struct endpoint_stats *s = &c->workers[k].pools[u->index].endpoints[e].stats;
+        for (uint32_t k = 0; k < e->n_workers; k++) {
+            const struct endpoint_stats *s = &e->worker[k].stats;
             sum[0] += count_read(&s->connections);
             sum[1] += count_read(&s->active);
             sum[2] += count_read(&s->requests);
             sum[3] += count_read(&s->errors);
         }
         json_t *o = json_object();
-        set_str(o, "address", u->endpoints[e].text);
+        set_str(o, "address", e->text);
         set_u64(o, "connections", sum[0]);
         set_u64(o, "active", sum[1]);
         set_u64(o, "requests", sum[2]);
@@ -133,9 +134,10 @@ static json_t *upstreams_json(const struct control *c)
     json_t *a = json_array();
     for (uint32_t i = 0; i < conf->n_upstreams; i++) {
         const struct conf_upstream *u = &conf->upstreams[i];
+        const struct upstream_shared *shared = c->process.upstreams[i];
         uint64_t active = 0, idle = 0, pending = 0, connections = 0;
-        for (uint32_t k = 0; k < c->process.n_workers; k++) {
-            const struct upstream_stats *s = &c->workers[k].pools[i].stats;
+        for (uint32_t k = 0; k < shared->n_workers; k++) {
+            const struct upstream_stats *s = &shared->worker[k].stats;
             connections += count_read(&s->connections);
             active += count_read(&s->active);
             idle += count_read(&s->idle);
@@ -148,7 +150,7 @@ static json_t *upstreams_json(const struct control *c)
         set_u64(o, "idle", idle);
         set_u64(o, "pending", pending);
         set_u64(o, "max_connections", u->max_connections);
-        (void)json_object_set_new(o, "endpoints", endpoints_json(c, u));
+        (void)json_object_set_new(o, "endpoints", endpoints_json(shared));
         (void)json_array_append_new(a, o);
     }
     return a;

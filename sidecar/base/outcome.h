@@ -86,7 +86,7 @@ static inline const char *reason_word(enum reason r)
 /* Told once, at the end of a stream (trailers and truncation included). */
 struct outcome {
     struct str upstream; /* empty: none was chosen */
-    uint32_t endpoint;   /* index in the upstream; UINT32_MAX: none */
+    struct str endpoint; /* its address; empty: none was reached */
     uint16_t status;     /* what the client saw; 0: nothing */
     enum reason reason;  /* NONE: the application's own answer, complete */
     usec_t latency;      /* first byte in to last byte out */

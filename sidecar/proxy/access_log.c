@@ -122,8 +122,7 @@ void access_ring_add(struct access_ring *r, const struct stream *s, const struct
         [TEXT_ROUTE] = s->route ? s->route->name : STR_NONE,
         [TEXT_LISTENER] = s->listener->name,
         [TEXT_UPSTREAM] = o->upstream,
-        [TEXT_ENDPOINT] =
-            o->endpoint != UINT32_MAX ? s->upstream->endpoints[o->endpoint].text : STR_NONE,
+        [TEXT_ENDPOINT] = o->endpoint,
         [TEXT_TRACE] = s->prepared ? hop_trace_id(m) : STR_NONE,
         [TEXT_REQUEST_ID] = named(m, FIELD_X_REQUEST_ID),
         [TEXT_USER_AGENT] = named(m, FIELD_USER_AGENT),

@@ -3,12 +3,8 @@
 
 #include "proxy/pool.h"
 #include "proxy/stream.h"
+#include "proxy/upstream_shared.h"
 #include "proxy/worker.h"
-
-static uint64_t my_bit(const struct pool *p)
-{
-    return UINT64_C(1) << p->worker->id;
-}
 
 /* The bit of a worker that waits is set before it looks a last time, and read after a place was
  * given back: so one of the two sees the other. Hence the ordered operations. */
@@ -40,6 +36,11 @@ static void leave_queue(struct pool *p, struct stream *s)
     pool_uncount_pending(p, s);
 }
 
+static usec_t ends_at(const struct pool *p, const struct stream *s)
+{
+    return s->wait.since + p->conf->queue_timeout;
+}
+
 static void on_timer(struct timer *t)
 {
     struct pool *p = CONTAINER_OF(t, struct pool, admission_timer);
@@ -49,14 +50,14 @@ static void on_timer(struct timer *t)
         stream_on_admitted(s);
     }
     /* All have waited for as long as the oldest, or less. */
-    while ((s = first_waiting(p)) != NULL && s->wait.until <= p->worker->loop.now) {
+    while ((s = first_waiting(p)) != NULL && ends_at(p, s) <= p->worker->loop.now) {
         leave_queue(p, s);
         stream_on_refused(s, REASON_QUEUE_TIMEOUT);
     }
     if (!s)
         return;
-    timer_set(&p->worker->loop, t, s->wait.until);
-    (void)atomic_fetch_or(&p->shared->queueing, my_bit(p));
+    timer_set(&p->worker->loop, t, ends_at(p, s));
+    (void)atomic_fetch_or(&p->shared->queueing, pool_bit(p->worker->id));
     if (atomic_load(&p->shared->requests) < p->conf->max_requests)
         wake_soon(p);
 }
@@ -73,6 +74,12 @@ void admission_free(struct pool *p)
     timer_stop(&p->worker->loop, &p->admission_timer);
 }
 
+void admission_look(struct pool *p)
+{
+    if (!list_empty(&p->unadmitted))
+        wake_soon(p);
+}
+
 enum admission admission_ask(struct pool *p, struct stream *s, enum reason *ret_reason)
 {
     if (s->admitted || (list_empty(&p->unadmitted) && take(p, s)))
@@ -81,7 +88,7 @@ enum admission admission_ask(struct pool *p, struct stream *s, enum reason *ret_
         *ret_reason = REASON_REQUEST_LIMIT;
         return ADMISSION_REFUSED;
     }
-    s->wait.until = p->worker->loop.now + p->conf->queue_timeout;
+    s->wait.since = p->worker->loop.now;
     list_push_back(&p->unadmitted, &s->wait.link);
     /* The timer looks whether a place came free meanwhile, and sets our bit. */
     wake_soon(p);

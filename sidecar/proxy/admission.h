@@ -16,6 +16,9 @@ void admission_init(struct pool *p);
 /* Nobody may wait any more. */
 void admission_free(struct pool *p);
 
+/* The limit or the time is another now: soon it is seen who may go on. */
+void admission_look(struct pool *p);
+
 /* A place for s, or one in the queue (stream_on_admitted() or stream_on_refused() comes later;
  * pool_cancel() leaves it), or *ret_reason. A stream that has its place keeps it. */
 enum admission admission_ask(struct pool *p, struct stream *s, enum reason *ret_reason);

@@ -10,44 +10,58 @@
 #include "io/loop.h"
 #include "proxy/stats.h"
 
+struct endpoint;
+struct endpoint_list;
 struct stream;
 struct upstream_conn;
 struct upstream_shared;
 struct worker;
 
-struct endpoint {
-    const struct conf_endpoint *conf;
-    struct list idle; /* upstream_conn.endpoint_link, latest used first */
-    uint32_t active;
-    usec_t avoid_until; /* it refused a connect: others are preferred until then */
-    struct endpoint_stats stats;
-};
+enum { CONNECT_TRIES = 3 }; /* of one stream */
 
 struct pool {
     struct worker *worker;
-    const struct conf_upstream *conf;
-    struct upstream_shared *shared;
+    const struct conf_upstream *conf; /* the newest: nobody keeps a pointer to it or into it */
+    struct upstream_shared *shared;   /* a reference */
+    struct upstream_stats *stats;     /* this worker's, in there */
     uint32_t n_endpoints;
-    struct endpoint *endpoints;
-    struct list idle;       /* all endpoints', latest used first */
-    struct list connecting; /* oldest first */
-    struct list waiting;    /* pool_wait.link, oldest first */
-    struct list active;     /* leased */
-    struct list unadmitted; /* pool_wait.link of who waits to be in flight, oldest first */
+    struct endpoint **endpoints; /* a reference on each */
+    uint32_t endpoints_version;  /* their indexes mean something else in the next one */
+    uint32_t endpoints_alive;    /* those that are not listed any more too */
+    uint32_t views;              /* how many of the worker's views name it; not the pool's own */
+    struct list idle;            /* all endpoints', latest used first */
+    struct list connecting;      /* oldest first */
+    struct list waiting;         /* pool_wait.link, oldest first */
+    struct list active;          /* leased */
+    struct list unadmitted;      /* pool_wait.link of who waits to be in flight, oldest first */
     struct timer admission_timer;
     uint32_t n_idle, n_connecting;
     uint32_t cursor; /* round robin */
+    bool retired;    /* nothing becomes idle, nothing is opened ahead */
     bool closing;
     struct timer timer; /* idle times, connect times, queue times */
-    struct upstream_stats stats;
 };
 
-/* 0 or -ENOMEM. */
-int pool_init(struct pool *p, struct worker *w, const struct conf_upstream *conf,
-              struct upstream_shared *shared);
-void pool_free(struct pool *p);
-/* Opens what minIdle asks for. */
+/* On the control thread, before any worker sees its pool of this upstream. Enters itself in
+ * shared->worker[] and takes a reference; takes `list` over, also on failure. NULL when memory is
+ * short. */
+struct pool *pool_new(struct worker *w, const struct conf_upstream *conf,
+                      struct upstream_shared *shared, struct endpoint_list *list);
+/* From here on, on the worker. Opens what minIdle asks for. */
 void pool_fill(struct pool *p);
+/* Other limits and times from now on. Nothing is cut by a lower limit; who waits has the benefit of
+ * a higher one, and of other times, at once. */
+void pool_configure(struct pool *p, const struct conf_upstream *conf);
+/* Other endpoints from now on. Those whose endpoint_shared stays keep connections and state; idle
+ * connections of the others are closed, busy ones end with their stream and are not used again.
+ * Takes list over. 0, or -ENOMEM and the old ones stay. */
+int pool_set_endpoints(struct pool *p, struct endpoint_list *list);
+/* No route of the newest snapshot names it: idle connections close, minIdle is not kept. Streams
+ * under way may still lease, and the connection closes behind them. pool_configure() undoes it. */
+void pool_retire(struct pool *p);
+/* Closes what is left; CHECKs that nobody waits, is active or names an endpoint. Also when the
+ * worker has stopped, or has never seen it. NULL is harmless; returns NULL. */
+struct pool *pool_free(struct pool *p);
 
 enum pool_lease { POOL_LEASED, POOL_WAITS, POOL_REFUSED };
 
@@ -70,11 +84,24 @@ void pool_on_closed(struct pool *p, struct upstream_conn *u);
 bool pool_count_pending(struct pool *p, struct stream *s, uint32_t most);
 void pool_uncount_pending(struct pool *p, struct stream *s);
 
-/* Runs fn with the same upstream's pool of another worker, on its thread. */
+/* Runs fn with the same upstream's pool of another worker, on its thread, if it has one then. */
 void pool_post(struct pool *p, uint32_t worker, void (*fn)(struct pool *));
 
-/* Another worker needs a connection slot: an idle one of ours is closed. Or one became free. */
+/* Between the pool's own files: pool.c, pool_ask.c, pool_change.c. */
+
+static inline uint64_t pool_bit(uint32_t worker)
+{
+    return UINT64_C(1) << worker;
+}
+/* The timer looks after everything that has a time, at `at` or before. */
+void pool_wake_at(struct pool *p, usec_t at);
+/* We wait, and the slots may be held as idle connections elsewhere: others are asked. */
+void pool_ask_others(struct pool *p);
+/* A slot is free, and others have asked. Our own bit stays: nobody else would know that we wait. */
+void pool_tell_starving(struct pool *p);
+/* Another worker has asked: an idle connection of ours is closed. Or it says that one is free. */
 void pool_yield_idle(struct pool *p);
 void pool_slot_free(struct pool *p);
+void pool_on_timer(struct timer *t);
 
 #endif

@@ -26,7 +26,6 @@ struct stream *stream_new(struct worker *w, const struct conf_listener *l, struc
     s->listener = l;
     s->peer_address = peer_address;
     s->peer = peer;
-    s->endpoint = UINT32_MAX;
     message_init(&s->req, true);
     message_init(&s->res, false);
     s->down = down;
@@ -121,7 +120,7 @@ static enum stream_next step_split(struct stream *s)
     }
     count_add(&rs->stats.picked[s->backend], 1);
     s->upstream = s->route->backends[s->backend].upstream;
-    s->pool = &s->worker->pools[s->upstream->index];
+    s->pool = s->worker->pools[s->upstream->index];
     s->step = STREAM_PICK;
     return STREAM_NEXT;
 }

@@ -15,6 +15,7 @@
 #include "proxy/worker.h"
 
 struct downstream;
+struct endpoint;
 struct upstream_conn;
 
 enum { STREAM_MAGIC = 0x5354524d, STREAM_INTERIM_MAX = 16 };
@@ -36,7 +37,7 @@ enum stream_next { STREAM_NEXT, STREAM_WAIT };
 /* A place in a pool's queue, or bound to a connection that is being made. */
 struct pool_wait {
     struct list link;             /* on the pool's queue; unlinked: not waiting */
-    usec_t until;                 /* queue_timeout from when it began to wait; not while making */
+    usec_t since;                 /* queue_timeout counts from here; not while making */
     struct upstream_conn *making; /* the connection made for it; NULL: none yet */
     bool counted;                 /* as pending: there was no slot to make one */
 };
@@ -66,8 +67,10 @@ struct stream {
     const struct conf_upstream *upstream; /* NULL before SPLIT */
     struct route_state *route_state;
     struct pool *pool;
-    uint32_t endpoint;        /* UINT32_MAX: none */
-    uint64_t tried_endpoints; /* bits of those that refused this request's connects */
+    struct endpoint *endpoint; /* a reference from lease to finish; NULL: none */
+    uint64_t tried_endpoints;  /* bits of those that refused this request's connects */
+    uint32_t tried_version;    /* the pool's endpoints_version that they are of */
+    uint16_t refused_family;   /* of the last of them; AF_UNSPEC: none refused */
     uint32_t backend;
     const struct address *peer_address; /* of the connection */
     struct str peer;                    /* the same as text */

@@ -7,6 +7,7 @@
 #include "proxy/access_log.h"
 #include "proxy/admission.h"
 #include "proxy/downstream.h"
+#include "proxy/endpoint.h"
 #include "proxy/pool.h"
 #include "proxy/upstream.h"
 
@@ -204,7 +205,7 @@ static void tell_outcome(struct stream *s, enum reason reason, usec_t now)
     struct worker *w = s->worker;
     struct outcome o = {
         .upstream = s->upstream ? s->upstream->name : STR_NONE,
-        .endpoint = s->endpoint,
+        .endpoint = s->endpoint ? s->endpoint->shared->text : STR_NONE,
         .status = s->status,
         .reason = reason,
         .latency = now - s->began,
@@ -223,7 +224,7 @@ static void tell_outcome(struct stream *s, enum reason reason, usec_t now)
             count_reason(rs, reason);
     }
     if (s->pool && o.first_byte > 0)
-        observe(&s->pool->stats.first_byte, o.first_byte);
+        observe(&s->pool->stats->first_byte, o.first_byte);
     if (w->access_ring)
         access_ring_add(w->access_ring, s, &o);
 }
@@ -278,6 +279,8 @@ void stream_finish(struct stream *s, enum reason reason, bool down_clean, bool u
     tell_drain(s, reason, now);
     if (s->pool)
         admission_leave(s->pool, s);
+    endpoint_unref(s->endpoint);
+    s->endpoint = NULL;
     struct side *down = s->down;
     s->down = NULL;
     down->ops->release(down, down_clean, reason);

@@ -3,6 +3,7 @@
 
 #include "http/hop.h"
 #include "proxy/pool.h"
+#include "proxy/endpoint.h"
 #include "proxy/upstream.h"
 #include "proxy/websocket_key.h"
 
@@ -126,7 +127,7 @@ void stream_on_upstream_failed(struct stream *s, enum reason reason, const char 
         return;
     if (may_send_again(s, nothing)) {
         stream_drop_upstream(s, false, reason);
-        count_add(&s->pool->stats.retried, 1);
+        count_add(&s->pool->stats->retried, 1);
         s->fresh = true;
         s->step = STREAM_PICK;
         stream_run(s);
@@ -134,8 +135,8 @@ void stream_on_upstream_failed(struct stream *s, enum reason reason, const char 
             s->up->ops->flush(s->up);
         return;
     }
-    if (s->up && s->endpoint != UINT32_MAX)
-        count_add(&s->pool->endpoints[s->endpoint].stats.errors, 1);
+    if (s->up && s->endpoint)
+        count_add(&s->endpoint->stats->errors, 1);
     if (s->tunnel) {
         stream_finish(s, reason, false, false);
         return;

@@ -3,6 +3,7 @@
 
 #include "http/h1_write.h"
 #include "io/socket.h"
+#include "proxy/endpoint.h"
 #include "proxy/h1_out.h"
 #include "proxy/stream.h"
 #include "proxy/stream_steps.h"
@@ -129,8 +130,8 @@ static void side_tunnel(struct side *side)
 static bool reusable(const struct upstream_conn *u)
 {
     const struct conf_upstream *c = u->pool->conf;
-    return u->keep && u->side.ended && !u->write_failed && !u->eof && !u->conn.error &&
-           !u->conn.blocked && buf_len(&u->conn.out) == 0 &&
+    return u->keep && endpoint_listed(u->endpoint) && u->side.ended && !u->write_failed &&
+           !u->eof && !u->conn.error && !u->conn.blocked && buf_len(&u->conn.out) == 0 &&
            (c->max_requests_per_connection == 0 || u->requests < c->max_requests_per_connection) &&
            (c->max_lifetime == 0 || u->worker->loop.now < u->opened + c->max_lifetime);
 }
@@ -139,11 +140,10 @@ static void side_release(struct side *side, bool clean, enum reason reason)
 {
     struct upstream_conn *u = of(side);
     (void)reason;
-    bool keep = clean && reusable(u);
     side->stream = NULL;
     if (u->state == UPSTREAM_CLOSED)
         return;
-    if (!keep) {
+    if (!clean || !reusable(u)) {
         upstream_close(u);
         return;
     }
@@ -184,14 +184,15 @@ static void fail(struct upstream_conn *u, enum reason reason, const char *detail
         upstream_close(u);
 }
 
-/* `Keep-Alive: timeout=5`: we leave a second before the server does. 0: it is not kept at all. */
-static usec_t told_idle_timeout(const struct message *m, usec_t configured)
+/* `Keep-Alive: timeout=5`: we leave a second before the server does. 0: it is not kept at all.
+ * USEC_NEVER: nothing is said. */
+static usec_t told_idle_timeout(const struct message *m)
 {
     const struct field *f = message_find(m, FIELD_KEEP_ALIVE);
     struct str rest, item;
     uint64_t secs;
     if (!f)
-        return configured;
+        return USEC_NEVER;
     rest = field_value(m, f);
     while (str_list_next(&rest, &item)) {
         if (item.n > 8 && str_ieq((struct str){item.p, 8}, STR("timeout=")) &&
@@ -200,7 +201,7 @@ static usec_t told_idle_timeout(const struct message *m, usec_t configured)
             return told > USEC_PER_SEC ? told - USEC_PER_SEC : told / 2;
         }
     }
-    return configured;
+    return USEC_NEVER;
 }
 
 /* The response is whole. Bytes behind it belong to nobody: the connection is not used again, and
@@ -247,8 +248,8 @@ static size_t feed_head(struct upstream_conn *u, const char *p, size_t n)
         s->res.body = BODY_NONE;
     u->state = UPSTREAM_BODY;
     u->keep = !s->res.connection_close && s->res.body != BODY_CLOSE;
-    u->idle_timeout = told_idle_timeout(&s->res, u->pool->conf->idle_timeout);
-    if (u->idle_timeout == 0)
+    u->told_idle_timeout = told_idle_timeout(&s->res);
+    if (u->told_idle_timeout == 0)
         u->keep = false;
     h1_body_init(&u->body, &s->res, &s->listener->limits);
     if (s->res.body == BODY_CHUNKED && !stream_trailers(s, false)) {
@@ -308,7 +309,7 @@ static void on_eof(struct upstream_conn *u)
     conn_read_stop(&u->conn);
     switch ((enum upstream_state)u->state) {
     case UPSTREAM_IDLE:
-        count_add(&u->pool->stats.closed_idle, 1);
+        count_add(&u->pool->stats->closed_idle, 1);
         upstream_close(u);
         break;
     case UPSTREAM_HEAD:
@@ -335,7 +336,7 @@ static void on_eof(struct upstream_conn *u)
 static void on_broken(struct upstream_conn *u, int err)
 {
     if (u->state == UPSTREAM_IDLE) {
-        count_add(&u->pool->stats.closed_idle, 1);
+        count_add(&u->pool->stats->closed_idle, 1);
         upstream_close(u);
         return;
     }
@@ -363,7 +364,7 @@ static void on_readable(struct conn *c)
         on_broken(u, (int)-n);
     } else if (!s) {
         /* Nobody asked: a response nobody waits for must not meet the next request. */
-        count_add(&u->pool->stats.unsolicited, 1);
+        count_add(&u->pool->stats->unsolicited, 1);
         upstream_close(u);
     } else {
         feed(u, l->scratch, (size_t)n);
@@ -429,7 +430,7 @@ static const struct conn_ops conn_ops = {
     .failed = on_failed,
 };
 
-struct upstream_conn *upstream_connect(struct pool *p, uint32_t endpoint, enum reason *ret_reason)
+struct upstream_conn *upstream_connect(struct pool *p, struct endpoint *e, enum reason *ret_reason)
 {
     struct worker *w = p->worker;
     struct upstream_conn *u = slab_alloc(&w->upstreams);
@@ -437,7 +438,7 @@ struct upstream_conn *upstream_connect(struct pool *p, uint32_t endpoint, enum r
         *ret_reason = REASON_OUT_OF_MEMORY;
         return NULL;
     }
-    int fd = socket_connect(&p->endpoints[endpoint].conf->address);
+    int fd = socket_connect(&e->shared->address);
     if (fd < 0) {
         slab_free(&w->upstreams, u);
         *ret_reason = fd == -ECONNREFUSED || fd == -ENOENT ? REASON_CONNECT_REFUSED
@@ -448,12 +449,12 @@ struct upstream_conn *upstream_connect(struct pool *p, uint32_t endpoint, enum r
     memset(u, 0, sizeof(*u));
     u->magic = UPSTREAM_MAGIC;
     u->state = UPSTREAM_CONNECTING;
-    u->endpoint = endpoint;
+    u->endpoint = endpoint_ref(e);
     u->worker = w;
     u->pool = p;
     u->side.ops = &side_ops;
     u->opened = w->loop.now;
-    u->idle_timeout = p->conf->idle_timeout;
+    u->told_idle_timeout = USEC_NEVER;
     conn_open(&u->conn, &w->loop, fd, &conn_ops, true);
     return u;
 }
@@ -466,5 +467,8 @@ void upstream_lease(struct upstream_conn *u, struct stream *s)
     u->side.stream = s;
     u->side.blocked = u->side.ended = false;
     s->up = &u->side;
-    s->endpoint = u->endpoint;
+    if (s->endpoint != u->endpoint) {
+        endpoint_unref(s->endpoint);
+        s->endpoint = endpoint_ref(u->endpoint);
+    }
 }

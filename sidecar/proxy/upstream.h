@@ -28,8 +28,8 @@ struct upstream_conn {
     bool write_failed;
     bool reset; /* it was the write that saw the peer's reset: reading will find a mere end */
     bool eof;
-    bool pooled; /* it has been idle: its server may close it at any time */
-    uint32_t endpoint;
+    bool pooled;               /* it has been idle: its server may close it at any time */
+    struct endpoint *endpoint; /* a reference, until it is closed */
     struct worker *worker;
     struct pool *pool;
     struct conn conn;
@@ -42,14 +42,14 @@ struct upstream_conn {
     size_t uncredited;
     uint64_t requests;
     usec_t opened;
-    usec_t idle_until;   /* while idle; while connecting: the attempt's deadline */
-    usec_t idle_timeout; /* what its server told, or the configured one */
+    usec_t idle_since;        /* while idle */
+    usec_t told_idle_timeout; /* what its server told; USEC_NEVER: nothing, so the configured one */
     struct reap reap;
 };
 
 /* Begins to connect; NULL with *ret_reason. The pool learns the result by
  * pool_on_connected() or pool_on_connect_failed(). */
-struct upstream_conn *upstream_connect(struct pool *p, uint32_t endpoint, enum reason *ret_reason);
+struct upstream_conn *upstream_connect(struct pool *p, struct endpoint *e, enum reason *ret_reason);
 /* Gives it to a stream. */
 void upstream_lease(struct upstream_conn *u, struct stream *s);
 void upstream_close(struct upstream_conn *u);

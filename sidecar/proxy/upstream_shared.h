@@ -1,4 +1,5 @@
-/* upstream_shared.h - what all workers share of one upstream: its limits, and its endpoints.
+/* upstream_shared.h - what all workers share of one upstream: its limits, its endpoints, and what
+ * is counted.
  *
  * Keyed by the upstream's name, and so it outlives snapshots: a reload resets nothing. Written on a
  * request's way only where a limit has to be exact. Counted by reference: the control thread holds
@@ -10,19 +11,21 @@
 #include "io/mailbox.h"
 #include "proxy/stats.h"
 
+struct endpoint;
 struct pool;
 
 /* One address of an upstream, for the whole process: its text and what the workers count there.
- * Immutable but for the counters. Referenced by the upstream's list (control thread) and by each
- * worker's struct endpoint. */
+ * Immutable but for the workers' parts. Referenced by the upstream's list (control thread), by the
+ * lists on their way to workers, and by each worker's struct endpoint. */
 struct endpoint_shared {
     _Atomic uint32_t refs;
     uint32_t n_workers;
     struct str text; /* as written, or as DNS gave it: "10.0.0.7:8080"; in this allocation */
     struct address address;
     struct {
-        _Alignas(64) struct endpoint_stats stats;
-    } worker[]; /* each written by its worker only */
+        _Alignas(64) struct endpoint_stats stats; /* written by its worker only */
+        struct endpoint *endpoint;                /* its worker's only: what it has made of it */
+    } worker[];
 };
 
 struct upstream_shared {
@@ -33,18 +36,26 @@ struct upstream_shared {
     _Atomic uint64_t queueing; /* a bit for each worker with requests that wait for admission */
     _Alignas(64) _Atomic uint32_t refs;
     uint32_t n_workers;
-    /* The control thread's only: the addresses that the upstream has now. */
-    uint32_t n_endpoints;
+    /* The control thread's only: the addresses that the upstream has now, and behind them n_left
+     * that it had, which a worker still has a connection to. */
+    uint32_t n_endpoints, n_left;
     struct endpoint_shared **endpoints;
-    /* By worker. Set before the worker sees the pool, cleared by the worker when the pool goes;
-     * looked at on that worker's thread only. */
-    struct pool *pools[];
+    struct {
+        _Alignas(64) struct upstream_stats stats; /* written by its worker only */
+        /* Set before the worker sees the pool, cleared by the worker when the pool goes; looked at
+         * on that worker's thread only. */
+        struct pool *pool;
+    } worker[];
 };
 
 /* References 1. NULL when memory is short. */
 struct upstream_shared *upstream_shared_new(uint32_t n_workers);
 struct upstream_shared *upstream_shared_ref(struct upstream_shared *u);
+/* NULL is harmless. */
 void upstream_shared_unref(struct upstream_shared *u);
+
+struct endpoint_shared *endpoint_shared_ref(struct endpoint_shared *e);
+void endpoint_shared_unref(struct endpoint_shared *e);
 
 /* An address as it is given to upstream_shared_set(). */
 struct endpoint_address {
@@ -52,9 +63,10 @@ struct endpoint_address {
     struct address address;
 };
 
-/* Control thread: from now on these are its addresses, in this order. An address that was there
- * keeps its endpoint_shared, and so its counters. *ret_changed: the list is not the same as
- * before (other addresses, or another order). O(n). 0, or -ENOMEM and nothing has changed. */
+/* Control thread: from now on these are its addresses, in this order; of equal ones the first. An
+ * address that was there, or that left and still has a connection, keeps its endpoint_shared, and
+ * so its counters and its text. *ret_changed: the list is not the same as before (other addresses,
+ * or another order). O(n). 0, or -ENOMEM and nothing has changed. */
 int upstream_shared_set(struct upstream_shared *u, const struct endpoint_address *list, uint32_t n,
                         bool *ret_changed);
 
@@ -66,7 +78,7 @@ struct endpoint_list {
     uint32_t n;
     struct endpoint_shared *at[];
 };
-struct endpoint_list *endpoint_list_new(const struct upstream_shared *u);
+struct endpoint_list *endpoint_list_new(struct upstream_shared *u);
 struct endpoint_list *endpoint_list_free(struct endpoint_list *l);
 
 #endif

@@ -8,6 +8,7 @@
 #include "proxy/pool.h"
 #include "proxy/stream.h"
 #include "proxy/upstream.h"
+#include "proxy/upstream_shared.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -86,7 +87,10 @@ int worker_init(struct worker *w, uint32_t id, struct process *p, struct snapsho
     if (!w->listeners || !w->routes || !w->pools || !w->route_scratch)
         return -ENOMEM;
     for (uint32_t i = 0; i < c->n_upstreams; i++) {
-        if (pool_init(&w->pools[i], w, &c->upstreams[i], &p->upstreams[i]) < 0)
+        struct endpoint_list *list = endpoint_list_new(p->upstreams[i]);
+        if (list)
+            w->pools[i] = pool_new(w, &c->upstreams[i], p->upstreams[i], list);
+        if (!w->pools[i])
             return -ENOMEM;
     }
     for (; w->n_listeners < c->n_listeners; w->n_listeners++) {
@@ -109,7 +113,7 @@ static void *worker_main(void *arg)
     for (uint32_t i = 0; i < w->n_listeners; i++)
         listener_start(&w->listeners[i]);
     for (uint32_t i = 0; i < w->snapshot->conf->n_upstreams; i++)
-        pool_fill(&w->pools[i]);
+        pool_fill(w->pools[i]);
     loop_run(&w->loop);
     return NULL;
 }
@@ -142,7 +146,7 @@ static void on_stop(struct mail *m, void *owner)
         close_population(&w->population[d].idle);
     }
     for (uint32_t i = 0; i < w->snapshot->conf->n_upstreams; i++)
-        pool_free(&w->pools[i]);
+        w->pools[i] = pool_free(w->pools[i]);
     loop_stop(&w->loop);
 }
 
@@ -166,7 +170,7 @@ void worker_free(struct worker *w)
 {
     if (w->pools) {
         for (uint32_t i = 0; i < w->snapshot->conf->n_upstreams; i++)
-            pool_free(&w->pools[i]);
+            w->pools[i] = pool_free(w->pools[i]);
     }
     if (w->routes) {
         for (uint32_t i = 0; i < w->snapshot->conf->n_routes; i++) {

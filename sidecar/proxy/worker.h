@@ -18,24 +18,16 @@
 struct access_ring;
 struct listener;
 struct pool;
+struct upstream_shared;
 struct worker;
-
-/* An upstream's limits count over all workers. */
-struct upstream_shared {
-    _Alignas(64) _Atomic uint32_t connections;
-    _Atomic uint32_t requests;
-    _Atomic uint32_t pending;
-    _Atomic uint64_t starving; /* a bit for each worker that waits for a connection slot */
-    _Atomic uint64_t queueing; /* a bit for each worker with requests that wait for admission */
-};
 
 struct process {
     struct drain drain;
     uint32_t n_workers;
     struct worker *workers;
     uint32_t n_upstreams;
-    struct upstream_shared *upstreams;
-    _Atomic uint32_t connections; /* downstream, all workers */
+    struct upstream_shared **upstreams; /* the control thread's; by conf_upstream.index */
+    _Atomic uint32_t connections;       /* downstream, all workers */
     _Atomic uint32_t max_connections;
     _Atomic uint64_t open[2]; /* by direction: what the drain waits for */
     bool close_listeners_at_drain;
@@ -77,7 +69,7 @@ struct worker {
     uint32_t n_listeners;
     struct listener *listeners;
     struct route_state *routes; /* by conf_route.index */
-    struct pool *pools;         /* by conf_upstream.index */
+    struct pool **pools;        /* by conf_upstream.index */
     struct route_scratch *route_scratch;
     struct access_ring *access_ring; /* NULL: no access log */
 

@@ -1,0 +1,67 @@
+/* pool_ask.c - workers that ask each other for connection slots. */
+#include "proxy/pool.h"
+
+#include "base/mem.h"
+#include "proxy/upstream.h"
+#include "proxy/upstream_shared.h"
+#include "proxy/worker.h"
+
+struct pool_mail {
+    struct mail mail;
+    struct upstream_shared *shared; /* a reference: either pool may go before it arrives */
+    void (*fn)(struct pool *);
+};
+
+static void on_mail(struct mail *m, void *owner)
+{
+    struct pool_mail *pm = CONTAINER_OF(m, struct pool_mail, mail);
+    struct worker *w = owner;
+    struct pool *p = pm->shared->worker[w->id].pool;
+    if (p)
+        pm->fn(p);
+    upstream_shared_unref(pm->shared);
+    free(pm);
+}
+
+void pool_post(struct pool *p, uint32_t worker, void (*fn)(struct pool *))
+{
+    struct pool_mail *pm = mem_zalloc(sizeof(*pm));
+    if (!pm)
+        return; /* who waits is told by its queue time */
+    pm->shared = upstream_shared_ref(p->shared);
+    pm->fn = fn;
+    mailbox_post(&p->worker->process->workers[worker].mailbox, &pm->mail, on_mail);
+}
+
+void pool_ask_others(struct pool *p)
+{
+    uint64_t mine = pool_bit(p->worker->id);
+    uint64_t was = atomic_fetch_or(&p->shared->starving, mine);
+    if (was & mine)
+        return;
+    for (uint32_t i = 0; i < p->worker->process->n_workers; i++) {
+        if (i != p->worker->id)
+            pool_post(p, i, pool_yield_idle);
+    }
+}
+
+void pool_tell_starving(struct pool *p)
+{
+    uint64_t starving = atomic_load(&p->shared->starving) & ~pool_bit(p->worker->id);
+    if (starving == 0 || p->closing)
+        return;
+    (void)atomic_fetch_and(&p->shared->starving, ~starving);
+    for (uint32_t i = 0; i < p->worker->process->n_workers; i++) {
+        if (starving & pool_bit(i))
+            pool_post(p, i, pool_slot_free);
+    }
+}
+
+void pool_yield_idle(struct pool *p)
+{
+    struct list *oldest = list_last(&p->idle);
+    if (oldest)
+        upstream_close(LIST_ENTRY(oldest, struct upstream_conn, link));
+    else if (atomic_load(&p->shared->connections) < p->conf->max_connections)
+        pool_tell_starving(p); /* a slot became free while it was asking */
+}

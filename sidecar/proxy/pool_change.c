@@ -1,0 +1,153 @@
+/* pool_change.c - a pool comes, gets other limits or other endpoints, and goes. */
+#include "proxy/pool.h"
+
+#include "base/mem.h"
+#include "proxy/admission.h"
+#include "proxy/endpoint.h"
+#include "proxy/upstream.h"
+#include "proxy/worker.h"
+
+#include <errno.h>
+
+static void close_idle(struct list *idle, bool by_endpoint)
+{
+    struct list *first;
+    while ((first = list_first(idle)) != NULL)
+        upstream_close(by_endpoint ? LIST_ENTRY(first, struct upstream_conn, endpoint_link)
+                                   : LIST_ENTRY(first, struct upstream_conn, link));
+}
+
+/* Nobody waits for them, and they would not be kept. What has a waiter serves it once. */
+static void close_connecting(struct pool *p)
+{
+    LIST_FOREACH_SAFE (it, &p->connecting) {
+        struct upstream_conn *u = LIST_ENTRY(it, struct upstream_conn, link);
+        if (!u->waiter && (p->retired || !endpoint_listed(u->endpoint)))
+            upstream_close(u);
+    }
+}
+
+/* --- endpoints --- */
+
+static void unref_list(struct endpoint **list, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        endpoint_unref(list[i]);
+    free(list);
+}
+
+/* Takes `list` over. NULL when memory is short. */
+static struct endpoint **endpoints_of(struct pool *p, struct endpoint_list *list, uint32_t *ret_n)
+{
+    uint32_t n = 0;
+    struct endpoint **at = mem_alloc(max_u64(list->n, 1) * sizeof(struct endpoint *));
+    while (at && n < list->n) {
+        at[n] = endpoint_get(p, list->at[n]);
+        if (!at[n]) {
+            unref_list(at, n);
+            at = NULL;
+            break;
+        }
+        n++;
+    }
+    (void)endpoint_list_free(list);
+    *ret_n = n;
+    return at;
+}
+
+static void number(struct pool *p)
+{
+    for (uint32_t i = 0; i < p->n_endpoints; i++)
+        p->endpoints[i]->index = i;
+}
+
+int pool_set_endpoints(struct pool *p, struct endpoint_list *list)
+{
+    uint32_t n, n_was = p->n_endpoints;
+    struct endpoint **was = p->endpoints, **now = endpoints_of(p, list, &n);
+    if (!now)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < n_was; i++)
+        was[i]->index = ENDPOINT_UNLISTED;
+    p->endpoints = now;
+    p->n_endpoints = n;
+    p->endpoints_version++;
+    number(p);
+    for (uint32_t i = 0; i < n_was; i++) {
+        if (!endpoint_listed(was[i]))
+            close_idle(&was[i]->idle, true);
+    }
+    close_connecting(p);
+    unref_list(was, n_was);
+    /* For who waits, and for minIdle. */
+    pool_wake_at(p, p->worker->loop.now);
+    return 0;
+}
+
+/* --- limits --- */
+
+void pool_configure(struct pool *p, const struct conf_upstream *conf)
+{
+    p->conf = conf;
+    p->retired = false;
+    admission_look(p);
+    pool_wake_at(p, p->worker->loop.now);
+}
+
+void pool_retire(struct pool *p)
+{
+    p->retired = true;
+    close_idle(&p->idle, false);
+    close_connecting(p);
+}
+
+/* --- coming and going --- */
+
+struct pool *pool_new(struct worker *w, const struct conf_upstream *conf,
+                      struct upstream_shared *shared, struct endpoint_list *list)
+{
+    struct pool *p = mem_zalloc(sizeof(*p));
+    if (!p) {
+        (void)endpoint_list_free(list);
+        return NULL;
+    }
+    p->worker = w;
+    p->conf = conf;
+    p->shared = shared;
+    p->stats = &shared->worker[w->id].stats;
+    p->endpoints = endpoints_of(p, list, &p->n_endpoints);
+    if (!p->endpoints) {
+        free(p);
+        return NULL;
+    }
+    number(p);
+    list_init(&p->idle);
+    list_init(&p->connecting);
+    list_init(&p->waiting);
+    list_init(&p->active);
+    admission_init(p);
+    timer_init(&p->timer, pool_on_timer);
+    CHECK(!shared->worker[w->id].pool);
+    shared->worker[w->id].pool = p;
+    (void)upstream_shared_ref(shared);
+    return p;
+}
+
+struct pool *pool_free(struct pool *p)
+{
+    if (!p)
+        return NULL;
+    CHECK(list_empty(&p->active) && list_empty(&p->waiting));
+    p->closing = true;
+    pool_retire(p);
+    timer_stop(&p->worker->loop, &p->timer);
+    admission_free(p);
+    unref_list(p->endpoints, p->n_endpoints);
+    CHECK(list_empty(&p->connecting) && p->endpoints_alive == 0);
+    (void)atomic_fetch_and(&p->shared->starving, ~pool_bit(p->worker->id));
+    (void)atomic_fetch_and(&p->shared->queueing, ~pool_bit(p->worker->id));
+    p->shared->worker[p->worker->id].pool = NULL;
+    upstream_shared_unref(p->shared);
+    free(p);
+    return NULL;
+}
