@@ -5,6 +5,7 @@
 #include "config/builder.h"
 #include "config/endpoint.h"
 #include "config/file_text.h"
+#include "config/flatten.h"
 #include "config/problems.h"
 #include "config/scalar.h"
 
@@ -246,8 +247,13 @@ static void build_conf(struct builder *b, const char *file)
     build_upstreams(b);
     if (!b->fill.no_memory)
         build_listeners(b);
-    if (b->problems->errors == b->errors_before) /* else a mistake may have hidden its use */
-        warn_unused(b);
+    if (b->problems->errors != b->errors_before)
+        return;
+    warn_unused(b); /* a mistake may have hidden its use */
+    struct setting *restart = NULL;
+    if (!settings_flatten(b->fill.keep, b->root, true, &restart))
+        builder_no_memory(b);
+    b->conf->restart = restart;
 }
 
 struct conf *config_free(struct conf *c)

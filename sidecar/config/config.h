@@ -176,6 +176,8 @@ struct conf_access_log {
     uint32_t buffer_bytes; /* per worker; 256 KiB */
 };
 
+struct setting;
+
 struct conf {
     struct str file;
     uint32_t workers;         /* 0: from the CPU quota */
@@ -193,8 +195,9 @@ struct conf {
     struct conf_listener *listeners;
     uint32_t n_upstreams;
     struct conf_upstream *upstreams;
-    uint32_t n_routes;        /* of all listeners */
-    struct conf_names *names; /* names.c */
+    uint32_t n_routes;             /* of all listeners */
+    struct conf_names *names;      /* names.c */
+    const struct setting *restart; /* what waits for a restart: diff.h */
     struct arena *arena;
 };
 

@@ -81,7 +81,7 @@ static const struct schema_choice match_choices[] = {
 static const struct schema_map match_map = {MAP(match_keys), CHOICES(match_choices)};
 
 static const struct schema_key backend_keys[] = {
-    {"upstream", "the name of an upstream", SCHEMA_STRING, FORMAT_LINE, KEY_REQUIRED,
+    {"upstream", "the name of an upstream", SCHEMA_STRING, FORMAT_LINE, KEY_REQUIRED | KEY_IDENTITY,
      MEMBER(struct draft_backend, upstream)},
     {"weight", "its share of the requests, against the other weights; 1 where it is alone",
      SCHEMA_INT, MEMBER(struct draft_backend, weight),
@@ -141,7 +141,8 @@ static const struct schema_key upgrade = {
     .type = SCHEMA_ENUM, .width = sizeof(uint32_t), .names = upgrade_names};
 
 static const struct schema_key route_keys[] = {
-    {"name", "for metrics and logs; <listener>/<index>", SCHEMA_STRING, FORMAT_NAME, ROUTE(name)},
+    {"name", "for metrics and logs; <listener>/<index>", SCHEMA_STRING, FORMAT_NAME, KEY_IDENTITY,
+     ROUTE(name)},
     {"match", "which requests; all of its conditions hold; none: every request", SCHEMA_MAP,
      MEMBER(struct draft_route, match), .map = &match_map},
     {"backends", "the upstreams that take the requests, by weight", SCHEMA_LIST,
@@ -216,8 +217,8 @@ static const struct schema_name protocols[] = {
     WORD("http", PROTOCOL_HTTP), WORD("tcp", PROTOCOL_TCP), {0}};
 
 static const struct schema_key listener_keys[] = {
-    {"name", "for metrics, logs and reloads", SCHEMA_STRING, FORMAT_LABEL, KEY_REQUIRED,
-     LISTENER(name)},
+    {"name", "for metrics, logs and reloads", SCHEMA_STRING, FORMAT_LABEL,
+     KEY_REQUIRED | KEY_IDENTITY, LISTENER(name)},
     {"direction", "inbound: to the application; outbound: from it", SCHEMA_ENUM,
      LISTENER(direction), .preset = "inbound", .names = directions},
     {"address", "ip:port, [ipv6]:port or unix:/path", SCHEMA_ADDRESS, .flags = KEY_REQUIRED,
@@ -228,11 +229,12 @@ static const struct schema_key listener_keys[] = {
      .preset = "4096", .min = 1, .max = 65535},
     {"maxConnections", "open at once; more wait in the backlog", SCHEMA_INT,
      LISTENER(max_connections), .preset = "10000", .min = 1, .max = 10000000},
-    {"socketMode", "of a Unix socket's file, octal", SCHEMA_MODE, LISTENER(socket_mode),
-     .preset = "0660", .max = 0777},
+    {"socketMode", "of a Unix socket's file, octal", SCHEMA_MODE, .flags = KEY_RESTART,
+     LISTENER(socket_mode), .preset = "0660", .max = 0777},
     {"http", "limits and timeouts of an http listener", SCHEMA_MAP, .map = &http_map},
     {"routes", "of an http listener: the first that matches takes the request", SCHEMA_LIST,
-     ITEMS(struct draft_listener, routes, n_routes), .of = &route_item, .min = 1},
+     .flags = KEY_ORDERED, ITEMS(struct draft_listener, routes, n_routes), .of = &route_item,
+     .min = 1},
     {"backends", "of a tcp listener: the upstreams that take the connections, by weight",
      SCHEMA_LIST, ITEMS(struct draft_listener, backends, n_backends), .of = &backend_item, .min = 1,
      .max = SPLIT_MAX},
@@ -296,7 +298,8 @@ static const struct schema_key upstream_dns_keys[] = {
 static const struct schema_map upstream_dns_map = {MAP(upstream_dns_keys)};
 
 static const struct schema_key upstream_keys[] = {
-    {"name", "what routes call it", SCHEMA_STRING, FORMAT_NAME, KEY_REQUIRED, UPSTREAM(name)},
+    {"name", "what routes call it", SCHEMA_STRING, FORMAT_NAME, KEY_REQUIRED | KEY_IDENTITY,
+     UPSTREAM(name)},
     {"endpoints", "ip:port, [ipv6]:port, unix:/path, name:port or srv:_service._tcp.name",
      SCHEMA_LIST, .flags = KEY_REQUIRED, ITEMS(struct conf_upstream, endpoints, n_endpoints),
      .of = &endpoint_item, .min = 1},
@@ -352,7 +355,7 @@ static const struct schema_map admin_map = {MAP(admin_keys)};
 
 static const struct schema_key health_keys[] = {
     {"address", "ip:port of /livez /readyz /startupz /prestop /metrics, or off", SCHEMA_ADDRESS,
-     .flags = KEY_OFF | KEY_NO_UNIX, MEMBER(struct conf, health),
+     .flags = KEY_OFF | KEY_NO_UNIX | KEY_RESTART, MEMBER(struct conf, health),
      .flag_at = AT(struct conf, health_enabled), .preset = "0.0.0.0:15901"},
 };
 static const struct schema_map health_map = {MAP(health_keys)};
@@ -398,7 +401,7 @@ static const struct schema_map dns_map = {MAP(dns_keys)};
 static const struct schema_key root_keys[] = {
     {"version", "of this format: 1", SCHEMA_INT, .flags = KEY_REQUIRED,
      MEMBER(struct draft, version), .min = 1, .max = 1},
-    {"workers", "threads that serve; 0: from the CPU quota", SCHEMA_INT,
+    {"workers", "threads that serve; 0: from the CPU quota", SCHEMA_INT, .flags = KEY_RESTART,
      MEMBER(struct draft, conf.workers), .preset = "0", .max = WORKERS_MAX},
     {"log", "what is told on stderr", SCHEMA_MAP, MEMBER(struct draft, conf), .map = &log_map},
     {"limits", "of the whole process", SCHEMA_MAP, MEMBER(struct draft, conf), .map = &limits_map},
@@ -406,13 +409,14 @@ static const struct schema_key root_keys[] = {
      MEMBER(struct draft, conf.allow_link_local), .preset = "false"},
     {"lifecycle", "how long each phase of the end takes", SCHEMA_MAP,
      MEMBER(struct draft, conf.lifecycle), .map = &lifecycle_map},
-    {"admin", "state and changes, for operators", SCHEMA_MAP, MEMBER(struct draft, conf.admin),
-     .map = &admin_map},
+    {"admin", "state and changes, for operators", SCHEMA_MAP, .flags = KEY_RESTART,
+     MEMBER(struct draft, conf.admin), .map = &admin_map},
     {"health", "probes and metrics", SCHEMA_MAP, MEMBER(struct draft, conf), .map = &health_map},
     {"accessLog", "a JSON line for each request; off without this key", SCHEMA_MAP,
-     MEMBER(struct draft, conf.access_log), .flag_at = AT(struct draft, conf.access_log.enabled),
-     .map = &access_log_map},
-    {"dns", "who is asked for names", SCHEMA_MAP, MEMBER(struct draft, conf.dns), .map = &dns_map},
+     .flags = KEY_RESTART, MEMBER(struct draft, conf.access_log),
+     .flag_at = AT(struct draft, conf.access_log.enabled), .map = &access_log_map},
+    {"dns", "who is asked for names", SCHEMA_MAP, .flags = KEY_RESTART,
+     MEMBER(struct draft, conf.dns), .map = &dns_map},
     {"listeners", "where connections come in", SCHEMA_LIST, .flags = KEY_REQUIRED,
      ITEMS(struct draft, listeners, n_listeners), .of = &listener_item, .min = 1},
     {"upstreams", "where requests go", SCHEMA_LIST,

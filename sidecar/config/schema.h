@@ -1,8 +1,9 @@
 /* schema.h - every key of the configuration, in one table.
  *
  * Checking, defaults, "did you mean" and where a value goes all come from here (fill.h walks it);
- * a JSON Schema and the reference pages can be printed from it. What the table cannot say (what
- * depends on two keys) is in build*.c. */
+ * so do the JSON Schema (json_schema.h), the reference page and sluice.yaml(5) (reference.h), and
+ * what a reload may change live (diff.h). What the table cannot say (what depends on two keys) is
+ * in build*.c. */
 #ifndef SLUICE_CONFIG_SCHEMA_H
 #define SLUICE_CONFIG_SCHEMA_H
 
@@ -30,6 +31,11 @@ enum {
     KEY_REQUIRED = 1 << 0,
     KEY_OFF = 1 << 1,     /* the word "off" is a value: empty, or flag unset */
     KEY_NO_UNIX = 1 << 2, /* an address of IP only */
+    /* A change of it, or of what is in it, waits for a restart: a reload keeps the old value. All
+     * other keys are live. Of a map with flag_at its presence too. */
+    KEY_RESTART = 1 << 3,
+    KEY_IDENTITY = 1 << 4, /* what an item of a list is known by, unique in the list */
+    KEY_ORDERED = 1 << 5,  /* a list whose order decides: the first that matches */
 };
 
 struct schema_name {
@@ -93,5 +99,10 @@ const struct schema_key *schema_find(const struct schema_map *map, struct str na
  * at most two typos, or the beginning of it. */
 const char *schema_nearest(struct str wrong, const char *(*next)(const void *ctx, uint32_t i),
                            const void *ctx, uint32_t n);
+
+/* The key, or one below it, waits for a restart. */
+bool schema_waits(const struct schema_key *key);
+/* What an item of a list of maps is known by; NULL: by its place. */
+const struct schema_key *schema_identity(const struct schema_map *map);
 
 #endif

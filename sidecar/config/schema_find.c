@@ -1,4 +1,4 @@
-/* schema_find.c - a key by its name, or what somebody may have meant. */
+/* schema_find.c - a key by its name, by what somebody may have meant, or by what it does. */
 #include "config/schema.h"
 
 const struct schema_key *schema_find(const struct schema_map *map, struct str name)
@@ -32,4 +32,25 @@ const char *schema_nearest(struct str wrong, const char *(*next)(const void *ctx
             best = known.p;
     }
     return best;
+}
+
+bool schema_waits(const struct schema_key *key)
+{
+    const struct schema_map *map = key->of ? key->of->map : key->map;
+    if (key->flags & KEY_RESTART)
+        return true;
+    for (uint32_t i = 0; map && i < map->n_keys; i++) {
+        if (schema_waits(&map->keys[i]))
+            return true;
+    }
+    return false;
+}
+
+const struct schema_key *schema_identity(const struct schema_map *map)
+{
+    for (uint32_t i = 0; i < map->n_keys; i++) {
+        if (map->keys[i].flags & KEY_IDENTITY)
+            return &map->keys[i];
+    }
+    return NULL;
 }
