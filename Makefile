@@ -86,6 +86,11 @@ $(BUILD)/tools/load/%: tests/load/%.c $(LOAD_LIB) $(wildcard tests/load/lib/*.h)
 	@mkdir -p $(@D)
 	$(call Q,TOOL)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -o $@ $(filter %.c,$^) $(LDFLAGS) -lm
 
+# What measures parts of the program itself.
+$(BUILD)/tools/bench/config: tests/bench/config.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call Q,TOOL)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -o $@ $< $(LIBRARY) $(LDFLAGS) $(LDLIBS)
+
 $(BUILD)/tools/%: tests/%.c
 	@mkdir -p $(@D)
 	$(call Q,TOOL)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -o $@ $< $(LDFLAGS) -lm
@@ -200,6 +205,10 @@ bench: ## CPU, system calls and memory against HAProxy, nginx and nghttpx
 	@$(MAKE) --no-print-directory deps-bench
 	@$(MAKE) --no-print-directory all tools
 	@BUILD=$(BUILD) $(PYTHON) tests/bench/bench.py
+
+.PHONY: bench-config
+bench-config: $(BUILD)/tools/bench/config ## How long 20,000 routes take to build, and a request to find its own
+	@$<
 
 # --- how the code looks -----------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 
 #include "base/mem.h"
 #include "config/builder.h"
-#include "config/endpoint.h"
 #include "config/file_text.h"
 #include "config/flatten.h"
 #include "config/problems.h"
@@ -27,6 +26,19 @@ void *builder_alloc(struct builder *b, size_t bytes)
     if (!p)
         builder_no_memory(b);
     return p;
+}
+
+bool builder_index(struct builder *b, struct hash_index *x, uint32_t hash, uint32_t item)
+{
+    if (hash_index_add(x, hash, item) == 0)
+        return true;
+    builder_no_memory(b);
+    return false;
+}
+
+uint32_t builder_hash_address(const struct address *a)
+{
+    return hash_end(hash_bytes(HASH_BEGIN, (struct str){(const char *)&a->u, a->len}));
 }
 
 bool builder_given(const struct yaml_node *map, const char *key)
@@ -126,103 +138,6 @@ static void check_servers(struct builder *b)
                    "not a loopback address: whoever reaches it can read the state");
 }
 
-/* ---- upstreams ---- */
-
-static void check_endpoints(struct builder *b, const struct conf_upstream *u,
-                            const struct yaml_node *node)
-{
-    const struct yaml_node *list = yaml_get(node, "endpoints");
-    const struct yaml_node *it = u->n_endpoints ? list->first : NULL;
-
-    for (uint32_t i = 0; it; i++, it = it->next) {
-        const struct conf_endpoint *e = &u->endpoints[i];
-        const struct yaml_node *other = list->first;
-        uint32_t k = 0;
-        if (!e->text.p)
-            continue;
-        for (; k < i && !endpoint_equal(e, &u->endpoints[k]); k++)
-            other = other->next;
-        if (k < i)
-            problem_at(b->problems, it, "the endpoint is there twice; the first is on line %u",
-                       other->line);
-        if (e->kind == ENDPOINT_ADDRESS && !b->conf->allow_link_local &&
-            address_is_link_local(&e->address))
-            problem_at(b->problems, it,
-                       "a link-local address, where clouds keep instance metadata "
-                       "(allowLinkLocal: true takes it)");
-    }
-}
-
-static void check_dns(struct builder *b, struct conf_upstream *u, const struct yaml_node *node)
-{
-    const struct yaml_node *dns = yaml_get(node, "dns");
-    const struct yaml_node *min = yaml_get(dns, "minTtl"), *max = yaml_get(dns, "maxTtl");
-    char min_text[SCALAR_TEXT_MAX], max_text[SCALAR_TEXT_MAX];
-    bool names = false;
-
-    u->dns.allow_link_local = b->conf->allow_link_local;
-    if (!dns || dns->kind == NODE_BROKEN)
-        return;
-    if (u->dns.min_ttl > u->dns.max_ttl && builder_sound(dns, "minTtl") &&
-        builder_sound(dns, "maxTtl"))
-        problem_at(b->problems, min ? min : max, "minTtl %s is more than maxTtl %s",
-                   scalar_duration_text(u->dns.min_ttl, min_text),
-                   scalar_duration_text(u->dns.max_ttl, max_text));
-    for (uint32_t i = 0; i < u->n_endpoints; i++)
-        names = names || u->endpoints[i].kind != ENDPOINT_ADDRESS;
-    if (!names && b->problems->errors == b->errors_before) /* else a mistake may hide a name */
-        warning_at(b->problems, dns, "has no effect: no endpoint is a name");
-}
-
-static void check_upstream(struct builder *b, struct conf_upstream *all, uint32_t at)
-{
-    struct conf_upstream *u = &all[at];
-    const struct yaml_node *node = b->upstreams[at].node;
-    const struct yaml_node *idle = yaml_get(yaml_get(node, "pool"), "minIdle");
-
-    u->index = at;
-    for (uint32_t i = 0; i < at && u->name.p; i++) {
-        if (all[i].name.p && str_eq(all[i].name, u->name)) {
-            problem_at(b->problems, yaml_get(node, "name"),
-                       "the upstream on line %u has the same name", b->upstreams[i].node->line);
-            break;
-        }
-    }
-    check_endpoints(b, u, node);
-    check_dns(b, u, node);
-    if (idle && u->min_idle > u->max_connections)
-        problem_at(b->problems, idle, "%u is more than circuitBreaker.maxConnections %u",
-                   u->min_idle, u->max_connections);
-}
-
-static void build_upstreams(struct builder *b)
-{
-    struct conf *c = b->conf;
-    const struct yaml_node *list = yaml_get(b->root, "upstreams");
-
-    if (c->n_upstreams == 0)
-        return;
-    b->upstreams = arena_alloc(b->fill.scratch, c->n_upstreams * sizeof(*b->upstreams));
-    if (!b->upstreams) {
-        builder_no_memory(b);
-        return;
-    }
-    const struct yaml_node *it = list->first;
-    for (uint32_t i = 0; i < c->n_upstreams; i++, it = it->next) {
-        b->upstreams[i].node = it;
-        check_upstream(b, c->upstreams, i);
-    }
-}
-
-static void warn_unused(struct builder *b)
-{
-    for (uint32_t i = 0; i < b->conf->n_upstreams; i++) {
-        const struct yaml_node *name = yaml_get(b->upstreams[i].node, "name");
-        if (!b->upstreams[i].used && name && name->kind == NODE_SCALAR)
-            warning_at(b->problems, name, "no route uses this upstream");
-    }
-}
-
 /* ---- the whole ---- */
 
 static void build_conf(struct builder *b, const char *file)
@@ -238,7 +153,8 @@ static void build_conf(struct builder *b, const char *file)
         return;
     *b->conf = b->draft->conf;
     b->conf->file = arena_str(b->fill.keep, str_of(file));
-    if (!b->conf->file.p) {
+    b->conf->names = conf_names_new(b->fill.keep);
+    if (!b->conf->file.p || !b->conf->names) {
         builder_no_memory(b);
         return;
     }
@@ -249,7 +165,7 @@ static void build_conf(struct builder *b, const char *file)
         build_listeners(b);
     if (b->problems->errors != b->errors_before)
         return;
-    warn_unused(b); /* a mistake may have hidden its use */
+    warn_unused_upstreams(b); /* a mistake may have hidden its use */
     struct setting *restart = NULL;
     if (!settings_flatten(b->fill.keep, b->root, true, &restart))
         builder_no_memory(b);

@@ -1,8 +1,10 @@
 /* build_listener.c - where connections come in, and the routes behind each place. */
 #include "config/builder.h"
 
+#include "config/cover.h"
 #include "config/problems.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 static const struct yaml_node *list_node(const struct builder *b)
@@ -12,26 +14,34 @@ static const struct yaml_node *list_node(const struct builder *b)
 
 /* ---- one beside another ---- */
 
-static void check_unique(struct builder *b, const struct draft_listener *all, uint32_t at,
-                         const struct yaml_node *node)
+static void check_name(struct builder *b, uint32_t at, const struct yaml_node *node)
 {
-    const struct conf_listener *mine = &all[at].conf;
-    bool name_told = !mine->name.p, address_told = mine->address.len == 0;
-    const struct yaml_node *other = list_node(b)->first;
+    struct str name = b->conf->listeners[at].name;
+    int rc = name.p ? conf_names_add_listener(b->conf, at) : 0;
+    if (rc == -EEXIST)
+        problem_at(b->problems, yaml_get(node, "name"), "the listener on line %u has the same name",
+                   b->listeners[conf_find_listener(b->conf, name)->index]->line);
+    else if (rc < 0)
+        builder_no_memory(b);
+}
 
-    for (uint32_t i = 0; i < at && !(name_told && address_told); i++, other = other->next) {
-        const struct conf_listener *l = &all[i].conf;
-        if (!name_told && l->name.p && str_eq(l->name, mine->name)) {
-            problem_at(b->problems, yaml_get(node, "name"),
-                       "the listener on line %u has the same name", other->line);
-            name_told = true;
-        }
-        if (!address_told && l->address.len > 0 && address_equal(&l->address, &mine->address)) {
-            problem_at(b->problems, yaml_get(node, "address"),
-                       "the listener on line %u has the same address", other->line);
-            address_told = true;
-        }
+static void check_address(struct builder *b, struct hash_index *seen, uint32_t at,
+                          const struct yaml_node *node)
+{
+    const struct conf_listener *all = b->conf->listeners;
+    const struct address *a = &all[at].address;
+    uint32_t hash = builder_hash_address(a), step = 0, i;
+
+    if (a->len == 0)
+        return;
+    while ((i = hash_index_next(seen, hash, &step)) != HASH_NONE) {
+        if (!address_equal(&all[i].address, a))
+            continue;
+        problem_at(b->problems, yaml_get(node, "address"),
+                   "the listener on line %u has the same address", b->listeners[i]->line);
+        return;
     }
+    (void)builder_index(b, seen, hash, at);
 }
 
 static void check_own_servers(struct builder *b, const struct conf_listener *l,
@@ -98,14 +108,19 @@ static void warn_unreachable(struct builder *b, const struct conf_listener *l,
                              const struct yaml_node *list)
 {
     const struct yaml_node *it = list->first;
-    for (uint32_t j = 0; j < l->n_routes; j++, it = it->next) {
-        uint32_t i = 0;
-        while (i < j && !match_covers(&l->routes[i].match, &l->routes[j].match))
-            i++;
-        if (i < j)
-            warning_at(b->problems, it,
-                       "never matches: the route on line %u takes all of its requests",
-                       l->routes[i].line);
+    struct cover cover;
+
+    cover_init(&cover, b->fill.scratch);
+    for (uint32_t i = 0; i < l->n_routes; i++, it = it->next) {
+        uint32_t by;
+        bool several;
+        if (cover_add(&cover, &l->routes[i].match, i, &by, &several) < 0) {
+            builder_no_memory(b);
+            return;
+        }
+        if (by != HASH_NONE)
+            warning_at(b->problems, it, "never matches: the route on line %u %s of its requests",
+                       l->routes[by].line, several ? "and others before it take all" : "takes all");
     }
 }
 
@@ -171,37 +186,46 @@ static void build_tcp(struct builder *b, const struct draft_listener *draft,
                    &l->routes[0]);
 }
 
-struct seen_name {
-    const struct yaml_node *node;
-};
-
 /* Run-time state and metrics go by the name of a route. */
+static void check_route_name(struct builder *b, struct hash_index *seen,
+                             const struct yaml_node **names, const struct yaml_node *route)
+{
+    const struct yaml_node *name = yaml_get(route, "name");
+    uint32_t at = 0, i;
+
+    if (!builder_given(route, "name"))
+        return;
+    uint32_t hash = hash_end(hash_bytes(HASH_BEGIN, name->text));
+    while ((i = hash_index_next(seen, hash, &at)) != HASH_NONE) {
+        if (!str_eq(names[i]->text, name->text))
+            continue;
+        problem_at(b->problems, name, "the route on line %u has the same name",
+                   names[i]->parent->line);
+        return;
+    }
+    CHECK(seen->n < b->n_routes);
+    names[seen->n] = name;
+    (void)builder_index(b, seen, hash, seen->n);
+}
+
 static void check_route_names(struct builder *b)
 {
-    const struct conf *c = b->conf;
-    struct seen_name *seen = arena_alloc(b->fill.scratch, b->n_routes * sizeof(*seen));
-    uint32_t n = 0;
+    const struct yaml_node **names = arena_alloc(b->fill.scratch, b->n_routes * sizeof(*names));
+    struct hash_index seen;
 
-    if (!seen) {
+    if (!names) {
         builder_no_memory(b);
         return;
     }
-    for (uint32_t i = 0; i < c->n_listeners; i++) {
-        const struct yaml_node *routes = yaml_get(yaml_at(list_node(b), i), "routes");
-        const struct yaml_node *it = routes && routes->kind == NODE_LIST ? routes->first : NULL;
-        for (; it; it = it->next) {
-            const struct yaml_node *name = yaml_get(it, "name");
-            uint32_t k = 0;
-            if (!builder_given(it, "name"))
-                continue;
-            while (k < n && !str_eq(seen[k].node->text, name->text))
-                k++;
-            if (k < n)
-                problem_at(b->problems, name, "the route on line %u has the same name",
-                           seen[k].node->parent->line);
-            else if (n < b->n_routes)
-                seen[n++].node = name;
-        }
+    hash_index_init(&seen, b->fill.scratch);
+    for (uint32_t i = 0; i < b->conf->n_listeners; i++) {
+        const struct yaml_node *routes = yaml_get(b->listeners[i], "routes");
+        const struct yaml_node *it =
+            b->conf->listeners[i].protocol == PROTOCOL_HTTP && routes && routes->kind == NODE_LIST
+                ? routes->first
+                : NULL;
+        for (; it && !b->fill.no_memory; it = it->next)
+            check_route_name(b, &seen, names, it);
     }
 }
 
@@ -210,17 +234,26 @@ void build_listeners(struct builder *b)
     const struct draft *d = b->draft;
     struct conf *c = b->conf;
 
-    c->listeners = d->n_listeners ? builder_alloc(b, d->n_listeners * sizeof(*c->listeners)) : NULL;
-    if (!c->listeners)
+    if (d->n_listeners == 0)
         return;
+    c->listeners = builder_alloc(b, d->n_listeners * sizeof(*c->listeners));
+    b->listeners = arena_alloc(b->fill.scratch, d->n_listeners * sizeof(struct yaml_node *));
+    if (!b->listeners)
+        builder_no_memory(b);
+    if (b->fill.no_memory)
+        return;
+    struct hash_index addresses;
+    hash_index_init(&addresses, b->fill.scratch);
     c->n_listeners = d->n_listeners;
     const struct yaml_node *it = list_node(b)->first;
     for (uint32_t i = 0; i < d->n_listeners && !b->fill.no_memory; i++, it = it->next) {
         struct conf_listener *l = &c->listeners[i];
         *l = d->listeners[i].conf;
         l->index = i;
+        b->listeners[i] = it;
         l->scheme = STR("http");
-        check_unique(b, d->listeners, i, it);
+        check_name(b, i, it);
+        check_address(b, &addresses, i, it);
         check_listener(b, l, it);
         if (l->protocol == PROTOCOL_TCP)
             build_tcp(b, &d->listeners[i], it, l);
@@ -230,4 +263,6 @@ void build_listeners(struct builder *b)
     c->n_routes = b->n_routes;
     if (!b->fill.no_memory)
         check_route_names(b);
+    if (b->problems->errors == b->errors_before && conf_names_add_routes(c) < 0)
+        builder_no_memory(b);
 }

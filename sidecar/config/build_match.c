@@ -1,4 +1,4 @@
-/* build_match.c - which requests a route takes, and whether any are left for a later one. */
+/* build_match.c - which requests a route takes. */
 #include "config/builder.h"
 
 #include "config/problems.h"
@@ -101,72 +101,4 @@ void build_match(struct builder *b, const struct draft_match *draft, const struc
     match->query =
         build_conditions(b, draft->query, draft->n_query, yaml_get(node, "query"), false);
     match->n_query = match->query ? draft->n_query : 0;
-}
-
-/* ---- what an earlier route leaves ---- */
-
-static struct str without_slash(struct str path)
-{
-    while (path.n > 0 && path.p[path.n - 1] == '/')
-        path.n--;
-    return path;
-}
-
-static bool covers_path(const struct route_match *a, const struct route_match *b)
-{
-    if (a->path_how == ROUTE_PATH_ANY)
-        return true;
-    if (a->path_how == ROUTE_PATH_PREFIX) {
-        struct str prefix = without_slash(a->path), path = without_slash(b->path);
-        if (prefix.n == 0)
-            return true;
-        if (b->path_how != ROUTE_PATH_EXACT && b->path_how != ROUTE_PATH_PREFIX)
-            return false;
-        return str_starts(path, prefix) && (path.n == prefix.n || path.p[prefix.n] == '/');
-    }
-    return a->path_how == b->path_how && str_eq(a->path, b->path);
-}
-
-static bool covers_host(struct str a, struct str b)
-{
-    if (str_ieq(a, b))
-        return true;
-    if (!str_starts(a, STR("*.")) || b.n < a.n)
-        return false;
-    struct str dotted = {a.p + 1, a.n - 1}; /* .example.com */
-    return str_ieq(dotted, (struct str){b.p + b.n - dotted.n, dotted.n});
-}
-
-static bool covers_all_hosts(const struct route_match *a, const struct route_match *b)
-{
-    if (a->n_hosts == 0)
-        return true;
-    for (uint32_t j = 0; j < b->n_hosts; j++) {
-        uint32_t i = 0;
-        while (i < a->n_hosts && !covers_host(a->hosts[i], b->hosts[j]))
-            i++;
-        if (i == a->n_hosts)
-            return false;
-    }
-    return b->n_hosts > 0;
-}
-
-static bool covers_methods(const struct route_match *a, const struct route_match *b)
-{
-    if (a->n_methods == 0)
-        return true;
-    for (uint32_t j = 0; j < b->n_methods; j++) {
-        uint32_t i = 0;
-        while (i < a->n_methods && !str_eq(a->methods[i], b->methods[j]))
-            i++;
-        if (i == a->n_methods)
-            return false;
-    }
-    return b->n_methods > 0;
-}
-
-bool match_covers(const struct route_match *earlier, const struct route_match *later)
-{
-    return earlier->n_headers == 0 && earlier->n_query == 0 && covers_path(earlier, later) &&
-           covers_all_hosts(earlier, later) && covers_methods(earlier, later);
 }

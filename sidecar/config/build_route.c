@@ -11,18 +11,20 @@ static const char *next_upstream(const void *ctx, uint32_t i)
 }
 
 /* NULL is reported at the node. */
-static struct conf_upstream *find_upstream(struct builder *b, struct str name,
-                                           const struct yaml_node *node)
+static const struct conf_upstream *find_upstream(struct builder *b, struct str name,
+                                                 const struct yaml_node *node)
 {
-    struct conf *c = b->conf;
+    const struct conf *c = b->conf;
+    const struct conf_upstream *u = conf_find_upstream(c, name);
+    const char *near = NULL;
     char got[PROBLEM_QUOTE_MAX];
-    for (uint32_t i = 0; i < c->n_upstreams; i++) {
-        if (c->upstreams[i].name.p && str_eq(c->upstreams[i].name, name)) {
-            b->upstreams[i].used = true;
-            return &c->upstreams[i];
-        }
+
+    if (u) {
+        b->upstreams[u->index].used = true;
+        return u;
     }
-    const char *near = schema_nearest(name, next_upstream, c->upstreams, c->n_upstreams);
+    if (b->guesses++ < PROBLEMS_KEPT) /* each looks at all upstreams */
+        near = schema_nearest(name, next_upstream, c->upstreams, c->n_upstreams);
     (void)problem_quote(name, got);
     if (near && near[0])
         problem_at(b->problems, node, "there is no upstream \"%s\" (did you mean \"%s\"?)", got,

@@ -4,6 +4,7 @@
 
 #include "config/draft.h"
 #include "config/fill.h"
+#include "config/names.h"
 
 struct builder_upstream {
     const struct yaml_node *node;
@@ -18,17 +19,26 @@ struct builder {
     struct draft *draft;
     struct conf *conf;
     struct builder_upstream *upstreams; /* as in conf.upstreams */
+    const struct yaml_node **listeners; /* as in conf.listeners */
     uint32_t n_routes;
+    uint32_t guesses;       /* "did you mean" was asked for so often */
     uint32_t errors_before; /* what the list of problems held already */
 };
 
 /* Cleared, in the configuration's arena; NULL is reported. */
 void *builder_alloc(struct builder *b, size_t bytes);
 void builder_no_memory(struct builder *b);
+/* For a hash_index: false, and reported, where memory is short. */
+bool builder_index(struct builder *b, struct hash_index *x, uint32_t hash, uint32_t item);
+uint32_t builder_hash_address(const struct address *a);
 /* The key was given and its value is right. */
 bool builder_given(const struct yaml_node *map, const char *key);
 /* The key was not given, or its value is right. */
 bool builder_sound(const struct yaml_node *map, const char *key);
+
+/* build_upstream.c */
+void build_upstreams(struct builder *b);
+void warn_unused_upstreams(struct builder *b);
 
 /* build_listener.c: all of them, with their routes. */
 void build_listeners(struct builder *b);
@@ -43,7 +53,5 @@ void build_backends(struct builder *b, const struct draft_backend *drafts, uint3
 /* build_match.c */
 void build_match(struct builder *b, const struct draft_match *draft, const struct yaml_node *node,
                  struct route_match *match);
-/* Every request that the later route could take is taken by the earlier one. */
-bool match_covers(const struct route_match *earlier, const struct route_match *later);
 
 #endif

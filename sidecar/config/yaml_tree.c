@@ -1,6 +1,7 @@
 /* yaml_tree.c - libyaml's events to a tree with places. */
 #include "config/yaml_tree.h"
 
+#include "base/hash_index.h"
 #include "config/problems.h"
 #include "config/yaml_words.h"
 
@@ -8,7 +9,8 @@
 #include <stdio.h>
 #include <yaml.h>
 
-enum { KEY_BUCKETS = 1024 };
+/* Buckets for repeated keys: one for so many bytes of text, between the two. */
+enum { KEY_BYTES = 32, KEY_BUCKETS_MIN = 64, KEY_BUCKETS_MAX = 65536 };
 
 struct reader {
     yaml_parser_t parser;
@@ -20,7 +22,8 @@ struct reader {
     bool failed;    /* reported; nothing more is read */
     struct str key; /* of the value that comes next; .p NULL: it has none */
     uint32_t key_line, key_column;
-    struct yaml_node *keys[KEY_BUCKETS]; /* by parent and key: repeated keys */
+    struct yaml_node **keys; /* by parent and key: repeated keys */
+    uint32_t keys_mask;
 };
 
 static uint32_t place_of(size_t mark)
@@ -62,7 +65,7 @@ static bool next_event(struct reader *r, yaml_event_t *e)
 static struct yaml_node *new_node(struct reader *r, const yaml_event_t *e, struct yaml_node *parent)
 {
     if (++r->nodes > YAML_TREE_NODES) {
-        refuse_and_stop(r, e, parent, "more than 100000 values: split the configuration");
+        refuse_and_stop(r, e, parent, "more than 250000 values: split the configuration");
         return NULL;
     }
     struct yaml_node *node = arena_alloc(r->arena, sizeof(*node));
@@ -97,13 +100,20 @@ static bool copy_text(struct reader *r, const yaml_event_t *e, struct str *ret)
     return false;
 }
 
-/* FNV-1a over the key, begun with the map that it is in. */
+static bool init_keys(struct reader *r)
+{
+    uint32_t n = KEY_BUCKETS_MIN;
+    while (n < KEY_BUCKETS_MAX && n < r->n / KEY_BYTES)
+        n *= 2;
+    r->keys_mask = n - 1;
+    r->keys = arena_alloc(r->arena, n * sizeof(*r->keys));
+    return r->keys != NULL;
+}
+
 static struct yaml_node **bucket_of(struct reader *r, const struct yaml_node *map, struct str key)
 {
-    uint64_t h = 14695981039346656037u ^ (uint64_t)(uintptr_t)map;
-    for (size_t i = 0; i < key.n; i++)
-        h = (h ^ (unsigned char)key.p[i]) * 1099511628211u;
-    return &r->keys[(h ^ (h >> 32)) % KEY_BUCKETS];
+    uint64_t h = hash_bytes(hash_number(HASH_BEGIN, (uintptr_t)map), key);
+    return &r->keys[hash_end(h) & r->keys_mask];
 }
 
 static const struct yaml_node *key_seen(struct reader *r, const struct yaml_node *map,
@@ -295,7 +305,7 @@ struct yaml_node *yaml_tree_parse(struct arena *a, const char *text, size_t n,
         n -= 3;
     }
     r = arena_alloc(a, sizeof(*r));
-    if (!r || !yaml_parser_initialize(&r->parser)) {
+    if (!r) {
         problem_out_of_memory(problems);
         return NULL;
     }
@@ -303,6 +313,10 @@ struct yaml_node *yaml_tree_parse(struct arena *a, const char *text, size_t n,
     r->problems = problems;
     r->text = text;
     r->n = n;
+    if (!init_keys(r) || !yaml_parser_initialize(&r->parser)) {
+        problem_out_of_memory(problems);
+        return NULL;
+    }
     yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r->parser, (const unsigned char *)(n ? text : ""), n);
     root = read_stream(r);

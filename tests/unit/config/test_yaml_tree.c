@@ -269,7 +269,7 @@ static void test_bounds(void **state)
     release(&f);
     free(text);
     text = repeat("- 1\n", YAML_TREE_NODES, "", &n);
-    assert_refused(text, n, "more than 100000 values");
+    assert_refused(text, n, "more than 250000 values");
     free(text);
     text = repeat("# 34567890123456", 1 << 20, "", &n);
     assert_refused(text, n, "the file is empty");
