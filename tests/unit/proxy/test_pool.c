@@ -1,0 +1,485 @@
+/* test_pool.c - do connections outlive other limits and other endpoints, and no longer than that?
+ */
+#include "proxy/pool.h"
+
+#include "base/mem.h"
+#include "io/socket.h"
+#include "proxy/endpoint.h"
+#include "proxy/stream.h"
+#include "proxy/stream_steps.h"
+#include "proxy/upstream.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+enum { SERVERS = 3, WORKERS = 2, PATIENCE_MS = 5000 };
+
+static void no_release(struct side *s, bool clean, enum reason reason)
+{
+    (void)s;
+    (void)clean;
+    (void)reason;
+}
+
+static const struct side_ops client_ops = {.release = no_release};
+
+/* Two workers on one thread, whose loops the test turns itself; the pool is the first one's. */
+struct fixture {
+    struct process process;
+    struct worker workers[WORKERS];
+    struct snapshot *snapshot;
+    struct conf_listener listener;
+    struct conf_upstream conf;
+    struct upstream_shared *shared;
+    struct pool *pool;
+    int fds[SERVERS];
+    struct endpoint_address servers[SERVERS];
+    char texts[SERVERS][ADDRESS_TEXT_MAX];
+    struct side client;
+};
+
+/* On a port of the kernel's choice. */
+static void serve_at(struct fixture *f, int i, const char *text, bool listening)
+{
+    struct endpoint_address *a = &f->servers[i];
+    const char *why;
+    assert_int_equal(address_parse(str_of(text), &a->address, &why), 0);
+    if (a->address.u.sa.sa_family == AF_INET6)
+        a->address.u.in6.sin6_port = 0;
+    else
+        a->address.u.in.sin_port = 0;
+    int fd = socket(a->address.u.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(fd, &a->address.u.sa, a->address.len), 0);
+    if (listening)
+        assert_int_equal(listen(fd, 64), 0);
+    assert_int_equal(getsockname(fd, &a->address.u.sa, &a->address.len), 0);
+    a->text = str_of(address_format(&a->address, f->texts[i]));
+    if (f->fds[i] >= 0)
+        (void)close(f->fds[i]);
+    f->fds[i] = fd;
+}
+
+/* The servers of these numbers, up to -1. */
+static struct endpoint_list *list_of(struct fixture *f, const int *which)
+{
+    struct endpoint_address list[SERVERS];
+    uint32_t n = 0;
+    bool changed;
+    for (; which[n] >= 0; n++)
+        list[n] = f->servers[which[n]];
+    assert_int_equal(upstream_shared_set(f->shared, list, n, &changed), 0);
+    struct endpoint_list *l = endpoint_list_new(f->shared);
+    assert_non_null(l);
+    return l;
+}
+
+#define LIST(f, ...) list_of(f, (const int[]){__VA_ARGS__ __VA_OPT__(, ) - 1})
+#define SET(f, ...)  assert_int_equal(pool_set_endpoints((f)->pool, LIST(f, __VA_ARGS__)), 0)
+
+static int setup(void **state)
+{
+    struct fixture *f = NULL;
+    assert_int_equal(posix_memalign((void **)&f, 64, sizeof(*f)), 0);
+    memset(f, 0, sizeof(*f));
+    f->process = (struct process){.n_workers = WORKERS, .workers = f->workers};
+    drain_init(&f->process.drain);
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        struct worker *w = &f->workers[i];
+        *w = (struct worker){.magic = WORKER_MAGIC, .id = i, .process = &f->process};
+        assert_int_equal(loop_init(&w->loop), 0);
+        mailbox_init(&w->mailbox, &w->loop, w);
+        slab_init(&w->streams, sizeof(struct stream));
+        slab_init(&w->upstreams, sizeof(struct upstream_conn));
+    }
+    size_t bytes = sizeof(*f->snapshot) + WORKERS * sizeof(f->snapshot->refs[0]);
+    assert_int_equal(posix_memalign((void **)&f->snapshot, 64, bytes), 0);
+    memset(f->snapshot, 0, bytes);
+    f->workers[0].snapshot = f->snapshot;
+    f->listener.protocol = PROTOCOL_TCP;
+    f->listener.direction = DIRECTION_OUTBOUND;
+    f->conf = (struct conf_upstream){
+        .name = STR("app"),
+        .balance = BALANCE_ROUND_ROBIN,
+        .connect_timeout = 5 * USEC_PER_SEC,
+        .idle_timeout = 60 * USEC_PER_SEC,
+        .max_connections = 64,
+        .max_requests = 64,
+        .max_pending = 64,
+        .queue_timeout = 60 * USEC_PER_SEC,
+    };
+    f->client.ops = &client_ops;
+    for (int i = 0; i < SERVERS; i++) {
+        f->fds[i] = -1;
+        serve_at(f, i, "127.0.0.1:1", true);
+    }
+    f->shared = upstream_shared_new(WORKERS);
+    f->pool = pool_new(&f->workers[0], &f->conf, f->shared, LIST(f, 0, 1));
+    assert_non_null(f->pool);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    f->pool = pool_free(f->pool);
+    /* Nothing holds a connection's slot any more, or waits. */
+    assert_int_equal(f->shared->connections, 0);
+    assert_int_equal(f->shared->pending, 0);
+    assert_int_equal(count_read(&f->shared->worker[0].stats.connections), 0);
+    upstream_shared_unref(f->shared);
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        struct worker *w = &f->workers[i];
+        mailbox_free(&w->mailbox);
+        loop_free(&w->loop);
+        slab_free_all(&w->streams);
+        slab_free_all(&w->upstreams);
+    }
+    for (int i = 0; i < SERVERS; i++)
+        (void)close(f->fds[i]);
+    free(f->snapshot);
+    free(f);
+    return 0;
+}
+
+/* Turns the loops until the condition holds. */
+#define UNTIL(f, cond)                                                                             \
+    for (usec_t until_ = clock_mono() + PATIENCE_MS * USEC_PER_MSEC; !(cond);) {                   \
+        assert_true(clock_mono() < until_);                                                        \
+        turn(f);                                                                                   \
+    }
+
+static void turn(struct fixture *f)
+{
+    for (uint32_t i = 0; i < WORKERS; i++)
+        (void)ev_run(f->workers[i].loop.ev, EVRUN_NOWAIT);
+}
+
+/* A TCP stream that comes to where a connection is needed. */
+static struct stream *stream_for(struct fixture *f)
+{
+    f->client.stream = NULL;
+    struct stream *s = stream_new(&f->workers[0], &f->listener, &f->client, NULL, STR("peer"));
+    s->pool = f->pool;
+    s->step = STREAM_CONNECT;
+    return s;
+}
+
+static void finish(struct stream *s)
+{
+    stream_force(s, REASON_FORCED);
+}
+
+/* A stream on a connection to the server of that number. */
+static struct stream *busy_at(struct fixture *f, int server)
+{
+    enum reason reason;
+    struct stream *s = stream_for(f);
+    assert_int_equal(pool_lease(f->pool, s, false, &reason), POOL_WAITS);
+    UNTIL(f, s->up);
+    assert_true(str_eq(s->endpoint->shared->text, f->servers[server].text));
+    return s;
+}
+
+/* What the stream had could carry another request. */
+static void release_clean(struct stream *s)
+{
+    struct upstream_conn *u = CONTAINER_OF(s->up, struct upstream_conn, side);
+    u->keep = true;
+    u->side.ended = true;
+    u->requests = 1;
+    stream_drop_upstream(s, true, REASON_NONE);
+}
+
+static uint64_t connections_to(const struct fixture *f, uint32_t i)
+{
+    return count_read(&f->pool->endpoints[i]->stats->connections);
+}
+
+static void test_idle_ones_go_and_stay(void **state)
+{
+    struct fixture *f = *state;
+    struct pool *p = f->pool;
+    f->conf.min_idle = 4;
+    pool_fill(p);
+    UNTIL(f, p->n_idle == 4);
+    struct endpoint *stays = p->endpoints[1];
+    struct endpoint_shared *goes = endpoint_shared_ref(p->endpoints[0]->shared);
+    assert_int_equal(connections_to(f, 0), 2);
+    SET(f, 1, 2);
+    assert_int_equal(p->n_idle, 2);
+    assert_ptr_equal(p->endpoints[0], stays);
+    assert_int_equal(stays->index, 0);
+    assert_int_equal(connections_to(f, 0), 2);
+    assert_int_equal(count_read(&goes->worker[0].stats.connections), 0);
+    assert_null(goes->worker[0].endpoint);
+    assert_int_equal(p->endpoints_alive, 2);
+    UNTIL(f, p->n_idle == 4); /* minIdle is kept by those that are listed */
+    assert_true(connections_to(f, 1) > 0);
+    assert_int_equal(count_read(&goes->worker[0].stats.connections), 0);
+    endpoint_shared_unref(goes);
+}
+
+static void test_busy_one_ends_with_its_stream(void **state)
+{
+    struct fixture *f = *state;
+    struct stream *s = busy_at(f, 0);
+    SET(f, 1);
+    assert_non_null(s->up);
+    assert_int_equal(f->pool->endpoints_alive, 2);
+    release_clean(s);
+    assert_int_equal(f->pool->n_idle, 0);
+    assert_int_equal(f->shared->connections, 0);
+    /* Who wants to know where the stream was still can. */
+    assert_true(str_eq(s->endpoint->shared->text, f->servers[0].text));
+    finish(s);
+    assert_int_equal(f->pool->endpoints_alive, 1);
+}
+
+static void test_one_that_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    struct stream *s = busy_at(f, 0);
+    struct endpoint *e = s->endpoint;
+    SET(f, 1);
+    assert_false(endpoint_listed(e));
+    SET(f, 1, 0);
+    assert_ptr_equal(f->pool->endpoints[1], e);
+    assert_int_equal(e->index, 1);
+    assert_int_equal(count_read(&e->stats->requests), 1);
+    release_clean(s);
+    assert_int_equal(f->pool->n_idle, 1);
+    finish(s);
+}
+
+/* A connection being made to an endpoint that goes serves who waits for it, once. */
+static void test_connecting(void **state)
+{
+    struct fixture *f = *state;
+    enum reason reason;
+    struct stream *s = stream_for(f), *gone = stream_for(f);
+    assert_int_equal(pool_lease(f->pool, s, false, &reason), POOL_WAITS);
+    f->pool->cursor = 0;
+    assert_int_equal(pool_lease(f->pool, gone, false, &reason), POOL_WAITS);
+    finish(gone);
+    assert_int_equal(f->pool->n_connecting, 2);
+    SET(f, 1);
+    assert_int_equal(f->pool->n_connecting, 1);
+    UNTIL(f, s->up);
+    assert_true(str_eq(s->endpoint->shared->text, f->servers[0].text));
+    release_clean(s);
+    assert_int_equal(f->shared->connections, 0);
+    finish(s);
+}
+
+static void test_no_endpoints(void **state)
+{
+    struct fixture *f = *state;
+    enum reason reason = REASON_NONE;
+    f->conf.max_connections = 1;
+    f->conf.min_idle = 1;
+    struct stream *has = busy_at(f, 0), *waits = stream_for(f), *late = stream_for(f);
+    assert_int_equal(pool_lease(f->pool, waits, false, &reason), POOL_WAITS);
+    SET(f);
+    finish(has);
+    UNTIL(f, waits->step == STREAM_FINISHED);
+    assert_int_equal(waits->reason, REASON_NO_ENDPOINT);
+    assert_int_equal(pool_lease(f->pool, late, false, &reason), POOL_REFUSED);
+    assert_int_equal(reason, REASON_NO_ENDPOINT);
+    pool_fill(f->pool);
+    assert_int_equal(f->shared->connections, 0);
+    finish(late);
+    SET(f, 2);
+    UNTIL(f, f->pool->n_idle == 1);
+}
+
+static void test_set_endpoints_without_memory(void **state)
+{
+    struct fixture *f = *state;
+    struct endpoint *a = f->pool->endpoints[0], *b = f->pool->endpoints[1];
+    for (uint64_t nth = 1; nth <= 2; nth++) {
+        struct endpoint_list *l = LIST(f, 1, 2);
+        mem_fail_at(nth, false);
+        assert_int_equal(pool_set_endpoints(f->pool, l), -ENOMEM);
+        mem_fail_at(0, false);
+        assert_int_equal(f->pool->n_endpoints, 2);
+        assert_true(f->pool->endpoints[0] == a && f->pool->endpoints[1] == b);
+        assert_true(a->index == 0 && b->index == 1);
+        assert_int_equal(f->pool->endpoints_alive, 2);
+    }
+    for (uint64_t nth = 1; nth <= 3; nth++) { /* the pool, its list, its endpoint */
+        struct endpoint_list *l = LIST(f, 2);
+        mem_fail_at(nth, false);
+        assert_null(pool_new(&f->workers[1], &f->conf, f->shared, l));
+        mem_fail_at(0, false);
+        assert_null(f->shared->worker[1].pool);
+        assert_null(f->shared->endpoints[0]->worker[1].endpoint);
+    }
+    SET(f, 0, 1);
+}
+
+static void test_a_higher_limit_serves_who_waits(void **state)
+{
+    struct fixture *f = *state;
+    enum reason reason;
+    f->conf.max_connections = 1;
+    struct stream *first = busy_at(f, 0), *second = stream_for(f);
+    assert_int_equal(pool_lease(f->pool, second, false, &reason), POOL_WAITS);
+    assert_int_equal(f->shared->pending, 1);
+    struct conf_upstream more = f->conf;
+    more.max_connections = 2;
+    pool_configure(f->pool, &more);
+    UNTIL(f, second->up);
+    /* And a lower one cuts nothing: what is over it is not kept afterwards. */
+    pool_configure(f->pool, &f->conf);
+    turn(f);
+    assert_true(first->up && second->up);
+    release_clean(first);
+    assert_int_equal(f->shared->connections, 1);
+    release_clean(second);
+    assert_int_equal(f->pool->n_idle, 1);
+    finish(first);
+    finish(second);
+}
+
+static void test_other_times(void **state)
+{
+    struct fixture *f = *state;
+    enum reason reason;
+    struct stream *s = busy_at(f, 0), *waits = stream_for(f), *has;
+    release_clean(s);
+    finish(s);
+    assert_int_equal(f->pool->n_idle, 1);
+    struct conf_upstream shorter = f->conf;
+    shorter.idle_timeout = USEC_PER_MSEC;
+    shorter.max_connections = 1;
+    pool_configure(f->pool, &shorter);
+    UNTIL(f, f->pool->n_idle == 0);
+    has = busy_at(f, 1);
+    assert_int_equal(pool_lease(f->pool, waits, false, &reason), POOL_WAITS);
+    turn(f);
+    assert_int_not_equal(waits->step, STREAM_FINISHED);
+    shorter.queue_timeout = USEC_PER_MSEC;
+    pool_configure(f->pool, &shorter);
+    UNTIL(f, waits->step == STREAM_FINISHED);
+    assert_int_equal(waits->reason, REASON_QUEUE_TIMEOUT);
+    finish(has);
+}
+
+static void test_retired(void **state)
+{
+    struct fixture *f = *state;
+    struct pool *p = f->pool;
+    f->conf.min_idle = 2;
+    pool_fill(p);
+    UNTIL(f, p->n_idle == 2);
+    f->conf.min_idle = 3;
+    pool_fill(p);
+    assert_int_equal(p->n_connecting, 1);
+    pool_retire(p);
+    assert_int_equal(p->n_idle + p->n_connecting, 0);
+    assert_int_equal(f->shared->connections, 0);
+    pool_fill(p);
+    p->cursor = 0;
+    struct stream *s = busy_at(f, 0);
+    release_clean(s);
+    assert_int_equal(f->shared->connections, 0);
+    finish(s);
+    pool_configure(p, &f->conf);
+    UNTIL(f, p->n_idle == 3);
+}
+
+/* Behind an IPv4 that refuses comes an IPv6, though another IPv4 is next. */
+static void test_the_other_family_comes_first(void **state)
+{
+    struct fixture *f = *state;
+    enum reason reason;
+    int six = socket(AF_INET6, SOCK_STREAM, 0);
+    struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    bool has_six = six >= 0 && bind(six, (struct sockaddr *)&any, sizeof(any)) == 0;
+    if (six >= 0)
+        (void)close(six);
+    if (!has_six)
+        skip();
+    serve_at(f, 0, "127.0.0.1:1", false);
+    serve_at(f, 1, "127.0.0.1:1", false);
+    serve_at(f, 2, "[::1]:1", true);
+    SET(f, 0, 1, 2);
+    struct stream *s = stream_for(f);
+    assert_int_equal(pool_lease(f->pool, s, false, &reason), POOL_WAITS);
+    UNTIL(f, s->up);
+    assert_int_equal(s->endpoint->index, 2);
+    assert_int_equal(count_read(&f->pool->endpoints[0]->stats->errors), 1);
+    assert_int_equal(count_read(&f->pool->endpoints[1]->stats->errors), 0);
+    finish(s);
+}
+
+/* Lists that change while all refuse neither hide an endpoint nor make the tries endless. */
+static void test_tries_are_bounded_across_lists(void **state)
+{
+    struct fixture *f = *state;
+    enum reason reason;
+    uint64_t failed = 0;
+    for (int i = 0; i < SERVERS; i++)
+        serve_at(f, i, "127.0.0.1:1", false);
+    SET(f, 0);
+    struct stream *s = stream_for(f);
+    assert_int_equal(pool_lease(f->pool, s, false, &reason), POOL_WAITS);
+    for (int i = 0; s->step != STREAM_FINISHED; i++) {
+        int next = i % SERVERS;
+        SET(f, next, (next + 1) % SERVERS);
+        turn(f);
+        failed = count_read(&f->pool->stats->connect_failed);
+        assert_true(failed <= CONNECT_TRIES);
+    }
+    assert_int_equal(failed, CONNECT_TRIES);
+    assert_int_equal(s->reason, REASON_CONNECT_REFUSED);
+}
+
+static int called;
+
+static void note(struct pool *p)
+{
+    assert_int_equal(p->worker->id, 1);
+    called++;
+}
+
+/* A mail finds the pool that its worker has when it arrives, or none. */
+static void test_mail_to_a_pool_that_went(void **state)
+{
+    struct fixture *f = *state;
+    struct pool *other = pool_new(&f->workers[1], &f->conf, f->shared, LIST(f, 0, 1));
+    assert_ptr_equal(f->shared->worker[1].pool, other);
+    pool_post(f->pool, 1, note);
+    UNTIL(f, called == 1);
+    pool_post(f->pool, 1, note);
+    other = pool_free(other);
+    assert_int_equal(atomic_load(&f->shared->refs), 3);
+    UNTIL(f, atomic_load(&f->shared->refs) == 2);
+    assert_int_equal(called, 1);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_idle_ones_go_and_stay),
+        TEST(test_busy_one_ends_with_its_stream),
+        TEST(test_one_that_comes_back),
+        TEST(test_connecting),
+        TEST(test_no_endpoints),
+        TEST(test_set_endpoints_without_memory),
+        TEST(test_a_higher_limit_serves_who_waits),
+        TEST(test_other_times),
+        TEST(test_retired),
+        TEST(test_the_other_family_comes_first),
+        TEST(test_tries_are_bounded_across_lists),
+        TEST(test_mail_to_a_pool_that_went),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
