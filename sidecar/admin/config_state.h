@@ -3,6 +3,7 @@
 #ifndef SLUICE_ADMIN_CONFIG_STATE_H
 #define SLUICE_ADMIN_CONFIG_STATE_H
 
+#include "admin/exposition.h"
 #include "config/build.h"
 
 #include <jansson.h>
@@ -64,6 +65,11 @@ const char *config_result_word(enum config_result r);
 
 /* The whole of /v1/config; a new reference, NULL when memory is short. */
 json_t *config_state_json(const struct config_state *s);
+/* [{line, column, path, message, severity}]; likewise. */
+json_t *config_problems_json(const struct config_problems *p);
+/* The families config_*. */
+void config_state_metrics(const struct config_state *s, struct exposition *t);
+/* Frees what it points at (problems, pending), not the struct. */
 void config_state_free(struct config_state *s);
 
 #endif

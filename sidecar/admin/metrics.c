@@ -3,49 +3,14 @@
  * Labels are direction, route, upstream, endpoint, code class, reason, phase and worker: never
  * what a peer can choose, so that the number of series is bounded by the configuration. */
 #include "admin/control.h"
+#include "admin/exposition.h"
 
 #include "base/mem.h"
 #include "proxy/access_log.h"
 #include "proxy/listener.h"
 #include "proxy/upstream_shared.h"
 
-#include <stdarg.h>
 #include <stdio.h>
-
-struct exposition {
-    char *p;
-    size_t len, cap;
-    bool failed;
-};
-
-PRINTF_LIKE(2, 3) static void put(struct exposition *t, const char *fmt, ...)
-{
-    char line[512];
-    va_list args;
-    va_start(args, fmt);
-    int n = vsnprintf(line, sizeof(line), fmt, args);
-    va_end(args);
-    if (n < 0 || t->failed)
-        return;
-    size_t len = min_u64((uint64_t)n, sizeof(line) - 1);
-    if (t->cap - t->len < len + 1) {
-        size_t cap = t->cap ? t->cap * 2 : 16 * 1024;
-        char *p = mem_realloc(t->p, cap);
-        if (!p) {
-            t->failed = true;
-            return;
-        }
-        t->p = p;
-        t->cap = cap;
-    }
-    memcpy(t->p + t->len, line, len + 1);
-    t->len += len;
-}
-
-static void family(struct exposition *t, const char *name, const char *type, const char *help)
-{
-    put(t, "# HELP sluice_%s %s\n# TYPE sluice_%s %s\n", name, help, name, type);
-}
 
 typedef unsigned long long ull;
 
@@ -69,47 +34,49 @@ static void put_process(struct exposition *t, const struct control *c)
 {
     usec_t now = clock_mono();
     enum drain_phase phase = drain_now(&c->process.drain);
-    family(t, "info", "gauge", "Version of the program.");
-    put(t, "sluice_info{version=\"%s\"} 1\n", SLUICE_VERSION);
-    family(t, "uptime_seconds", "gauge", "Since the serving process started.");
-    put(t, "sluice_uptime_seconds %.3f\n", (double)(now - c->started) / 1e6);
-    family(t, "drain_phase", "gauge", "1 for the phase that the process is in.");
+    metric_family(t, "info", "gauge", "Version of the program.");
+    metric_put(t, "sluice_info{version=\"%s\"} 1\n", SLUICE_VERSION);
+    metric_family(t, "uptime_seconds", "gauge", "Since the serving process started.");
+    metric_put(t, "sluice_uptime_seconds %.3f\n", (double)(now - c->started) / 1e6);
+    metric_family(t, "drain_phase", "gauge", "1 for the phase that the process is in.");
     for (int p = 0; p < DRAIN_PHASES; p++)
-        put(t, "sluice_drain_phase{phase=\"%s\"} %d\n", drain_phase_word((enum drain_phase)p),
-            p == (int)phase);
-    family(t, "drain_remaining_seconds", "gauge", "Until the drain's deadline; 0: none runs.");
+        metric_put(t, "sluice_drain_phase{phase=\"%s\"} %d\n",
+                   drain_phase_word((enum drain_phase)p), p == (int)phase);
+    metric_family(t, "drain_remaining_seconds", "gauge",
+                  "Until the drain's deadline; 0: none runs.");
     const struct drain *d = &c->process.drain;
-    put(t, "sluice_drain_remaining_seconds %.3f\n",
-        d->started && d->deadline > now ? (double)(d->deadline - now) / 1e6 : 0.);
-    family(t, "config_generation", "gauge", "Generation of the configuration in force.");
-    put(t, "sluice_config_generation %llu\n", (ull)c->snapshot->generation);
-    family(t, "loop_lag_seconds", "gauge", "How far a worker's loop is behind.");
+    metric_put(t, "sluice_drain_remaining_seconds %.3f\n",
+               d->started && d->deadline > now ? (double)(d->deadline - now) / 1e6 : 0.);
+    metric_family(t, "config_generation", "gauge", "Generation of the configuration in force.");
+    metric_put(t, "sluice_config_generation %llu\n", (ull)c->snapshot->generation);
+    metric_family(t, "loop_lag_seconds", "gauge", "How far a worker's loop is behind.");
     for (uint32_t i = 0; i < c->process.n_workers; i++)
-        put(t, "sluice_loop_lag_seconds{worker=\"%u\"} %.6f\n", i,
-            (double)control_loop_lag(c, i, now) / 1e6);
-    family(t, "connections_max", "gauge", "Client connections that are let in at most.");
-    put(t, "sluice_connections_max %u\n", (unsigned)atomic_load(&c->process.max_connections));
-    family(t, "streams", "gauge", "Requests and TCP connections in progress.");
-    put(t, "sluice_streams %llu\n", SUM(c, w->stats.streams));
-    family(t, "accept_paused_total", "counter", "Times that accepting was paused.");
-    put(t, "sluice_accept_paused_total %llu\n", SUM(c, w->stats.accept_paused));
-    family(t, "idle_close_crossed_total", "counter",
-           "Closes of idle connections that crossed a request.");
-    put(t, "sluice_idle_close_crossed_total %llu\n", SUM(c, w->stats.crossed));
-    family(t, "allocation_failures_total", "counter", "Allocations that failed on demand.");
-    put(t, "sluice_allocation_failures_total %llu\n", (ull)mem_failures());
-    family(t, "access_log_dropped_total", "counter", "Access log records that were lost.");
+        metric_put(t, "sluice_loop_lag_seconds{worker=\"%u\"} %.6f\n", i,
+                   (double)control_loop_lag(c, i, now) / 1e6);
+    metric_family(t, "connections_max", "gauge", "Client connections that are let in at most.");
+    metric_put(t, "sluice_connections_max %u\n",
+               (unsigned)atomic_load(&c->process.max_connections));
+    metric_family(t, "streams", "gauge", "Requests and TCP connections in progress.");
+    metric_put(t, "sluice_streams %llu\n", SUM(c, w->stats.streams));
+    metric_family(t, "accept_paused_total", "counter", "Times that accepting was paused.");
+    metric_put(t, "sluice_accept_paused_total %llu\n", SUM(c, w->stats.accept_paused));
+    metric_family(t, "idle_close_crossed_total", "counter",
+                  "Closes of idle connections that crossed a request.");
+    metric_put(t, "sluice_idle_close_crossed_total %llu\n", SUM(c, w->stats.crossed));
+    metric_family(t, "allocation_failures_total", "counter", "Allocations that failed on demand.");
+    metric_put(t, "sluice_allocation_failures_total %llu\n", (ull)mem_failures());
+    metric_family(t, "access_log_dropped_total", "counter", "Access log records that were lost.");
     uint64_t dropped = c->log ? access_log_write_errors(c->log) : 0;
     for (uint32_t k = 0; c->log && k < c->process.n_workers; k++)
         dropped += access_ring_dropped(c->rings[k]);
-    put(t, "sluice_access_log_dropped_total %llu\n", (ull)dropped);
+    metric_put(t, "sluice_access_log_dropped_total %llu\n", (ull)dropped);
 }
 
 static void put_listener_family(struct exposition *t, const struct control *c, const char *name,
                                 const char *type, const char *help, size_t offset)
 {
     const struct conf *conf = c->snapshot->conf;
-    family(t, name, type, help);
+    metric_family(t, name, type, help);
     for (uint32_t i = 0; i < conf->n_listeners; i++) {
         const struct conf_listener *l = &conf->listeners[i];
         uint64_t sum = 0;
@@ -117,8 +84,8 @@ static void put_listener_family(struct exposition *t, const struct control *c, c
             sum += count_read(
                 (const counter_t *)(const void *)((const char *)&c->workers[k].listeners[i].stats +
                                                   offset));
-        put(t, "sluice_%s{direction=\"%s\",listener=\"%.*s\"} %llu\n", name,
-            direction_word(l->direction), STR_FMT(l->name), (ull)sum);
+        metric_put(t, "sluice_%s{direction=\"%s\",listener=\"%.*s\"} %llu\n", name,
+                   direction_word(l->direction), STR_FMT(l->name), (ull)sum);
     }
 }
 
@@ -146,12 +113,12 @@ static void put_histogram(struct exposition *t, const char *name, const char *la
         total += counts[i];
         if (i % HISTOGRAM_SUB == HISTOGRAM_SUB - 1 && histogram_upper(i) >= 128 &&
             histogram_upper(i) <= 128 * USEC_PER_SEC)
-            put(t, "sluice_%s_bucket{%s,le=\"%.9g\"} %llu\n", name, labels,
-                (double)histogram_upper(i) / 1e6, (ull)total);
+            metric_put(t, "sluice_%s_bucket{%s,le=\"%.9g\"} %llu\n", name, labels,
+                       (double)histogram_upper(i) / 1e6, (ull)total);
     }
-    put(t, "sluice_%s_bucket{%s,le=\"+Inf\"} %llu\n", name, labels, (ull)total);
-    put(t, "sluice_%s_sum{%s} %.6f\n", name, labels, (double)sum / 1e6);
-    put(t, "sluice_%s_count{%s} %llu\n", name, labels, (ull)total);
+    metric_put(t, "sluice_%s_bucket{%s,le=\"+Inf\"} %llu\n", name, labels, (ull)total);
+    metric_put(t, "sluice_%s_sum{%s} %.6f\n", name, labels, (double)sum / 1e6);
+    metric_put(t, "sluice_%s_count{%s} %llu\n", name, labels, (ull)total);
 }
 
 static void put_route(struct exposition *t, const struct control *c, const struct conf_listener *l,
@@ -164,8 +131,9 @@ static void put_route(struct exposition *t, const struct control *c, const struc
         for (int code = 0; code < CODE_CLASSES; code++) {
             ull n = SUM(c, w->routes[r->index].stats.requests[code]);
             if (n > 0 || code == 2)
-                put(t, "sluice_requests_total{%s,code=\"%s\"} %llu\n", labels,
-                    ((const char *const[]){"none", "1xx", "2xx", "3xx", "4xx", "5xx"})[code], n);
+                metric_put(t, "sluice_requests_total{%s,code=\"%s\"} %llu\n", labels,
+                           ((const char *const[]){"none", "1xx", "2xx", "3xx", "4xx", "5xx"})[code],
+                           n);
         }
     } else if (part == 1) {
         for (int x = 1; x < REASON_COUNT; x++) {
@@ -176,8 +144,8 @@ static void put_route(struct exposition *t, const struct control *c, const struc
                 n += e ? count_read(&e[x]) : 0;
             }
             if (n > 0)
-                put(t, "sluice_route_errors_total{%s,reason=\"%s\"} %llu\n", labels,
-                    reason_word((enum reason)x), (ull)n);
+                metric_put(t, "sluice_route_errors_total{%s,reason=\"%s\"} %llu\n", labels,
+                           reason_word((enum reason)x), (ull)n);
         }
     } else if (part == 2) {
         uint64_t counts[HISTOGRAM_BUCKETS] = {0}, sum = 0;
@@ -192,11 +160,11 @@ static void put_route(struct exposition *t, const struct control *c, const struc
         for (uint32_t b = 0; b < r->n_backends; b++) {
             struct str up = r->backends[b].upstream->name;
             if (part == 3)
-                put(t, "sluice_split_intended_ratio{%s,upstream=\"%.*s\"} %.6f\n", labels,
-                    STR_FMT(up), (double)r->backends[b].ppm / 1e6);
+                metric_put(t, "sluice_split_intended_ratio{%s,upstream=\"%.*s\"} %.6f\n", labels,
+                           STR_FMT(up), (double)r->backends[b].ppm / 1e6);
             else
-                put(t, "sluice_split_picked_total{%s,upstream=\"%.*s\"} %llu\n", labels,
-                    STR_FMT(up), SUM(c, w->routes[r->index].stats.picked[b]));
+                metric_put(t, "sluice_split_picked_total{%s,upstream=\"%.*s\"} %llu\n", labels,
+                           STR_FMT(up), SUM(c, w->routes[r->index].stats.picked[b]));
         }
     }
 }
@@ -214,16 +182,17 @@ static void put_routes(struct exposition *t, const struct control *c)
     };
     const struct conf *conf = c->snapshot->conf;
     for (int part = 0; part < (int)ARRAY_LEN(parts); part++) {
-        family(t, parts[part].name, parts[part].type, parts[part].help);
+        metric_family(t, parts[part].name, parts[part].type, parts[part].help);
         for (uint32_t i = 0; i < conf->n_listeners; i++) {
             for (uint32_t j = 0; j < conf->listeners[i].n_routes; j++)
                 put_route(t, c, &conf->listeners[i], &conf->listeners[i].routes[j], part);
         }
     }
-    family(t, "errors_total", "counter", "Streams that did not end well, in all, by reason.");
+    metric_family(t, "errors_total", "counter",
+                  "Streams that did not end well, in all, by reason.");
     for (int x = 1; x < REASON_COUNT; x++)
-        put(t, "sluice_errors_total{reason=\"%s\"} %llu\n", reason_word((enum reason)x),
-            SUM(c, w->stats.reasons[x]));
+        metric_put(t, "sluice_errors_total{reason=\"%s\"} %llu\n", reason_word((enum reason)x),
+                   SUM(c, w->stats.reasons[x]));
 }
 
 static void put_upstreams(struct exposition *t, const struct control *c)
@@ -254,7 +223,7 @@ static void put_upstreams(struct exposition *t, const struct control *c)
     };
     const struct conf *conf = c->snapshot->conf;
     for (size_t r = 0; r < ARRAY_LEN(rows); r++) {
-        family(t, rows[r].name, rows[r].type, rows[r].help);
+        metric_family(t, rows[r].name, rows[r].type, rows[r].help);
         for (uint32_t i = 0; i < conf->n_upstreams; i++) {
             const struct upstream_shared *u = c->process.upstreams[i];
             uint64_t sum = 0;
@@ -262,11 +231,12 @@ static void put_upstreams(struct exposition *t, const struct control *c)
                 sum +=
                     count_read((const counter_t *)(const void *)((const char *)&u->worker[k].stats +
                                                                  rows[r].offset));
-            put(t, "sluice_%s{upstream=\"%.*s\"} %llu\n", rows[r].name,
-                STR_FMT(conf->upstreams[i].name), (ull)sum);
+            metric_put(t, "sluice_%s{upstream=\"%.*s\"} %llu\n", rows[r].name,
+                       STR_FMT(conf->upstreams[i].name), (ull)sum);
         }
     }
-    family(t, "upstream_first_byte_seconds", "histogram", "Request sent to response's first byte.");
+    metric_family(t, "upstream_first_byte_seconds", "histogram",
+                  "Request sent to response's first byte.");
     for (uint32_t i = 0; i < conf->n_upstreams; i++) {
         uint64_t counts[HISTOGRAM_BUCKETS] = {0}, sum = 0;
         char labels[96];
