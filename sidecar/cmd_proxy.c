@@ -5,6 +5,8 @@
 #include "lifecycle/supervisor.h"
 #include "serve.h"
 
+#include <sys/prctl.h>
+
 enum { OPTION_NO_SUPERVISOR = OPTION_LONG, OPTION_SERVING };
 
 static const struct command_option options[] = {
@@ -33,11 +35,14 @@ static int cmd_proxy(int argc, char **argv)
         return l.exit_code;
     if (!file)
         return command_misuse(&command_proxy, "-c FILE is required");
+    /* Executed by descriptor, it would be called by its number. */
+    (void)prctl(PR_SET_NAME, "sluice");
     if (serving)
         return serve(file);
     char name[] = "sluice", proxy[] = "proxy", c[] = "-c", flag[] = "--serving";
     char *const args[] = {name, proxy, c, file, flag, NULL};
-    return supervisor_run(args);
+    char *const own[] = {name, proxy, c, file, NULL};
+    return supervisor_run(args, own);
 }
 
 const struct command command_proxy = {
@@ -46,7 +51,8 @@ const struct command command_proxy = {
     .does = "Runs the sidecar",
     .description = "Runs the sidecar. A supervisor holds the sockets and starts the serving "
                    "process again when it dies; SIGTERM or SIGINT drains and exits, a second "
-                   "SIGINT forces, SIGUSR1 reopens the access log.",
+                   "SIGINT forces, SIGUSR1 reopens the access log, SIGUSR2 upgrades to the "
+                   "program's new file.",
     .options = options,
     .exits = {"it drained and ended", "it could not start"},
 };

@@ -96,6 +96,9 @@ static void on_signal(struct ev_loop *ev, struct ev_signal *s, int events)
     case SIGHUP:
         log_warn("this version does not reload its configuration: restart to apply it");
         break;
+    case SIGUSR2:
+        control_retire(c);
+        break;
     default:
         control_terminate(c, s->signum);
         break;
@@ -225,7 +228,7 @@ static int start_workers(struct control *c)
 
 static void start_watchers(struct control *c)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
     struct ev_loop *ev = c->loop.ev;
     for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
         ev_signal_init(&c->signals[i], on_signal, signals[i]);

@@ -47,13 +47,14 @@ struct control {
     usec_t interrupted_at;
     bool closing_listeners; /* between the SYN filter and the close */
     bool listeners_closed;
+    bool retiring; /* a new process serves; from here on the sockets are its, and not ours */
     uint32_t acks_missing;    /* workers that still empty their listeners */
     struct drain_tally tally; /* of all workers, once they have stopped */
 
     struct ev_async poke; /* from a worker: something ended while draining */
-    struct timer drain_timer, close_timer;
+    struct timer drain_timer, close_timer, retire_timer;
     struct ev_timer second, log_tick;
-    struct ev_signal signals[4];
+    struct ev_signal signals[5];
 };
 
 /* The sockets (control_sockets.c). 0 or -errno, told in the log. */
@@ -66,8 +67,14 @@ void control_drain_init(struct control *c);
 void control_drain(struct control *c, enum drain_trigger trigger, usec_t budget);
 /* SIGTERM, SIGINT: drain and exit; the second SIGINT forces. */
 void control_terminate(struct control *c, int signo);
+/* Advances the drain as far as it goes now, and tells everybody. */
+void control_step(struct control *c);
 /* Goes on with the drain that an earlier serving process had begun, if one had. */
 void control_resume_drain(struct control *c);
+
+/* The upgrade (control_retire.c): another process serves the same sockets from now on. Stops
+ * accepting at once, drains what it has by drainTimeout, and exits. */
+void control_retire(struct control *c);
 
 /* The HTTP interfaces: api.c. */
 void api_admin(struct http_request *req, void *ctx);

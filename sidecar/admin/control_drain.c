@@ -23,8 +23,6 @@ static void unlink_if_unix(const struct address *a)
         (void)unlink(a->u.un.sun_path);
 }
 
-static void control_step(struct control *c);
-
 static bool is_open(const struct control *c, uint32_t i, enum direction direction)
 {
     return c->snapshot->conf->listeners[i].direction == direction && c->listen_fds[i] >= 0;
@@ -116,8 +114,7 @@ static void stay_drained(struct control *c)
         log_warn("outbound listeners stay open: out of memory");
 }
 
-/* Advances the drain as far as it goes now, and tells everybody. */
-static void control_step(struct control *c)
+void control_step(struct control *c)
 {
     struct process *p = &c->process;
     usec_t next = USEC_NEVER;
@@ -126,6 +123,9 @@ static void control_step(struct control *c)
     for (;;) {
         usec_t now = clock_mono();
         uint64_t inbound = atomic_load(&p->open[DIRECTION_INBOUND]);
+        /* What is to end with the others, and not behind them. */
+        if (c->retiring)
+            inbound += atomic_load(&p->open[DIRECTION_OUTBOUND]);
         /* While listeners are being closed, somebody may still come out of their backlog. */
         if (c->closing_listeners && now < p->drain.force_at)
             inbound++;
@@ -142,7 +142,7 @@ static void control_step(struct control *c)
         log_info("drain: %s, %llu connections open, %.1f s left", drain_phase_word(phase),
                  (unsigned long long)atomic_load(&p->connections),
                  p->drain.deadline > now ? (double)(p->drain.deadline - now) / 1e6 : 0.);
-        if (phase == DRAIN_DRAIN && p->close_listeners_at_drain)
+        if (phase == DRAIN_DRAIN && p->close_listeners_at_drain && !c->retiring)
             close_listeners(c);
         if (phase == DRAIN_EXIT) {
             if (!c->exit_after_drain)
@@ -183,6 +183,8 @@ static void poke(struct process *p)
 static void tell_supervisor(struct control *c)
 {
     const struct drain *d = &c->process.drain;
+    if (c->retiring)
+        return; /* ours is not the drain of the whole */
     (void)channel_drain(c->channel, d->started, d->deadline,
                         c->exit_after_drain ? "signal" : "admin");
 }
@@ -190,6 +192,8 @@ static void tell_supervisor(struct control *c)
 void control_drain(struct control *c, enum drain_trigger trigger, usec_t budget)
 {
     struct drain *d = &c->process.drain;
+    if (c->retiring && d->started == 0)
+        return; /* it begins in a moment anyway */
     bool first = drain_begin(d, &c->snapshot->conf->lifecycle, trigger, budget, clock_mono());
     if (first) {
         c->last_phase = DRAIN_SERVING;

@@ -19,6 +19,8 @@ struct channel {
     uint32_t magic;
     uint32_t sequence;
     int fd;
+    bool manager;
+    usec_t watchdog;
 };
 
 struct channel *channel_open_from_env(void)
@@ -40,6 +42,9 @@ struct channel *channel_open_from_env(void)
         return NULL;
     ch->magic = CHANNEL_MAGIC;
     ch->fd = fd;
+    text = getenv(CHANNEL_MANAGER_ENV);
+    ch->manager = text && str_to_u64(str_of(text), &ch->watchdog);
+    (void)unsetenv(CHANNEL_MANAGER_ENV);
     return ch;
 }
 
@@ -154,11 +159,48 @@ int channel_drop(struct channel *ch, const char *name)
 
 int channel_ready(struct channel *ch)
 {
-    struct channel_message m = {.kind = CHANNEL_READY};
+    struct channel_message m = {.kind = CHANNEL_READY, .start = SUPERVISOR_STATE_VERSION};
     if (!ch)
         return 0;
     CHECK_OBJ(ch, CHANNEL_MAGIC);
     return send_message(ch, &m, -1, CHANNEL_PATIENCE);
+}
+
+int channel_retire(struct channel *ch, usec_t deadline)
+{
+    struct channel_message m = {.kind = CHANNEL_RETIRE, .deadline = deadline};
+    if (!ch)
+        return 0;
+    CHECK_OBJ(ch, CHANNEL_MAGIC);
+    return send_message(ch, &m, -1, CHANNEL_PATIENCE);
+}
+
+int channel_reloading(struct channel *ch, bool now)
+{
+    struct channel_message m = {.kind = CHANNEL_RELOADING, .start = now};
+    if (!ch)
+        return 0;
+    CHECK_OBJ(ch, CHANNEL_MAGIC);
+    return send_message(ch, &m, -1, CHANNEL_PATIENCE);
+}
+
+int channel_beat(struct channel *ch)
+{
+    struct channel_message m = {.kind = CHANNEL_BEAT};
+    if (!ch)
+        return 0;
+    CHECK_OBJ(ch, CHANNEL_MAGIC);
+    return send_message(ch, &m, -1, 0);
+}
+
+bool channel_manager_listens(const struct channel *ch)
+{
+    return ch && ch->manager;
+}
+
+usec_t channel_watchdog(const struct channel *ch)
+{
+    return ch ? ch->watchdog : 0;
 }
 
 int channel_drain(struct channel *ch, usec_t start, usec_t deadline, const char *trigger)

@@ -39,6 +39,22 @@ int channel_drop(struct channel *ch, const char *name);
 /* Serving: sockets are listening, signal handlers are in place. */
 int channel_ready(struct channel *ch);
 
+/* In answer to SIGUSR2: another process serves from now on, and this one exits by `deadline`
+ * (monotonic). From here on it may not hold or drop: -EPERM. */
+int channel_retire(struct channel *ch, usec_t deadline);
+
+/* The configuration is read again; or that has ended, whichever way. Calls may nest in no way: the
+ * last one counts. */
+int channel_reloading(struct channel *ch, bool now);
+
+/* Every worker's loop turns: call it each channel_watchdog() / 4. Never waits. */
+int channel_beat(struct channel *ch);
+
+/* Does a service manager listen to what channel_status() says? */
+bool channel_manager_listens(const struct channel *ch);
+/* The time without a beat after which it acts; 0: it does not watch. */
+usec_t channel_watchdog(const struct channel *ch);
+
 /* A drain runs, times on the monotonic clock in µs; if this process dies, the next one learns
  * these through channel_drain_state(). Call again when the deadline changes; start 0: the drain was
  * cancelled. */
@@ -50,18 +66,29 @@ int channel_status(struct channel *ch, const char *text);
 /* The drain that an earlier serving process had begun: true, and the values as it gave them. */
 bool channel_drain_state(usec_t *ret_start, usec_t *ret_deadline, char *ret_trigger, size_t cap);
 
-/* --- the wire, for both sides ----------------------------------------------------------- */
+/* --- the wire, for both sides -----------------------------------------------------------
+ *
+ * Spoken between releases: at an upgrade the old supervisor starts the new serving process. What
+ * is here stays as it is; a kind that the other side does not know is passed over. */
+
+/* Which form of supervisor_state this program reads and writes (supervisor_parts.h). */
+enum { SUPERVISOR_STATE_VERSION = 1 };
 
 enum channel_kind {
-    CHANNEL_HOLD = 1, /* name, one fd; answered */
-    CHANNEL_DROP,     /* name; answered */
-    CHANNEL_READY,
-    CHANNEL_DRAIN,  /* start, deadline, name = trigger */
-    CHANNEL_STATUS, /* text */
+    CHANNEL_HOLD = 1,  /* name, one fd; answered */
+    CHANNEL_DROP,      /* name; answered */
+    CHANNEL_READY,     /* start = SUPERVISOR_STATE_VERSION */
+    CHANNEL_DRAIN,     /* start, deadline, name = trigger */
+    CHANNEL_STATUS,    /* text */
+    CHANNEL_RETIRE,    /* deadline */
+    CHANNEL_RELOADING, /* start: 1 begins, 0 has ended */
+    CHANNEL_BEAT,
 };
 
 #define CHANNEL_ENV       "SLUICE_CHANNEL"
 #define CHANNEL_DRAIN_ENV "SLUICE_DRAIN"
+/* The watchdog's interval in µs, 0: none. Not there: no service manager. */
+#define CHANNEL_MANAGER_ENV "SLUICE_MANAGER"
 
 struct channel_message {
     uint32_t kind;     /* enum channel_kind */

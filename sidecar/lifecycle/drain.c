@@ -53,7 +53,8 @@ bool drain_begin(struct drain *d, const struct conf_lifecycle *c, enum drain_tri
     if (c->termination_grace > 0)
         sum = min_u64(sum, c->termination_grace);
     usec_t safety = min_u64(SAFETY_MS * USEC_PER_MSEC, sum / 20);
-    usec_t deadline = now + sum - safety;
+    bool upgrade = trigger == DRAIN_BY_UPGRADE;
+    usec_t deadline = now + (upgrade ? c->drain_timeout : sum - safety);
     if (budget > 0)
         deadline = min_u64(deadline, now + budget);
     if (d->started != 0) {
@@ -62,7 +63,10 @@ bool drain_begin(struct drain *d, const struct conf_lifecycle *c, enum drain_tri
         return false;
     }
     d->conf = *c;
+    if (upgrade)
+        d->conf.notice_period = 0;
     d->trigger = trigger;
+    atomic_store_explicit(&d->upgrade, upgrade, memory_order_relaxed);
     d->started = now;
     d->started_wall = clock_wall();
     d->deadline = deadline;

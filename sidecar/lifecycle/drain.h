@@ -10,6 +10,7 @@
 #include "config/config.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 enum drain_phase {
     DRAIN_SERVING,
@@ -25,12 +26,18 @@ enum drain_phase {
 
 const char *drain_phase_word(enum drain_phase p);
 
-enum drain_trigger { DRAIN_BY_SIGNAL, DRAIN_BY_ADMIN, DRAIN_BY_RESUME };
+enum drain_trigger {
+    DRAIN_BY_SIGNAL,
+    DRAIN_BY_ADMIN,
+    DRAIN_BY_RESUME,
+    DRAIN_BY_UPGRADE, /* another process serves by now: this one ends, both directions alike */
+};
 
 struct drain {
     _Atomic int phase; /* enum drain_phase; only ever grows */
     enum drain_trigger trigger;
-    usec_t started; /* monotonic; 0: not draining */
+    _Atomic bool upgrade; /* the trigger is DRAIN_BY_UPGRADE; for the workers */
+    usec_t started;       /* monotonic; 0: not draining */
     usec_t started_wall;
     usec_t deadline;            /* D, absolute monotonic */
     usec_t began[DRAIN_PHASES]; /* when each phase began; 0: it did not */
@@ -46,9 +53,24 @@ static inline enum drain_phase drain_now(const struct drain *d)
     return (enum drain_phase)atomic_load_explicit(&d->phase, memory_order_relaxed);
 }
 
+/* The phase as a connection of this direction meets it. The application's own way out stays open
+ * until CLEANUP, but for an upgrade: a new process is there for it. */
+static inline enum drain_phase drain_now_for(const struct drain *d, enum direction dir)
+{
+    if (dir == DIRECTION_OUTBOUND && !atomic_load_explicit(&d->upgrade, memory_order_relaxed))
+        return DRAIN_SERVING;
+    return drain_now(d);
+}
+
+static inline bool drain_by_upgrade(const struct drain *d)
+{
+    return atomic_load_explicit(&d->upgrade, memory_order_relaxed);
+}
+
 void drain_init(struct drain *d);
-/* D = start + min(configured sum, grace) - 500 ms (less when the sum is short). `budget` > 0
- * shortens it further. A second call only shortens. True when this call began the drain. */
+/* D = start + min(configured sum, grace) - 500 ms (less when the sum is short; for an upgrade
+ * start + drainTimeout, and no NOTICE). `budget` > 0 shortens it further. A second call only
+ * shortens. True when this call began the drain. */
 bool drain_begin(struct drain *d, const struct conf_lifecycle *c, enum drain_trigger trigger,
                  usec_t budget, usec_t now);
 /* Takes up a drain that another process began: its start and D stay. */

@@ -47,13 +47,19 @@ int held_fd_above(int fd, int base)
     return rc;
 }
 
+/* Its place, or s->n. */
+static size_t find_socket(const struct held_set *s, int fd)
+{
+    size_t i = 0;
+    while (i < s->n && !same_socket(s->at[i].fd, fd))
+        i++;
+    return i;
+}
+
 static struct held *held_find_socket(struct held_set *s, int fd)
 {
-    for (size_t i = 0; i < s->n; i++) {
-        if (same_socket(s->at[i].fd, fd))
-            return &s->at[i];
-    }
-    return NULL;
+    size_t i = find_socket(s, fd);
+    return i < s->n ? &s->at[i] : NULL;
 }
 
 int held_drop(struct held_set *s, const char *name)
@@ -107,16 +113,39 @@ int held_add(struct held_set *s, const char *name, int fd, int base, bool bound)
     return 0;
 }
 
-void held_close_all(struct held_set *s)
+void held_close_all(struct held_set *s, const struct held_set *others)
 {
     while (s->n > 0) {
         struct held *h = &s->at[--s->n];
         struct sockaddr_un un;
         struct stat st;
         /* Not when somebody else has bound the path since. */
-        if (h->unlink && socket_path(h->fd, &un) && lstat(un.sun_path, &st) == 0 &&
-            st.st_dev == h->dev && st.st_ino == h->ino)
+        if (h->unlink && !(others && find_socket(others, h->fd) < others->n) &&
+            socket_path(h->fd, &un) && lstat(un.sun_path, &st) == 0 && st.st_dev == h->dev &&
+            st.st_ino == h->ino)
             (void)unlink(un.sun_path);
         (void)close(h->fd);
     }
+}
+
+int held_copy(const struct held_set *from, struct held_set *to, int base)
+{
+    for (size_t i = 0; i < from->n; i++) {
+        int fd = fcntl(from->at[i].fd, F_DUPFD_CLOEXEC, base);
+        if (fd < 0) {
+            int rc = -errno;
+            held_close_all(to, from);
+            return rc;
+        }
+        to->at[i] = from->at[i];
+        to->at[i].fd = fd;
+        to->n = i + 1;
+    }
+    return 0;
+}
+
+void held_set_cloexec(const struct held_set *s, bool cloexec)
+{
+    for (size_t i = 0; i < s->n; i++)
+        (void)fcntl(s->at[i].fd, F_SETFD, cloexec ? FD_CLOEXEC : 0);
 }

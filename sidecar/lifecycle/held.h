@@ -4,6 +4,7 @@
 
 #include "lifecycle/channel.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct held {
@@ -30,7 +31,12 @@ int held_fd_above(int fd, int base);
 int held_add(struct held_set *s, const char *name, int fd, int base, bool bound);
 /* 0 or -ENOENT. */
 int held_drop(struct held_set *s, const char *name);
-/* Closes all, and unlinks the paths of those that our child has bound. */
-void held_close_all(struct held_set *s);
+/* Closes all, and unlinks the paths of those that our child has bound; but for the paths of sockets
+ * that are in `others` too (NULL: none). */
+void held_close_all(struct held_set *s, const struct held_set *others);
+/* A set of its own with the same sockets, at `base` or above; `to` is empty. 0 or -EMFILE. */
+int held_copy(const struct held_set *from, struct held_set *to, int base);
+/* Whether they are open behind an exec. */
+void held_set_cloexec(const struct held_set *s, bool cloexec);
 
 #endif

@@ -112,7 +112,7 @@ static json_t *budget_json(const struct drain *d, usec_t now)
 char *drain_report_json(const struct drain *d, const struct drain_tally *t, uint64_t open,
                         usec_t now)
 {
-    static const char *const triggers[] = {"signal", "admin", "resumed"};
+    static const char *const triggers[] = {"signal", "admin", "resumed", "upgrade"};
     json_t *o = json_object();
     (void)json_object_set_new(o, "phase", json_string(drain_phase_word(drain_now(d))));
     (void)json_object_set_new(o, "open", json_integer((json_int_t)open));

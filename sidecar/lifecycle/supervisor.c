@@ -1,405 +1,160 @@
 /* supervisor.c - the first process: holds the sockets, starts the serving process again. */
 #include "lifecycle/supervisor.h"
 
-#include "base/check.h"
 #include "base/log.h"
-#include "base/mem.h"
-#include "lifecycle/held.h"
-#include "lifecycle/inherited.h"
+#include "lifecycle/supervisor_parts.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/prctl.h>
+#include <stdlib.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum {
-    FD_FIRST = 3, /* where LISTEN_FDS begins */
-    /* Our own fds live above what a child's sockets are placed on, so that placing them never
-     * overwrites one. */
-    FD_BASE = FD_FIRST + CHANNEL_MAX_HELD + 2,
-    RESTARTS_AT_ONCE = 5,
-    EXIT_FAULT = 3,
-    EXEC_FAILED = 126,
-    ENV_SLOTS = 5,
-};
+enum { RESTARTS_AT_ONCE = 5 };
 
 #define SHORT_LIFE   USEC_PER_SEC
 #define BACKOFF_MIN  (50 * USEC_PER_MSEC)
 #define BACKOFF_MAX  (5 * USEC_PER_SEC)
 #define SIGNAL_GRACE (2 * USEC_PER_SEC) /* how long SIGTERM and SIGINT wait for READY */
+/* While it drains, the service manager is asked for this much time, this often. */
+#define EXTEND_BY    (6 * USEC_PER_SEC)
+#define EXTEND_EVERY (2 * USEC_PER_SEC)
 
-enum { SIG_HUP = 1, SIG_USR1 = 2, SIG_INT = 4, SIG_TERM = 8 };
-
-static const struct {
-    int number;
-    unsigned bit;
-} forwarded[] = {{SIGHUP, SIG_HUP}, {SIGUSR1, SIG_USR1}, {SIGINT, SIG_INT}, {SIGTERM, SIG_TERM}};
-
-struct supervisor {
-    const char *program;
-    char *const *argv;
-    sigset_t mask; /* as it was before us */
-    int signal_fd;
-
-    struct held_set held;
-
-    pid_t child;          /* 0: none alive */
-    int channel;          /* -1: none */
-    bool ready;           /* this child said READY */
-    bool ever_ready;      /* some child did */
-    usec_t started;       /* of the child that is or was last */
-    usec_t next_start;    /* while there is no child */
-    unsigned short_lives; /* in a row */
-
-    unsigned pending;     /* SIG_* bits that wait for READY */
-    usec_t pending_since; /* of SIG_TERM or SIG_INT; 0: none */
-    bool terminating;     /* SIGTERM or SIGINT has come */
-
-    usec_t drain_start, drain_deadline; /* drain_start 0: no drain */
-    char drain_trigger[CHANNEL_NAME_MAX];
-
-    int exit_code; /* -1: goes on */
-
-    char **env; /* the environment, then ENV_SLOTS places and NULL */
-    size_t n_env;
-    char listen_fds[32], listen_pid[32], channel_fd[32], drain[192];
-    char fdnames[sizeof("LISTEN_FDNAMES=") + CHANNEL_MAX_HELD * (CHANNEL_NAME_MAX * 3 + 1)];
-};
-
-/* --- the service manager: sd_notify(3) without its library ------------------------------- */
-
-static void notify(const char *what)
+struct serving *supervisor_find(struct supervisor *s, enum role role)
 {
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-
-    if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof(to.sun_path))
-        return;
-    size_t n = strlen(path);
-    memcpy(to.sun_path, path, n);
-    if (path[0] == '@')
-        to.sun_path[0] = '\0';
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    (void)sendto(fd, what, strlen(what), MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&to,
-                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
-    (void)close(fd);
+    for (size_t i = 0; i < PLACES; i++) {
+        if (s->state.places[i].role == role)
+            return &s->state.places[i];
+    }
+    return NULL;
 }
 
-/* Socket activation: what we were started with. */
-static void held_inherit(struct supervisor *s)
+size_t supervisor_count(const struct supervisor *s, enum role role)
 {
-    while (inherited_left() > 0) {
-        char name[CHANNEL_NAME_MAX];
-        (void)snprintf(name, sizeof(name), "%s", inherited_left_name(0));
-        int fd = inherited_take(name);
-        int rc = fd < 0 ? fd : held_add(&s->held, name, fd, FD_BASE, false);
-        if (rc < 0)
-            log_error("inherited socket %s is lost: %s", name, strerror(-rc));
-    }
+    size_t n = 0;
+    for (size_t i = 0; i < PLACES; i++)
+        n += s->state.places[i].role == role;
+    return n;
 }
 
 /* --- starting ---------------------------------------------------------------------------- */
 
-static const char *const own_variables[] = {
-    "LISTEN_FDS=",    "LISTEN_PID=",   "LISTEN_FDNAMES=",
-    "NOTIFY_SOCKET=", CHANNEL_ENV "=", CHANNEL_DRAIN_ENV "="};
-
-static bool is_own_variable(const char *v)
+/* Sets when the next one starts, after a life of that length that ended now. */
+static void plan_restart(struct supervisor *s, usec_t lived, usec_t now)
 {
-    for (size_t i = 0; i < ARRAY_LEN(own_variables); i++) {
-        if (strncmp(v, own_variables[i], strlen(own_variables[i])) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* The one allocation. */
-static int build_environment(struct supervisor *s)
-{
-    size_t n = 0;
-    while (environ[n])
-        n++;
-    s->env = mem_zalloc((n + ENV_SLOTS + 1) * sizeof(char *));
-    if (!s->env)
-        return -ENOMEM;
-    for (size_t i = 0; i < n; i++) {
-        if (!is_own_variable(environ[i]))
-            s->env[s->n_env++] = environ[i];
-    }
-    return 0;
-}
-
-static void fill_environment(struct supervisor *s)
-{
-    size_t o = s->n_env;
-    size_t used = (size_t)snprintf(s->fdnames, sizeof(s->fdnames), "LISTEN_FDNAMES=");
-
-    for (size_t i = 0; i < s->held.n; i++) {
-        if (i > 0)
-            s->fdnames[used++] = ':';
-        used +=
-            inherited_encode_name(s->held.at[i].name, s->fdnames + used, sizeof(s->fdnames) - used);
-    }
-    s->fdnames[used] = '\0';
-    (void)snprintf(s->listen_fds, sizeof(s->listen_fds), "LISTEN_FDS=%zu", s->held.n);
-    (void)snprintf(s->listen_pid, sizeof(s->listen_pid), "LISTEN_PID=%d", (int)getpid());
-    (void)snprintf(s->channel_fd, sizeof(s->channel_fd), CHANNEL_ENV "=%zu", FD_FIRST + s->held.n);
-    s->env[o++] = s->listen_fds;
-    s->env[o++] = s->listen_pid;
-    s->env[o++] = s->fdnames;
-    s->env[o++] = s->channel_fd;
-    if (s->drain_start != 0) {
-        (void)snprintf(s->drain, sizeof(s->drain), CHANNEL_DRAIN_ENV "=%" PRIu64 " %" PRIu64 " %s",
-                       s->drain_start, s->drain_deadline, s->drain_trigger);
-        s->env[o++] = s->drain;
-    }
-    s->env[o] = NULL;
-}
-
-static _Noreturn void child_main(struct supervisor *s, pid_t parent, int channel)
-{
-    /* Without us nobody holds its sockets: it drains. We may have died before prctl(). */
-    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent)
-        _exit(EXEC_FAILED);
-    /* A terminal's Ctrl-C comes to us alone, and is forwarded once. */
-    (void)setpgid(0, 0);
-    (void)signal(SIGPIPE, SIG_DFL);
-    (void)sigprocmask(SIG_SETMASK, &s->mask, NULL);
-
-    (void)close_range(FD_FIRST, UINT_MAX, CLOSE_RANGE_CLOEXEC);
-    fill_environment(s);
-    int to = FD_FIRST;
-    for (size_t i = 0; i < s->held.n; i++) {
-        if (dup2(s->held.at[i].fd, to++) < 0)
-            _exit(EXEC_FAILED);
-    }
-    if (dup2(channel, to) < 0)
-        _exit(EXEC_FAILED);
-    (void)execve(s->program, s->argv, s->env);
-    log_error("cannot execute %s: %s", s->program, strerror(errno));
-    _exit(EXEC_FAILED);
-}
-
-/* Sets when the next one starts, after a life that ended now. */
-static void plan_restart(struct supervisor *s, usec_t now)
-{
+    struct supervisor_state *st = &s->state;
     usec_t wait = 0;
 
-    if (now - s->started >= SHORT_LIFE)
-        s->short_lives = 0;
+    if (lived >= SHORT_LIFE)
+        st->short_lives = 0;
     else
-        s->short_lives++;
-    if (s->short_lives > RESTARTS_AT_ONCE) {
-        unsigned doublings = s->short_lives - RESTARTS_AT_ONCE - 1;
+        st->short_lives++;
+    if (st->short_lives > RESTARTS_AT_ONCE) {
+        unsigned doublings = st->short_lives - RESTARTS_AT_ONCE - 1;
         wait = doublings < 7 ? min_u64(BACKOFF_MIN << doublings, BACKOFF_MAX) : BACKOFF_MAX;
     }
-    s->next_start = now + wait;
+    st->next_start = now + wait;
 }
 
-/* A socketpair whose ends are above FD_BASE. */
-static int channel_pair(int ret[2])
+static void start_serving(struct supervisor *s, usec_t now)
 {
-    int low[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, low) < 0)
-        return -errno;
-    ret[0] = held_fd_above(low[0], FD_BASE);
-    ret[1] = held_fd_above(low[1], FD_BASE);
-    if (ret[0] >= 0 && ret[1] >= 0)
-        return 0;
-    int rc = ret[0] < 0 ? ret[0] : ret[1];
-    for (int i = 0; i < 2; i++) {
-        if (ret[i] >= 0)
-            (void)close(ret[i]);
-    }
-    return rc;
-}
+    struct supervisor_state *st = &s->state;
 
-static void start_child(struct supervisor *s)
-{
-    int pair[2] = {-1, -1};
-    pid_t us = getpid();
-
-    s->started = clock_mono();
-    s->ready = false;
-    int rc = channel_pair(pair);
-    if (rc < 0) {
-        log_error("cannot make a channel: %s", strerror(-rc));
-        plan_restart(s, s->started);
+    if (!supervisor_launch(s, ROLE_SERVING, s->program_fd, &st->held)) {
+        plan_restart(s, 0, now);
         return;
     }
-    pid_t pid = fork();
-    if (pid == 0)
-        child_main(s, us, pair[1]);
-    (void)close(pair[1]);
-    if (pid < 0) {
-        log_error("cannot fork: %s", strerror(errno));
-        (void)close(pair[0]);
-        plan_restart(s, s->started);
-        return;
-    }
-    s->child = pid;
-    s->channel = pair[0];
     /* A signal to end still stands for the one that takes over. */
-    if (s->terminating)
-        s->pending |= SIG_TERM;
-    if (s->pending & (SIG_TERM | SIG_INT))
-        s->pending_since = s->started;
+    if (st->terminating)
+        st->pending |= SIG_TERM;
+    if (st->pending & (SIG_TERM | SIG_INT))
+        st->pending_since = now;
+}
+
+/* Who still drains has its own copies, and may; new connections are refused from here on. */
+static void end_with(struct supervisor *s, int code)
+{
+    s->exit_code = code;
+    upgrade_undo(s, "the serving process has ended", SIGUSR2);
+    held_close_all(&s->state.held, NULL);
 }
 
 /* --- signals ----------------------------------------------------------------------------- */
 
-static void forward_pending(struct supervisor *s)
+/* Those to end, and to open the access log anew, are for all that run; SIGHUP is not for who
+ * retires. */
+static void forward_to(const struct serving *c, unsigned bits)
 {
-    for (size_t i = 0; i < ARRAY_LEN(forwarded); i++) {
-        if (s->pending & forwarded[i].bit)
-            (void)kill(s->child, forwarded[i].number);
+    if (c->role == ROLE_RETIRING)
+        bits &= ~(unsigned)SIG_HUP;
+    for (size_t i = 0; i < SUPERVISOR_FORWARDED; i++) {
+        if (bits & supervisor_forwarded[i].bit)
+            (void)kill(c->pid, supervisor_forwarded[i].number);
     }
-    s->pending = 0;
-    s->pending_since = 0;
 }
 
-static bool drain_runs(const struct supervisor *s, usec_t now)
+static void forward_pending(struct supervisor *s)
 {
-    return s->drain_start != 0 && now < s->drain_deadline;
+    for (size_t i = 0; i < PLACES; i++) {
+        const struct serving *c = &s->state.places[i];
+        if (c->role == ROLE_SERVING || c->role == ROLE_RETIRING)
+            forward_to(c, s->state.pending);
+    }
+    s->state.pending = 0;
+    s->state.pending_since = 0;
+}
+
+/* Until who serves is ready, and it is certain who that is; SIGTERM and SIGINT wait only so long.
+ */
+static bool may_forward(struct supervisor *s, usec_t now)
+{
+    const struct serving *c = supervisor_find(s, ROLE_SERVING);
+
+    if (s->state.pending == 0)
+        return false;
+    if (s->exit_code >= 0)
+        return true; /* to those that still drain */
+    if (!c || s->hand_over_by != 0)
+        return false;
+    if (s->state.pending_since != 0 && now >= s->state.pending_since + SIGNAL_GRACE)
+        return true;
+    return c->ready && !supervisor_find(s, ROLE_COMING);
+}
+
+static void take_end(struct supervisor *s, int number, usec_t now)
+{
+    struct supervisor_state *st = &s->state;
+
+    st->terminating = true;
+    st->upgrade_wanted = false;
+    supervisor_tell_stopping(s);
+    if (s->hand_over_by == 0)
+        upgrade_undo(s, "it is to end", SIGUSR2);
+    if (!supervisor_find(s, ROLE_SERVING) && !supervisor_drain_runs(s, now) && s->exit_code < 0) {
+        log_info("%s while no serving process runs: exit", strsignal(number));
+        end_with(s, 0);
+    }
+    if (st->pending_since == 0)
+        st->pending_since = now;
 }
 
 static void take_signal(struct supervisor *s, int number)
 {
     unsigned bit = 0;
 
-    for (size_t i = 0; i < ARRAY_LEN(forwarded); i++) {
-        if (forwarded[i].number == number)
-            bit = forwarded[i].bit;
+    for (size_t i = 0; i < SUPERVISOR_FORWARDED; i++) {
+        if (supervisor_forwarded[i].number == number)
+            bit = supervisor_forwarded[i].bit;
     }
-    if (bit == 0) {
-        if (number != SIGCHLD)
-            log_warn("signal %d (%s) is not used", number, strsignal(number));
-        return;
-    }
-    if (bit & (SIG_TERM | SIG_INT)) {
-        s->terminating = true;
-        notify("STOPPING=1\n");
-        if (s->child == 0 && !drain_runs(s, clock_mono())) {
-            log_info("%s while no serving process runs: exit", strsignal(number));
-            s->exit_code = 0;
-            return;
-        }
-        if (s->pending_since == 0)
-            s->pending_since = clock_mono();
-    }
-    s->pending |= bit;
-}
-
-/* --- the channel ------------------------------------------------------------------------- */
-
-static void take_message(struct supervisor *s, const struct channel_message *m, int fd)
-{
-    struct channel_answer answer = {.sequence = m->sequence};
-    char text[64];
-
-    switch ((enum channel_kind)m->kind) {
-    case CHANNEL_HOLD:
-        answer.result =
-            fd < 0 || m->name[0] == '\0' ? -EINVAL : held_add(&s->held, m->name, fd, FD_BASE, true);
-        if (fd >= 0 && m->name[0] != '\0')
-            fd = -1;
-        break;
-    case CHANNEL_DROP:
-        answer.result = held_drop(&s->held, m->name);
-        break;
-    case CHANNEL_READY:
-        s->ready = s->ever_ready = true;
-        notify("READY=1\n");
-        break;
-    case CHANNEL_DRAIN:
-        s->drain_start = m->start;
-        s->drain_deadline = m->deadline;
-        memcpy(s->drain_trigger, m->name, sizeof(s->drain_trigger));
-        if (s->terminating && m->deadline > m->start) {
-            (void)snprintf(text, sizeof(text), "EXTEND_TIMEOUT_USEC=%" PRIu64 "\n",
-                           m->deadline - m->start + USEC_PER_SEC);
-            notify(text);
-        }
-        break;
-    case CHANNEL_STATUS: {
-        char line[CHANNEL_TEXT_MAX + 16];
-        (void)snprintf(line, sizeof(line), "STATUS=%s\n", m->text);
-        notify(line);
-        break;
-    }
-    default:
-        log_warn("message %u from the serving process is not known", (unsigned)m->kind);
-        break;
-    }
-    if (fd >= 0)
-        (void)close(fd);
-    if (m->kind == CHANNEL_HOLD || m->kind == CHANNEL_DROP)
-        (void)send(s->channel, &answer, sizeof(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-/* The first fd of a message; what is more is closed. */
-static int message_fd(struct msghdr *msg)
-{
-    int fd = -1;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        for (size_t i = 0; CMSG_LEN((i + 1) * sizeof(int)) <= c->cmsg_len; i++) {
-            int got;
-            memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof(got));
-            if (fd < 0)
-                fd = got;
-            else
-                (void)close(got);
-        }
-    }
-    return fd;
-}
-
-static void read_channel(struct supervisor *s)
-{
-    while (s->channel >= 0) {
-        struct channel_message m;
-        union {
-            char bytes[CMSG_SPACE(4 * sizeof(int))];
-            struct cmsghdr align;
-        } control;
-        struct iovec iov = {&m, sizeof(m)};
-        struct msghdr msg = {.msg_iov = &iov,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof(control)};
-
-        ssize_t n = recvmsg(s->channel, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
-            return;
-        if (n <= 0) {
-            (void)close(s->channel);
-            s->channel = -1;
-            return;
-        }
-        int fd = message_fd(&msg);
-        if (n == sizeof(m)) {
-            m.name[sizeof(m.name) - 1] = '\0';
-            m.text[sizeof(m.text) - 1] = '\0';
-            take_message(s, &m, fd);
-        } else if (fd >= 0) {
-            (void)close(fd);
-        }
-    }
+    if (number == SIGUSR2)
+        upgrade_ask(s);
+    if (bit & (SIG_TERM | SIG_INT))
+        take_end(s, number, clock_mono());
+    s->state.pending |= bit;
 }
 
 /* --- its end ----------------------------------------------------------------------------- */
@@ -415,42 +170,64 @@ static void describe_end(int status, usec_t lived, char *out, size_t cap)
                        ms % 1000);
 }
 
-static void child_ended(struct supervisor *s, int status)
+static void serving_ended(struct supervisor *s, pid_t pid, int status, usec_t lived)
 {
     usec_t now = clock_mono();
-    pid_t pid = s->child;
-    bool exited = WIFEXITED(status);
+    bool exited = WIFEXITED(status), ever_ready = s->state.ever_ready;
     int code = exited ? WEXITSTATUS(status) : -1;
     char how[128];
 
-    /* What it said before it died still counts. */
-    read_channel(s);
-    if (s->channel >= 0)
-        (void)close(s->channel);
-    s->channel = -1;
-    s->child = 0;
-    describe_end(status, now - s->started, how, sizeof(how));
-
-    if (code == 0 || (!s->ever_ready && (code == 1 || code == 2))) {
+    describe_end(status, lived, how, sizeof(how));
+    s->exec_wanted = false; /* not to a program that dies */
+    if (code == 0 || (!ever_ready && (code == 1 || code == 2))) {
         log_info("serving process %d %s", (int)pid, how);
-        s->exit_code = code;
+        end_with(s, code);
         return;
     }
-    if (!s->ever_ready && code == EXEC_FAILED) {
-        s->exit_code = EXIT_FAULT;
+    if (!ever_ready && code == EXEC_FAILED) {
+        end_with(s, EXIT_FAULT);
         return;
     }
-    if (s->terminating && !drain_runs(s, now)) {
+    if (s->state.terminating && !supervisor_drain_runs(s, now)) {
         bool by_signal = !exited && (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT);
-        s->exit_code = by_signal ? 0 : exited ? code : EXIT_FAULT;
-        log_line(s->exit_code == 0 ? LOG_INFO : LOG_ERROR,
-                 "serving process %d %s; it was to end: exit with %d", (int)pid, how, s->exit_code);
+        int end = by_signal ? 0 : exited ? code : EXIT_FAULT;
+        log_line(end == 0 ? LOG_INFO : LOG_ERROR,
+                 "serving process %d %s; it was to end: exit with %d", (int)pid, how, end);
+        end_with(s, end);
         return;
     }
-    plan_restart(s, now);
+    plan_restart(s, lived, now);
     log_error("serving process %d %s: another starts in %d ms with %zu sockets%s", (int)pid, how,
-              (int)((s->next_start - now) / USEC_PER_MSEC), s->held.n,
-              drain_runs(s, now) ? " and goes on with the drain" : "");
+              (int)((s->state.next_start - now) / USEC_PER_MSEC), s->state.held.n,
+              supervisor_drain_runs(s, now) ? " and goes on with the drain" : "");
+}
+
+static void child_ended(struct supervisor *s, struct serving *c, int status)
+{
+    char how[128];
+    usec_t lived = clock_mono() - c->started;
+    pid_t pid = c->pid;
+
+    /* What it said before it died still counts. */
+    supervisor_read_channel(s, c);
+    describe_end(status, lived, how, sizeof(how));
+    if (c->role == ROLE_COMING && !c->ready) {
+        upgrade_undo(s, how, 0);
+        supervisor_forget(c);
+        return;
+    }
+    /* One that was ready has taken over: the old one has been told. So it has when that died. */
+    if ((c->role == ROLE_COMING || c->role == ROLE_SERVING) && s->hand_over_by != 0)
+        upgrade_take_over(s);
+    if (c->role == ROLE_SERVING)
+        upgrade_undo(s, "the serving process died", SIGUSR2);
+    enum role role = (enum role)c->role;
+    supervisor_forget(c);
+    if (role == ROLE_SERVING)
+        serving_ended(s, pid, status, lived);
+    else
+        log_line(WIFEXITED(status) && WEXITSTATUS(status) == 0 ? LOG_INFO : LOG_ERROR,
+                 "retiring process %d %s", (int)pid, how);
 }
 
 /* Everything: as the first process of a container we are the parent of all orphans. */
@@ -463,8 +240,10 @@ static void reap(struct supervisor *s)
             continue;
         if (pid <= 0)
             return;
-        if (pid == s->child)
-            child_ended(s, status);
+        for (size_t i = 0; i < PLACES; i++) {
+            if (s->state.places[i].role != ROLE_NONE && s->state.places[i].pid == pid)
+                child_ended(s, &s->state.places[i], status);
+        }
     }
 }
 
@@ -477,19 +256,42 @@ static void read_signals(struct supervisor *s)
 
     /* Who died first: a signal that came meanwhile is for the next one, or there is none. */
     reap(s);
-    while (s->exit_code < 0 && (n = read(s->signal_fd, info, sizeof(info))) > 0) {
+    while ((n = read(s->signal_fd, info, sizeof(info))) > 0) {
         for (size_t i = 0; i < (size_t)n / sizeof(info[0]); i++)
             take_signal(s, (int)info[i].ssi_signo);
         reap(s);
     }
 }
 
-/* The next time at which something must be done without an event; USEC_NEVER: none. */
-static usec_t next_time(const struct supervisor *s)
+static bool can_start(struct supervisor *s)
 {
-    if (s->child == 0)
-        return s->next_start;
-    return s->pending_since != 0 ? s->pending_since + SIGNAL_GRACE : USEC_NEVER;
+    return s->exit_code < 0 && !supervisor_find(s, ROLE_SERVING) && supervisor_find(s, ROLE_NONE);
+}
+
+/* Not for a process that is over its time: that is for the service manager to end. */
+static bool wants_extension(const struct supervisor *s, usec_t now)
+{
+    return notify_listens(&s->notify) && s->state.stopping &&
+           (supervisor_drain_runs(s, now) || supervisor_count(s, ROLE_RETIRING) > 0);
+}
+
+static void extend(struct supervisor *s, usec_t now)
+{
+    if (!wants_extension(s, now) || now < s->extend_at)
+        return;
+    (void)notify_send(&s->notify, "EXTEND_TIMEOUT_USEC=%" PRIu64 "\n", EXTEND_BY);
+    s->extend_at = now + EXTEND_EVERY;
+}
+
+/* The next time at which something must be done without an event; USEC_NEVER: none. */
+static usec_t next_time(struct supervisor *s)
+{
+    usec_t next = upgrade_next_time(s);
+    if (can_start(s))
+        next = min_u64(next, s->state.next_start);
+    else if (s->state.pending != 0 && s->state.pending_since != 0 && s->hand_over_by == 0)
+        next = min_u64(next, s->state.pending_since + SIGNAL_GRACE);
+    return wants_extension(s, clock_mono()) ? min_u64(next, s->extend_at) : next;
 }
 
 static int poll_timeout(usec_t when)
@@ -502,79 +304,69 @@ static int poll_timeout(usec_t when)
     return (int)min_u64((when - now + USEC_PER_MSEC - 1) / USEC_PER_MSEC, INT_MAX);
 }
 
+static void wait_for_events(struct supervisor *s)
+{
+    struct pollfd fds[PLACES + 1];
+
+    for (size_t i = 0; i < PLACES; i++) {
+        const struct serving *c = &s->state.places[i];
+        fds[i] = (struct pollfd){.fd = c->role != ROLE_NONE ? c->channel : -1, .events = POLLIN};
+    }
+    fds[PLACES] = (struct pollfd){.fd = s->signal_fd, .events = POLLIN};
+    if (poll(fds, PLACES + 1, poll_timeout(next_time(s))) < 0)
+        return;
+    for (size_t i = 0; i < PLACES; i++) {
+        if (fds[i].revents != 0)
+            supervisor_read_channel(s, &s->state.places[i]);
+    }
+    if (fds[PLACES].revents != 0)
+        read_signals(s);
+}
+
 static void supervise(struct supervisor *s)
 {
-    while (s->exit_code < 0) {
+    /* Who ended while we were another program. */
+    reap(s);
+    while (s->exit_code < 0 || supervisor_count(s, ROLE_NONE) < PLACES) {
         usec_t now = clock_mono();
-        if (s->child == 0 && s->terminating && !drain_runs(s, now)) {
+        if (can_start(s) && s->state.terminating && !supervisor_drain_runs(s, now)) {
             log_error("the drain's deadline passed while no serving process ran");
-            s->exit_code = EXIT_FAULT;
-            break;
-        }
-        if (s->child == 0 && now >= s->next_start)
-            start_child(s);
-        if (s->child != 0 && s->pending != 0 && (s->ready || now >= next_time(s)))
-            forward_pending(s);
-
-        struct pollfd fds[2] = {{.fd = s->signal_fd, .events = POLLIN},
-                                {.fd = s->channel, .events = POLLIN}};
-        if (poll(fds, 2, poll_timeout(next_time(s))) < 0)
+            end_with(s, EXIT_FAULT);
             continue;
-        if (fds[1].revents != 0)
-            read_channel(s);
-        if (fds[0].revents != 0)
-            read_signals(s);
+        }
+        if (can_start(s) && now >= s->state.next_start)
+            start_serving(s, now);
+        if (may_forward(s, now))
+            forward_pending(s);
+        upgrade_step(s, now);
+        extend(s, now);
+        if (s->exec_wanted)
+            succession_exec(s);
+        wait_for_events(s);
     }
 }
 
-static int take_signals(struct supervisor *s)
-{
-    sigset_t ours;
-
-    (void)sigemptyset(&ours);
-    (void)sigaddset(&ours, SIGCHLD);
-    (void)sigaddset(&ours, SIGUSR2);
-    for (size_t i = 0; i < ARRAY_LEN(forwarded); i++)
-        (void)sigaddset(&ours, forwarded[i].number);
-    if (sigprocmask(SIG_BLOCK, &ours, &s->mask) < 0)
-        return -errno;
-    /* The child is to receive what we forward, whatever our own parent had blocked. */
-    for (size_t i = 0; i < ARRAY_LEN(forwarded); i++)
-        (void)sigdelset(&s->mask, forwarded[i].number);
-    (void)signal(SIGPIPE, SIG_IGN);
-    /* An ignored SIGCHLD, inherited, would reap behind our back. */
-    (void)signal(SIGCHLD, SIG_DFL);
-    int fd = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (fd < 0)
-        return -errno;
-    s->signal_fd = held_fd_above(fd, FD_BASE);
-    return s->signal_fd < 0 ? s->signal_fd : 0;
-}
-
-int supervisor_run_program(const char *program, char *const argv[])
+int supervisor_run(char *const argv[], char *const own[])
 {
     static struct supervisor supervisor;
     struct supervisor *s = &supervisor;
 
     *s = (struct supervisor){
-        .program = program, .argv = argv, .channel = -1, .signal_fd = -1, .exit_code = -1};
+        .argv = argv, .own = own, .signal_fd = -1, .staged_program = -1, .exit_code = -1};
+    for (size_t i = 0; i < PLACES; i++)
+        s->state.places[i].channel = -1;
     log_set_name("supervisor");
-    int rc = take_signals(s);
-    if (rc == 0)
-        rc = build_environment(s);
+    int rc = supervisor_set_up(s);
     if (rc < 0) {
         log_error("cannot start: %s", strerror(-rc));
         return EXIT_FAULT;
     }
-    held_inherit(s);
+    if (rc == 1)
+        log_info("upgrade: sluice %s supervises, pid %d", SLUICE_VERSION, (int)getpid());
     supervise(s);
-    held_close_all(&s->held);
+    held_close_all(&s->state.held, NULL);
     (void)close(s->signal_fd);
+    (void)close(s->program_fd);
     free(s->env);
     return s->exit_code;
-}
-
-int supervisor_run(char *const argv[])
-{
-    return supervisor_run_program("/proc/self/exe", argv);
 }

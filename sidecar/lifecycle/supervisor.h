@@ -11,6 +11,10 @@
  * Signals: SIGTERM, SIGINT, SIGHUP and SIGUSR1 go on to the serving process. Until it has said
  * READY they wait (its handlers may not be there yet), SIGTERM and SIGINT for at most 2 s.
  *
+ * SIGUSR2 is an upgrade: the file at the path by which we were started takes over, serving process
+ * and supervisor both; upgrade.c tells how. The pid stays. One that fails changes nothing. Up to 8
+ * old serving processes may still be draining.
+ *
  * Its end:
  *   exits before the first READY with 0, 1 or 2   the supervisor exits with that code
  *   exits with 0 later                            the supervisor exits with 0
@@ -20,15 +24,14 @@
  *   the same after SIGTERM or SIGINT              only while a drain runs and its deadline has not
  *                                                 passed, with SLUICE_DRAIN; else exit 0 when that
  *                                                 signal was its cause, 3 when it crashed
+ * Processes that still drain behind an upgrade are waited for first.
  */
 #ifndef SLUICE_LIFECYCLE_SUPERVISOR_H
 #define SLUICE_LIFECYCLE_SUPERVISOR_H
 
-/* argv: how to start the serving process, NULL at the end; /proc/self/exe is executed with it.
- * Returns the exit code of the whole program. */
-int supervisor_run(char *const argv[]);
-
-/* The same with another program than /proc/self/exe. */
-int supervisor_run_program(const char *program, char *const argv[]);
+/* argv: how to start the serving process; own: the supervisor itself, for an upgrade. Both end with
+ * NULL and stay. /proc/self/exe is executed with argv. Returns the exit code of the whole program.
+ */
+int supervisor_run(char *const argv[], char *const own[]);
 
 #endif

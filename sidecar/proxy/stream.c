@@ -45,7 +45,7 @@ struct stream *stream_new(struct worker *w, const struct conf_listener *l, struc
 /* receive: the head is whole; one reading of its path from here on. */
 static enum stream_next step_receive(struct stream *s)
 {
-    if (worker_phase(s->worker) >= DRAIN_LAST_CALL && s->listener->direction == DIRECTION_INBOUND) {
+    if (worker_phase_for(s->worker, s->listener->direction) >= DRAIN_LAST_CALL) {
         stream_reply(s, REASON_DRAINING, NULL);
         return STREAM_WAIT;
     }
@@ -97,9 +97,10 @@ static enum stream_next step_route(struct stream *s)
         stream_answer(s);
         return STREAM_WAIT;
     }
-    /* A tunnel that begins now would only be cut at the deadline. */
-    if (worker_phase(s->worker) >= DRAIN_DRAIN && s->listener->direction == DIRECTION_INBOUND &&
-        stream_wants_upgrade(s)) {
+    /* A tunnel that begins now would only be cut at the deadline. Where it could be begun again at
+     * once, that costs less than a refusal. */
+    if (worker_phase_for(s->worker, s->listener->direction) >= DRAIN_DRAIN &&
+        !drain_by_upgrade(&s->worker->process->drain) && stream_wants_upgrade(s)) {
         stream_reply(s, REASON_DRAINING, NULL);
         return STREAM_WAIT;
     }

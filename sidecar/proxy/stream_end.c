@@ -236,7 +236,7 @@ enum drain_class stream_drain_class(const struct stream *s)
 
 static void tell_drain(struct stream *s, enum reason reason, usec_t now)
 {
-    if (worker_phase(s->worker) == DRAIN_SERVING || s->listener->direction != DIRECTION_INBOUND)
+    if (worker_phase_for(s->worker, s->listener->direction) == DRAIN_SERVING)
         return;
     enum drain_how how = s->last_called                  ? DRAIN_LAST_CALLED
                          : reason == REASON_NONE         ? DRAIN_COMPLETED

@@ -96,6 +96,8 @@ void worker_free(struct worker *w);
 void worker_drain(struct worker *w, enum drain_phase phase);
 /* The last connections of the inbound listeners' backlogs are taken in; then they are left. */
 void worker_close_listeners(struct worker *w);
+/* They are left as they are, with what waits in their backlogs: another process serves them. */
+void worker_leave_listeners(struct worker *w);
 /* On the worker's own thread, about once a second: memory that a burst has used goes back. */
 void worker_trim(struct worker *w);
 /* A downstream connection is open (+1) or closed (-1). */
@@ -104,6 +106,11 @@ void worker_count_connection(struct worker *w, enum direction d, int change);
  * full, or on all of them. */
 void worker_pause_listener(struct worker *w, struct listener *l);
 void worker_pause_accept(struct worker *w);
+
+static inline enum drain_phase worker_phase_for(const struct worker *w, enum direction dir)
+{
+    return drain_now_for(&w->process->drain, dir);
+}
 
 static inline enum drain_phase worker_phase(const struct worker *w)
 {

@@ -22,9 +22,9 @@ static uint32_t count_until(const struct list *l, uint32_t most)
 
 /* Closes the longest idle ones, as many as bring the rest to zero at the window's end. Returns how
  * long to wait before the next: few are spread over the window as evenly as many. */
-static usec_t close_some(struct worker *w, usec_t from, usec_t until)
+static usec_t close_some(struct worker *w, enum direction dir, usec_t from, usec_t until)
 {
-    struct list *idle = &w->population[DIRECTION_INBOUND].idle;
+    struct list *idle = &w->population[dir].idle;
     usec_t now = w->loop.now, tick = TICK_MS * USEC_PER_MSEC;
     if (now < from)
         return from - now;
@@ -55,7 +55,10 @@ void worker_drain_tick(struct timer *t)
     if (phase != DRAIN_DRAIN && phase != DRAIN_LAST_CALL)
         return;
     drain_idle_window(&w->process->drain, &from, &until);
-    timer_set(&w->loop, t, w->loop.now + close_some(w, from, until));
+    usec_t wait = close_some(w, DIRECTION_INBOUND, from, until);
+    if (drain_by_upgrade(&w->process->drain))
+        wait = min_u64(wait, close_some(w, DIRECTION_OUTBOUND, from, until));
+    timer_set(&w->loop, t, w->loop.now + wait);
 }
 
 /* Calls op on each; an op may close its connection, so the next is taken first. What it closes is
@@ -120,6 +123,8 @@ static void on_phase(struct mail *m, void *owner)
         break;
     case DRAIN_LAST_CALL:
         each(&w->population[DIRECTION_INBOUND].active, last_call_one);
+        if (drain_by_upgrade(&w->process->drain))
+            each(&w->population[DIRECTION_OUTBOUND].active, last_call_one);
         break;
     case DRAIN_FORCE:
         force(w, DIRECTION_INBOUND);
@@ -143,4 +148,12 @@ void worker_drain(struct worker *w, enum drain_phase phase)
 void worker_close_listeners(struct worker *w)
 {
     stop_listeners(w, DIRECTION_INBOUND);
+}
+
+void worker_leave_listeners(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->n_listeners; i++) {
+        listener_stop(&w->listeners[i]);
+        w->listeners[i].fd = -1;
+    }
 }
