@@ -7,10 +7,13 @@
 
 #include <sys/prctl.h>
 
-enum { OPTION_NO_SUPERVISOR = OPTION_LONG, OPTION_SERVING };
+enum { OPTION_NO_SUPERVISOR = OPTION_LONG, OPTION_SERVING, OPTION_LAST_GOOD };
 
 static const struct command_option options[] = {
     {'c', "config", "FILE", "the configuration (YAML)", OPTION_REQUIRED},
+    {OPTION_LAST_GOOD, "last-good", "DIR",
+     "keeps a copy of the configuration in force there, and starts with it when the file is bad",
+     0},
     {OPTION_NO_SUPERVISOR, "no-supervisor", NULL, "one process: for debuggers", 0},
     {OPTION_SERVING, "serving", NULL, "the serving process, started by the supervisor",
      OPTION_HIDDEN},
@@ -20,7 +23,7 @@ static const struct command_option options[] = {
 static int cmd_proxy(int argc, char **argv)
 {
     struct command_line l;
-    char *file = NULL;
+    char *file = NULL, *last_good = NULL;
     bool serving = false;
     int key;
 
@@ -28,6 +31,8 @@ static int cmd_proxy(int argc, char **argv)
     while ((key = command_next_only(&l)) > 0) {
         if (key == 'c')
             file = optarg;
+        else if (key == OPTION_LAST_GOOD)
+            last_good = optarg;
         else
             serving = true;
     }
@@ -38,10 +43,16 @@ static int cmd_proxy(int argc, char **argv)
     /* Executed by descriptor, it would be called by its number. */
     (void)prctl(PR_SET_NAME, "sluice");
     if (serving)
-        return serve(file);
+        return serve(file, last_good);
     char name[] = "sluice", proxy[] = "proxy", c[] = "-c", flag[] = "--serving";
-    char *const args[] = {name, proxy, c, file, flag, NULL};
-    char *const own[] = {name, proxy, c, file, NULL};
+    char last_good_flag[] = "--last-good";
+    /* The serving process has one word more than the upgraded supervisor. */
+    char *own[] = {name, proxy, c, file, NULL, NULL, NULL};
+    char *args[] = {name, proxy, c, file, flag, NULL, NULL, NULL};
+    if (last_good) {
+        own[4] = args[5] = last_good_flag;
+        own[5] = args[6] = last_good;
+    }
     return supervisor_run(args, own);
 }
 
@@ -52,7 +63,7 @@ const struct command command_proxy = {
     .description = "Runs the sidecar. A supervisor holds the sockets and starts the serving "
                    "process again when it dies; SIGTERM or SIGINT drains and exits, a second "
                    "SIGINT forces, SIGUSR1 reopens the access log, SIGUSR2 upgrades to the "
-                   "program's new file.",
+                   "program's new file, SIGHUP reads the configuration again.",
     .options = options,
     .exits = {"it drained and ended", "it could not start"},
 };

@@ -300,7 +300,7 @@ static struct snapshot *load(const char *file, uint32_t *ret_workers)
     return s;
 }
 
-int serve(const char *config_file)
+int serve(const char *config_file, const char *last_good_dir)
 {
     static struct control control; /* large, and there is one */
     struct control *c = &control;
@@ -314,6 +314,7 @@ int serve(const char *config_file)
     raise_fd_limit();
     c->magic = CONTROL_MAGIC;
     c->started = clock_mono();
+    c->last_good = last_good_dir;
     c->channel = channel_open_from_env();
     c->snapshot = load(config_file, &c->process.n_workers);
     if (!c->snapshot) {

@@ -37,6 +37,8 @@ struct control {
     uint32_t n_servers;
     int unix_admin; /* 1: the admin socket's path is ours to unlink */
 
+    const char *last_good; /* directory of the copy for a bad start; NULL: none is kept */
+
     struct access_log *log;
     struct access_ring **rings;
 

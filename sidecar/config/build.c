@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#define POLL_INTERVAL_MIN (100 * USEC_PER_MSEC) /* each look takes system calls */
+
 static const char grace_variable[] = "SLUICE_TERMINATION_GRACE_PERIOD";
 
 void builder_no_memory(struct builder *b)
@@ -138,6 +140,22 @@ static void check_servers(struct builder *b)
                    "not a loopback address: whoever reaches it can read the state");
 }
 
+static void check_reload(struct builder *b)
+{
+    const struct conf_reload *r = &b->conf->reload;
+    const struct yaml_node *map = yaml_get(b->root, "reload");
+    const struct yaml_node *node = yaml_get(map, "pollInterval");
+
+    if (!builder_given(map, "pollInterval"))
+        return;
+    if (r->poll_interval > 0 && r->poll_interval < POLL_INTERVAL_MIN)
+        problem_at(b->problems, node, "expected 100ms or more, or 0 for never");
+    if (r->poll_interval == 0 && !r->watch && builder_sound(map, "watch"))
+        warning_at(b->problems, node,
+                   "with watch: false no change of the file is noticed: only SIGHUP and "
+                   "`sluice reload` read it");
+}
+
 /* ---- the whole ---- */
 
 static void build_conf(struct builder *b, const char *file)
@@ -160,6 +178,7 @@ static void build_conf(struct builder *b, const char *file)
     }
     check_lifecycle(b);
     check_servers(b);
+    check_reload(b);
     build_upstreams(b);
     if (!b->fill.no_memory)
         build_listeners(b);

@@ -76,7 +76,8 @@ struct conf_upstream {
 /* The newest snapshot is looked at for the file's changes. */
 struct conf_reload {
     bool watch;           /* the file's directory; true */
-    usec_t poll_interval; /* the file's hash is compared so often besides; 0: never; 30 s */
+    usec_t poll_interval; /* the file's hash is compared so often besides; 0: never,
+                           * else at least 100 ms; 30 s */
     usec_t debounce;      /* the file is read when it has rested for so long; 100 ms */
 };
 

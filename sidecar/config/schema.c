@@ -398,6 +398,16 @@ static const struct schema_key dns_keys[] = {
 };
 static const struct schema_map dns_map = {MAP(dns_keys)};
 
+static const struct schema_key reload_keys[] = {
+    {"watch", "reload when the file, or a link on its way, changes", SCHEMA_BOOL,
+     MEMBER(struct conf_reload, watch), .preset = "true"},
+    {"pollInterval", "the file's hash is compared so often besides, at least 100ms; 0: never",
+     SCHEMA_DURATION, MEMBER(struct conf_reload, poll_interval), .preset = "30s", .max = WEEK},
+    {"debounce", "the file is read when it has rested for so long", SCHEMA_DURATION,
+     MEMBER(struct conf_reload, debounce), .preset = "100ms", .min = MSEC, .max = 10 * SECOND},
+};
+static const struct schema_map reload_map = {MAP(reload_keys)};
+
 static const struct schema_key root_keys[] = {
     {"version", "of this format: 1", SCHEMA_INT, .flags = KEY_REQUIRED,
      MEMBER(struct draft, version), .min = 1, .max = 1},
@@ -417,6 +427,8 @@ static const struct schema_key root_keys[] = {
      .flag_at = AT(struct draft, conf.access_log.enabled), .map = &access_log_map},
     {"dns", "who is asked for names", SCHEMA_MAP, .flags = KEY_RESTART,
      MEMBER(struct draft, conf.dns), .map = &dns_map},
+    {"reload", "how changes of this file are noticed", SCHEMA_MAP,
+     MEMBER(struct draft, conf.reload), .map = &reload_map},
     {"listeners", "where connections come in", SCHEMA_LIST, .flags = KEY_REQUIRED,
      ITEMS(struct draft, listeners, n_listeners), .of = &listener_item, .min = 1},
     {"upstreams", "where requests go", SCHEMA_LIST,

@@ -387,6 +387,17 @@ static const struct mistake mistakes[] = {
      "expected one of keep remove, got \"drop\""},
     {UPSTREAM_7_3("dns: {onEmtpy: keep}"), 7, 9, "upstreams[1].dns.onEmtpy",
      "(did you mean \"onEmpty\"?)"},
+    {ROOT_2_1("reload: {watch: yes}"), 2, 17, "reload.watch", "expected true or false"},
+    {ROOT_2_1("reload: {pollInterval: 30}"), 2, 24, "reload.pollInterval", "the unit is missing"},
+    {ROOT_2_1("reload: {pollInterval: 99ms}"), 2, 24, "reload.pollInterval",
+     "expected 100ms or more, or 0 for never"},
+    {ROOT_2_1("reload: {debounce: 0}"), 2, 20, "reload.debounce",
+     "expected a duration from 1ms to 10s"},
+    {ROOT_2_1("reload: {debounce: 11s}"), 2, 20, "reload.debounce",
+     "expected a duration from 1ms to 10s"},
+    {ROOT_2_1("reload: {polInterval: 1s}"), 2, 10, "reload.polInterval",
+     "did you mean \"pollInterval\"?"},
+    {ROOT_2_1("reload: fast"), 2, 9, "reload", "expected keys"},
     {ROOT_2_1("dns: {servers: []}"), 2, 16, "dns.servers", "expected at least 1 item"},
     {ROOT_2_1("dns: {servers: [\"ns.example:53\"]}"), 2, 17, "dns.servers[0]",
      "expected an address such as 127.0.0.1:8080, got \"ns.example:53\": not an IPv4 address"},
@@ -422,6 +433,8 @@ static const struct mistake mistakes[] = {
 
 /* What is allowed and has no effect. */
 static const struct mistake warnings[] = {
+    {ROOT_2_1("reload: {watch: false, pollInterval: 0}"), 2, 38, "reload.pollInterval",
+     "no change of the file is noticed"},
     {UPSTREAMS_8_1("- {name: a, endpoints: [\"127.0.0.1:80\"], dns: {family: ipv4}}"), 8, 47,
      "upstreams[0].dns", "has no effect: no endpoint is a name"},
     {UPSTREAMS_8_1("- {name: a, endpoints: [\"127.0.0.1:80\"]}\n"

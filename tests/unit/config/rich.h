@@ -27,6 +27,7 @@ static const char rich[] =
     "  path: /var/log/sluice.json\n"
     "  bufferSize: 1MiB\n"
     "dns: {servers: [\"192.0.2.53:53\", \"[2001:db8::53]:5353\"], timeout: 500ms, tries: 3}\n"
+    "reload: {watch: false, pollInterval: 1m, debounce: 250ms}\n"
     "listeners:\n"
     "  - name: in\n"
     "    direction: inbound\n"

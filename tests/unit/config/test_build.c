@@ -291,6 +291,9 @@ static void check_rich_dns(const struct conf *c)
     assert_address(&c->dns.servers[1], "[2001:db8::53]:5353");
     assert_int_equal(c->dns.timeout, 500 * USEC_PER_MSEC);
     assert_int_equal(c->dns.tries, 3);
+    assert_false(c->reload.watch);
+    assert_int_equal(c->reload.poll_interval, 60 * SEC);
+    assert_int_equal(c->reload.debounce, 250 * USEC_PER_MSEC);
     assert_int_equal(u->n_endpoints, 3);
     assert_int_equal(u->endpoints[0].kind, ENDPOINT_NAME);
     assert_str(u->endpoints[0].text, "app.example:8080");
