@@ -21,7 +21,8 @@ enum { CONNECT_TRIES = 3 }; /* of one stream */
 
 struct pool {
     struct worker *worker;
-    const struct conf_upstream *conf; /* the newest: nobody keeps a pointer to it or into it */
+    const struct conf_upstream *conf; /* the newest, until pool_configure() or pool_free(); nobody
+                                         keeps a pointer into it */
     struct upstream_shared *shared;   /* a reference */
     struct upstream_stats *stats;     /* this worker's, in there */
     uint32_t n_endpoints;

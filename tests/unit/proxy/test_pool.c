@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "io/socket.h"
+#include "proxy/admission.h"
 #include "proxy/endpoint.h"
 #include "proxy/stream.h"
 #include "proxy/stream_steps.h"
@@ -192,7 +193,6 @@ static void release_clean(struct stream *s)
     struct upstream_conn *u = CONTAINER_OF(s->up, struct upstream_conn, side);
     u->keep = true;
     u->side.ended = true;
-    u->requests = 1;
     stream_drop_upstream(s, true, REASON_NONE);
 }
 
@@ -239,6 +239,32 @@ static void test_busy_one_ends_with_its_stream(void **state)
     assert_true(str_eq(s->endpoint->shared->text, f->servers[0].text));
     finish(s);
     assert_int_equal(f->pool->endpoints_alive, 1);
+}
+
+/* Who waits for a slot gets one of the listed endpoints, and not what is left of another. */
+static void test_what_is_left_is_not_handed_on(void **state)
+{
+    struct fixture *f = *state;
+    enum reason reason;
+    f->conf.max_connections = 1;
+    struct stream *has = busy_at(f, 0), *waits = stream_for(f), *late = stream_for(f);
+    assert_int_equal(pool_lease(f->pool, waits, false, &reason), POOL_WAITS);
+    SET(f, 1);
+    release_clean(has);
+    assert_null(waits->up);
+    UNTIL(f, waits->up);
+    assert_true(str_eq(waits->endpoint->shared->text, f->servers[1].text));
+    finish(has);
+    finish(waits);
+    /* The same with a connection being made, whose stream goes after its endpoint went. */
+    struct stream *goes = stream_for(f);
+    assert_int_equal(pool_lease(f->pool, goes, false, &reason), POOL_WAITS);
+    assert_int_equal(pool_lease(f->pool, late, false, &reason), POOL_WAITS);
+    SET(f, 2);
+    finish(goes);
+    UNTIL(f, late->up);
+    assert_true(str_eq(late->endpoint->shared->text, f->servers[2].text));
+    finish(late);
 }
 
 static void test_one_that_comes_back(void **state)
@@ -347,6 +373,29 @@ static void test_a_higher_limit_serves_who_waits(void **state)
     finish(second);
 }
 
+static void test_more_requests_are_let_in(void **state)
+{
+    struct fixture *f = *state;
+    enum reason reason;
+    struct stream *first = stream_for(f), *second = stream_for(f);
+    f->conf.max_requests = 1;
+    assert_int_equal(admission_ask(f->pool, first, &reason), ADMISSION_GRANTED);
+    second->step = STREAM_PICK;
+    assert_int_equal(admission_ask(f->pool, second, &reason), ADMISSION_WAITS);
+    turn(f);
+    turn(f);
+    assert_false(second->admitted);
+    struct conf_upstream more = f->conf;
+    more.max_requests = 2;
+    pool_configure(f->pool, &more);
+    UNTIL(f, second->up);
+    assert_true(second->admitted);
+    pool_configure(f->pool, &f->conf);
+    finish(first);
+    finish(second);
+    assert_int_equal(f->shared->requests, 0);
+}
+
 static void test_other_times(void **state)
 {
     struct fixture *f = *state;
@@ -419,6 +468,27 @@ static void test_the_other_family_comes_first(void **state)
     finish(s);
 }
 
+/* What refused was in another list: an endpoint that has its index now is another one. */
+static void test_tried_is_of_one_list(void **state)
+{
+    struct fixture *f = *state;
+    enum reason reason;
+    serve_at(f, 0, "127.0.0.1:1", false);
+    SET(f, 0, 1);
+    struct stream *s = stream_for(f);
+    assert_int_equal(pool_lease(f->pool, s, false, &reason), POOL_WAITS);
+    struct conf_upstream none = f->conf;
+    none.max_connections = 0; /* so that it waits for a slot once it has been refused */
+    pool_configure(f->pool, &none);
+    UNTIL(f, s->wait.counted);
+    assert_int_equal(s->tries, 1);
+    SET(f, 2);
+    pool_configure(f->pool, &f->conf);
+    UNTIL(f, s->up);
+    assert_true(str_eq(s->endpoint->shared->text, f->servers[2].text));
+    finish(s);
+}
+
 /* Lists that change while all refuse neither hide an endpoint nor make the tries endless. */
 static void test_tries_are_bounded_across_lists(void **state)
 {
@@ -470,14 +540,17 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_idle_ones_go_and_stay),
         TEST(test_busy_one_ends_with_its_stream),
+        TEST(test_what_is_left_is_not_handed_on),
         TEST(test_one_that_comes_back),
         TEST(test_connecting),
         TEST(test_no_endpoints),
         TEST(test_set_endpoints_without_memory),
         TEST(test_a_higher_limit_serves_who_waits),
+        TEST(test_more_requests_are_let_in),
         TEST(test_other_times),
         TEST(test_retired),
         TEST(test_the_other_family_comes_first),
+        TEST(test_tried_is_of_one_list),
         TEST(test_tries_are_bounded_across_lists),
         TEST(test_mail_to_a_pool_that_went),
     };
