@@ -7,6 +7,7 @@
 #include "config/flatten.h"
 #include "config/problems.h"
 #include "config/scalar.h"
+#include "config/substitute.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -43,6 +44,21 @@ uint32_t builder_hash_address(const struct address *a)
     return hash_end(hash_bytes(HASH_BEGIN, (struct str){(const char *)&a->u, a->len}));
 }
 
+char *builder_duration(const struct yaml_node *node, usec_t v, char *out)
+{
+    if (node && node->raw.p)
+        return problem_quote(node->raw, out);
+    return scalar_duration_text(v, out);
+}
+
+char *builder_number(const struct yaml_node *node, uint64_t v, char *out)
+{
+    if (node && node->raw.p)
+        return problem_quote(node->raw, out);
+    (void)snprintf(out, PROBLEM_QUOTE_MAX, "%llu", (unsigned long long)v);
+    return out;
+}
+
 bool builder_given(const struct yaml_node *map, const char *key)
 {
     const struct yaml_node *node = yaml_get(map, key);
@@ -59,7 +75,7 @@ bool builder_sound(const struct yaml_node *map, const char *key)
 
 static void grace_from_environment(struct builder *b, struct conf_lifecycle *l)
 {
-    const char *text = getenv(grace_variable);
+    const char *text = b->env->get(b->env->ctx, grace_variable);
     char got[PROBLEM_QUOTE_MAX];
     uint64_t seconds;
 
@@ -74,14 +90,32 @@ static void grace_from_environment(struct builder *b, struct conf_lifecycle *l)
                     problem_quote(str_of(text), got));
 }
 
+/* " = 35s"; nothing where a variable is in it. */
+static char *sum_text(const struct conf_lifecycle *l, const struct yaml_node *const parts[3],
+                      char *out)
+{
+    char sum[SCALAR_TEXT_MAX];
+    out[0] = '\0';
+    for (int i = 0; i < 3; i++) {
+        if (parts[i] && parts[i]->raw.p)
+            return out;
+    }
+    (void)snprintf(out, PROBLEM_QUOTE_MAX, " = %s",
+                   scalar_duration_text(l->notice_period + l->drain_timeout + l->app_cleanup, sum));
+    return out;
+}
+
 static void check_grace(struct builder *b, const struct conf_lifecycle *l,
                         const struct yaml_node *node, const struct yaml_node *grace)
 {
-    char notice[SCALAR_TEXT_MAX], drain[SCALAR_TEXT_MAX], cleanup[SCALAR_TEXT_MAX];
-    char sum_text[SCALAR_TEXT_MAX], grace_text[SCALAR_TEXT_MAX];
-    usec_t sum = l->notice_period + l->drain_timeout + l->app_cleanup;
+    char notice[PROBLEM_QUOTE_MAX], drain[PROBLEM_QUOTE_MAX], cleanup[PROBLEM_QUOTE_MAX];
+    char sum[PROBLEM_QUOTE_MAX], grace_text[PROBLEM_QUOTE_MAX];
+    const struct yaml_node *const parts[] = {yaml_get(node, "noticePeriod"),
+                                             yaml_get(node, "drainTimeout"),
+                                             yaml_get(node, "appCleanup")};
 
-    if (l->termination_grace == 0 || sum <= l->termination_grace ||
+    if (l->termination_grace == 0 ||
+        l->notice_period + l->drain_timeout + l->app_cleanup <= l->termination_grace ||
         !builder_sound(node, "noticePeriod") || !builder_sound(node, "drainTimeout") ||
         !builder_sound(node, "appCleanup"))
         return;
@@ -89,12 +123,12 @@ static void check_grace(struct builder *b, const struct conf_lifecycle *l,
                grace  ? grace
                : node ? node
                       : b->root,
-               "noticePeriod %s + drainTimeout %s + appCleanup %s = %s is more than %s %s",
-               scalar_duration_text(l->notice_period, notice),
-               scalar_duration_text(l->drain_timeout, drain),
-               scalar_duration_text(l->app_cleanup, cleanup), scalar_duration_text(sum, sum_text),
+               "noticePeriod %s + drainTimeout %s + appCleanup %s%s is more than %s %s",
+               builder_duration(parts[0], l->notice_period, notice),
+               builder_duration(parts[1], l->drain_timeout, drain),
+               builder_duration(parts[2], l->app_cleanup, cleanup), sum_text(l, parts, sum),
                grace ? "terminationGracePeriod" : grace_variable,
-               scalar_duration_text(l->termination_grace, grace_text));
+               builder_duration(grace, l->termination_grace, grace_text));
 }
 
 static void check_lifecycle(struct builder *b)
@@ -104,7 +138,7 @@ static void check_lifecycle(struct builder *b)
     const struct yaml_node *last = yaml_get(node, "lastCall");
     const struct yaml_node *drain = yaml_get(node, "drainTimeout");
     const struct yaml_node *grace = yaml_get(node, "terminationGracePeriod");
-    char last_text[SCALAR_TEXT_MAX], drain_text[SCALAR_TEXT_MAX];
+    char last_text[PROBLEM_QUOTE_MAX], drain_text[PROBLEM_QUOTE_MAX];
 
     if (!grace)
         grace_from_environment(b, l);
@@ -113,8 +147,8 @@ static void check_lifecycle(struct builder *b)
         builder_sound(node, "lastCall") && builder_sound(node, "drainTimeout"))
         problem_at(b->problems, last ? last : drain,
                    "lastCall %s is the end of drainTimeout %s, and must be shorter",
-                   scalar_duration_text(l->last_call, last_text),
-                   scalar_duration_text(l->drain_timeout, drain_text));
+                   builder_duration(last, l->last_call, last_text),
+                   builder_duration(drain, l->drain_timeout, drain_text));
 }
 
 static bool is_loopback(const struct address *a)
@@ -201,10 +235,24 @@ struct conf *config_free(struct conf *c)
     return NULL;
 }
 
+static const char *process_variable(const void *ctx, const char *name)
+{
+    (void)ctx;
+    return getenv(name);
+}
+
+const struct config_env config_env_process = {.get = process_variable};
+
 struct conf *config_build(const char *file, const char *text, size_t n,
                           struct config_problems *problems)
 {
-    struct builder b = {.problems = problems, .fill = {.problems = problems}};
+    return config_build_env(file, text, n, &config_env_process, problems);
+}
+
+struct conf *config_build_env(const char *file, const char *text, size_t n,
+                              const struct config_env *env, struct config_problems *problems)
+{
+    struct builder b = {.problems = problems, .env = env, .fill = {.problems = problems}};
     struct conf *conf = NULL;
 
     b.errors_before = problems->errors;
@@ -214,8 +262,10 @@ struct conf *config_build(const char *file, const char *text, size_t n,
         b.root = yaml_tree_parse(b.fill.scratch, text, n, problems);
     else
         problem_out_of_memory(problems);
-    if (b.root)
+    if (b.root) {
+        substitute_tree(b.fill.scratch, b.root, (struct str){text, n}, env, problems);
         build_conf(&b, file);
+    }
     conf = b.conf;
     if (conf)
         conf->arena = b.fill.keep;

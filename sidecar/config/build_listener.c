@@ -68,6 +68,7 @@ static void check_listener(struct builder *b, const struct conf_listener *l,
     static const char *const tcp_only[] = {"backends", "idleTimeout"};
     static const char *const http_only[] = {"http", "routes"};
     bool tcp = l->protocol == PROTOCOL_TCP;
+    char mine[PROBLEM_QUOTE_MAX], all[PROBLEM_QUOTE_MAX];
     const struct yaml_node *it;
 
     check_own_servers(b, l, node);
@@ -86,8 +87,10 @@ static void check_listener(struct builder *b, const struct conf_listener *l,
         warning_at(b->problems, it, "has no effect: the address is not a Unix socket");
     it = yaml_get(node, "maxConnections");
     if (it && b->conf->max_connections > 0 && l->max_connections > b->conf->max_connections)
-        warning_at(b->problems, it, "%u has no effect: limits.maxConnections is %u",
-                   l->max_connections, b->conf->max_connections);
+        warning_at(b->problems, it, "%s has no effect: limits.maxConnections is %s",
+                   builder_number(it, l->max_connections, mine),
+                   builder_number(yaml_get(yaml_get(b->root, "limits"), "maxConnections"),
+                                  b->conf->max_connections, all));
 }
 
 /* ---- routes ---- */

@@ -2,12 +2,13 @@
 #include "config/builder.h"
 
 #include "config/problems.h"
-#include "config/scalar.h"
 
 static const char *next_upstream(const void *ctx, uint32_t i)
 {
-    const struct conf_upstream *u = ctx;
-    return u[i].name.p ? u[i].name.p : "";
+    const struct builder *b = ctx;
+    const struct yaml_node *name = yaml_get(b->upstreams[i].node, "name");
+    struct str known = b->conf->upstreams[i].name;
+    return known.p && name && !name->raw.p ? known.p : ""; /* a variable's value is not told */
 }
 
 /* NULL is reported at the node. */
@@ -23,9 +24,9 @@ static const struct conf_upstream *find_upstream(struct builder *b, struct str n
         b->upstreams[u->index].used = true;
         return u;
     }
-    if (b->guesses++ < PROBLEMS_KEPT) /* each looks at all upstreams */
-        near = schema_nearest(name, next_upstream, c->upstreams, c->n_upstreams);
-    (void)problem_quote(name, got);
+    if (!node->raw.p && b->guesses++ < PROBLEMS_KEPT) /* each looks at all upstreams */
+        near = schema_nearest(name, next_upstream, b, c->n_upstreams);
+    (void)problem_quote(yaml_shown(node), got);
     if (near && near[0])
         problem_at(b->problems, node, "there is no upstream \"%s\" (did you mean \"%s\"?)", got,
                    near);
@@ -94,9 +95,10 @@ static void build_one_upstream(struct builder *b, struct str name, const struct 
 }
 
 /* What was set for an upstream, and can never be reached under this route's timeout. */
-static void warn_upstream_timeouts(struct builder *b, const struct conf_route *route)
+static void warn_upstream_timeouts(struct builder *b, const struct yaml_node *timeout,
+                                   const struct conf_route *route)
 {
-    char mine[SCALAR_TEXT_MAX], theirs[SCALAR_TEXT_MAX];
+    char mine[PROBLEM_QUOTE_MAX], theirs[PROBLEM_QUOTE_MAX];
     if (!route->backends || route->timeout == 0)
         return;
     for (uint32_t i = 0; i < route->n_backends; i++) {
@@ -115,8 +117,9 @@ static void warn_upstream_timeouts(struct builder *b, const struct conf_route *r
         b->upstreams[u->index].timeout_warned = true;
         warning_at(b->problems, connect ? connect : queue,
                    "%s has no effect: the route on line %u has a timeout of %s",
-                   scalar_duration_text(connect ? u->connect_timeout : u->queue_timeout, theirs),
-                   route->line, scalar_duration_text(route->timeout, mine));
+                   builder_duration(connect ? connect : queue,
+                                    connect ? u->connect_timeout : u->queue_timeout, theirs),
+                   route->line, builder_duration(timeout, route->timeout, mine));
     }
 }
 
@@ -125,7 +128,7 @@ static void check_forward(struct builder *b, const struct yaml_node *node,
 {
     const struct yaml_node *rewrite = yaml_get(node, "rewrite");
     const struct yaml_node *first_byte = yaml_get(node, "firstByteTimeout");
-    char whole[SCALAR_TEXT_MAX], first[SCALAR_TEXT_MAX];
+    char whole[PROBLEM_QUOTE_MAX], first[PROBLEM_QUOTE_MAX];
 
     if (route->rewrite_prefix.p && !builder_given(yaml_get(node, "match"), "pathPrefix"))
         problem_at_key(b->problems, yaml_get(rewrite, "prefix"),
@@ -133,10 +136,10 @@ static void check_forward(struct builder *b, const struct yaml_node *node,
     if (route->timeout > 0 && route->first_byte_timeout >= route->timeout && first_byte &&
         builder_sound(node, "timeout"))
         warning_at(b->problems, first_byte, "%s has no effect: the route's timeout is %s",
-                   scalar_duration_text(route->first_byte_timeout, first),
-                   scalar_duration_text(route->timeout, whole));
+                   builder_duration(first_byte, route->first_byte_timeout, first),
+                   builder_duration(yaml_get(node, "timeout"), route->timeout, whole));
     if (builder_sound(node, "timeout"))
-        warn_upstream_timeouts(b, route);
+        warn_upstream_timeouts(b, yaml_get(node, "timeout"), route);
 }
 
 /* Keys of a forwarding route in one that answers itself. */
@@ -168,8 +171,11 @@ static void check_direct(struct builder *b, const struct yaml_node *node,
 {
     const struct yaml_node *body = yaml_get(yaml_get(node, "directResponse"), "body");
     uint16_t status = route->direct_status;
+    char status_text[PROBLEM_QUOTE_MAX];
     if (body && route->direct_body.n > 0 && (status == 204 || status == 205 || status == 304))
-        problem_at_key(b->problems, body, "an answer of status %u has no body", (unsigned)status);
+        problem_at_key(b->problems, body, "an answer of status %s has no body",
+                       builder_number(yaml_get(yaml_get(node, "directResponse"), "status"), status,
+                                      status_text));
     check_answering(b, node, "directResponse");
 }
 

@@ -3,7 +3,6 @@
 
 #include "config/endpoint.h"
 #include "config/problems.h"
-#include "config/scalar.h"
 
 #include <errno.h>
 
@@ -78,7 +77,7 @@ static void check_dns(struct builder *b, struct conf_upstream *u, const struct y
 {
     const struct yaml_node *dns = yaml_get(node, "dns");
     const struct yaml_node *min = yaml_get(dns, "minTtl"), *max = yaml_get(dns, "maxTtl");
-    char min_text[SCALAR_TEXT_MAX], max_text[SCALAR_TEXT_MAX];
+    char min_text[PROBLEM_QUOTE_MAX], max_text[PROBLEM_QUOTE_MAX];
     bool names = false;
 
     u->dns.allow_link_local = b->conf->allow_link_local;
@@ -87,8 +86,8 @@ static void check_dns(struct builder *b, struct conf_upstream *u, const struct y
     if (u->dns.min_ttl > u->dns.max_ttl && builder_sound(dns, "minTtl") &&
         builder_sound(dns, "maxTtl"))
         problem_at(b->problems, min ? min : max, "minTtl %s is more than maxTtl %s",
-                   scalar_duration_text(u->dns.min_ttl, min_text),
-                   scalar_duration_text(u->dns.max_ttl, max_text));
+                   builder_duration(min, u->dns.min_ttl, min_text),
+                   builder_duration(max, u->dns.max_ttl, max_text));
     for (uint32_t i = 0; i < u->n_endpoints; i++)
         names = names || u->endpoints[i].kind != ENDPOINT_ADDRESS;
     if (!names && b->problems->errors == b->errors_before) /* else a mistake may hide a name */
@@ -100,6 +99,8 @@ static void check_upstream(struct builder *b, uint32_t at)
     struct conf_upstream *u = &b->conf->upstreams[at];
     const struct yaml_node *node = b->upstreams[at].node;
     const struct yaml_node *idle = yaml_get(yaml_get(node, "pool"), "minIdle");
+    const struct yaml_node *most = yaml_get(yaml_get(node, "circuitBreaker"), "maxConnections");
+    char idle_text[PROBLEM_QUOTE_MAX], most_text[PROBLEM_QUOTE_MAX];
     int rc = u->name.p ? conf_names_add_upstream(b->conf, at) : 0;
 
     u->index = at;
@@ -111,8 +112,9 @@ static void check_upstream(struct builder *b, uint32_t at)
     check_endpoints(b, u, node);
     check_dns(b, u, node);
     if (idle && u->min_idle > u->max_connections)
-        problem_at(b->problems, idle, "%u is more than circuitBreaker.maxConnections %u",
-                   u->min_idle, u->max_connections);
+        problem_at(b->problems, idle, "%s is more than circuitBreaker.maxConnections %s",
+                   builder_number(idle, u->min_idle, idle_text),
+                   builder_number(most, u->max_connections, most_text));
 }
 
 void build_upstreams(struct builder *b)

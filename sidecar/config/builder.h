@@ -15,6 +15,7 @@ struct builder_upstream {
 struct builder {
     struct fill fill;
     struct config_problems *problems;
+    const struct config_env *env;
     struct yaml_node *root;
     struct draft *draft;
     struct conf *conf;
@@ -35,6 +36,11 @@ uint32_t builder_hash_address(const struct address *a);
 bool builder_given(const struct yaml_node *map, const char *key);
 /* The key was not given, or its value is right. */
 bool builder_sound(const struct yaml_node *map, const char *key);
+
+/* A value for a message: as the file has it where there are variables in it, else (node NULL: a
+ * default) the number in the usual form. out has PROBLEM_QUOTE_MAX bytes; returns it. */
+char *builder_duration(const struct yaml_node *node, usec_t v, char *out);
+char *builder_number(const struct yaml_node *node, uint64_t v, char *out);
 
 /* build_upstream.c */
 void build_upstreams(struct builder *b);

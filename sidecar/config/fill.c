@@ -18,7 +18,7 @@ static bool is_list(struct fill *f, const struct schema_key *key, const struct y
     char got[PROBLEM_QUOTE_MAX];
     if (node->kind == NODE_SCALAR)
         problem_at(f->problems, node, "expected a list ([..] or lines with \"- \"), got \"%s\"",
-                   problem_quote(node->text, got));
+                   problem_quote(yaml_shown(node), got));
     else if (node->kind == NODE_MAP)
         problem_at(f->problems, node, "expected a list, got a map: put \"- \" before each item");
     else if (node->n < key->min)
@@ -142,7 +142,7 @@ void fill_map(struct fill *f, const struct schema_map *map, struct yaml_node *no
         char got[PROBLEM_QUOTE_MAX];
         if (node->kind == NODE_SCALAR)
             problem_at(f->problems, node, "expected keys (\"key: value\"), got \"%s\"",
-                       problem_quote(node->text, got));
+                       problem_quote(yaml_shown(node), got));
         else if (node->kind == NODE_LIST)
             problem_at(f->problems, node, "expected keys (\"key: value\"), got a list");
         node->kind = NODE_BROKEN;

@@ -99,7 +99,7 @@ static const char *hint(const struct schema_key *key, const struct yaml_node *no
 
     switch (key->type) {
     case SCHEMA_BOOL:
-        if (node->quoted)
+        if (!yaml_is_plain(node))
             return " (without quotes)";
         for (size_t i = 0; i < ARRAY_LEN(yaml11); i++) {
             if (str_ieq(s, str_of(yaml11[i])))
@@ -107,7 +107,7 @@ static const char *hint(const struct schema_key *key, const struct yaml_node *no
         }
         return str_ieq(s, STR("true")) || str_ieq(s, STR("false")) ? " (in small letters)" : "";
     case SCHEMA_INT:
-        if (node->quoted && str_to_u64(s, &number))
+        if (!yaml_is_plain(node) && str_to_u64(s, &number))
             return " (without quotes)";
         if (s.n > 1 && s.p[0] == '0' && str_to_u64(s, &number))
             return " (without leading zeros)";
@@ -131,7 +131,7 @@ static void refuse(struct fill *f, const struct schema_key *key, const struct ya
     char got[PROBLEM_QUOTE_MAX];
     CHECK(node != NULL);
     problem_at(f->problems, node, "expected %s, got \"%s\"%s%s", expected,
-               problem_quote(node->text, got), hint(key, node), more);
+               problem_quote(yaml_shown(node), got), hint(key, node), more);
 }
 
 /* ---- one word ---- */
@@ -151,7 +151,7 @@ static int64_t find_word(struct fill *f, const struct schema_key *key, const str
         if (str_eq(text, str_of(it->name)))
             return it->value;
     }
-    const char *near = schema_nearest(text, next_word, key->names, n);
+    const char *near = node && node->raw.p ? NULL : schema_nearest(text, next_word, key->names, n);
     if (near)
         (void)snprintf(more, sizeof(more), " (did you mean \"%s\"?)", near);
     if (n == 1)
@@ -186,7 +186,7 @@ static bool fill_number(struct fill *f, const struct schema_key *key, const stru
         good = scalar_mode(text, &v);
         what = "a file mode such as \"0660\"";
     } else {
-        good = scalar_int(text, &v) && !(node && node->quoted);
+        good = scalar_int(text, &v) && (!node || yaml_is_plain(node));
     }
     if (good && in_range(key, v)) {
         set_number(fill_place(base, key->at), key->width, v);
@@ -239,7 +239,7 @@ static bool fill_address(struct fill *f, const struct schema_key *key, const str
         char got[PROBLEM_QUOTE_MAX];
         problem_at(f->problems, node,
                    "expected an address such as 127.0.0.1:8080%s, got \"%s\": %s", off,
-                   problem_quote(text, got), why);
+                   problem_quote(yaml_shown(node), got), why);
         return false;
     }
     if ((key->flags & KEY_NO_UNIX) && parsed.u.sa.sa_family == AF_UNIX) {
@@ -261,7 +261,7 @@ static bool fill_endpoint(struct fill *f, const struct schema_key *key,
 
     if (endpoint_parse(text, &parsed, &expected, &why) < 0) {
         problem_at(f->problems, node, "expected %s, got \"%s\": %s", expected,
-                   problem_quote(text, got), why);
+                   problem_quote(yaml_shown(node), got), why);
         return false;
     }
     if (!keep_str(f, text, &parsed.text))
@@ -280,7 +280,7 @@ bool fill_word(struct fill *f, const struct schema_key *key, const struct yaml_n
 
     switch (key->type) {
     case SCHEMA_BOOL:
-        if (scalar_bool(text, &yes) && !(node && node->quoted)) {
+        if (scalar_bool(text, &yes) && (!node || yaml_is_plain(node))) {
             *(bool *)fill_place(base, key->at) = yes;
             return true;
         }

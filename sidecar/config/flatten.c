@@ -102,7 +102,7 @@ static struct str item_path(struct walk *w, struct str list, const struct schema
     const struct yaml_node *name = identity ? yaml_get(node, identity->name) : NULL;
     char number[16];
     (void)snprintf(number, sizeof(number), "#%u", node->index);
-    return concat(w, list, "[", name ? name->text : str_of(number), "]");
+    return concat(w, list, "[", name ? yaml_shown(name) : str_of(number), "]");
 }
 
 /* ---- the walk ---- */
@@ -148,7 +148,7 @@ static void walk_order(struct walk *w, const struct schema_map *map, const struc
         return;
     for (const struct yaml_node *it = list->first; it; it = it->next) {
         const struct yaml_node *name = identity ? yaml_get(it, identity->name) : NULL;
-        n += (name ? name->text.n : 12) + 2;
+        n += (name ? yaml_shown(name).n : 12) + 2;
     }
     char *p = arena_alloc(w->arena, n + 1);
     if (!p) {
@@ -159,7 +159,7 @@ static void walk_order(struct walk *w, const struct schema_map *map, const struc
         const struct yaml_node *name = identity ? yaml_get(it, identity->name) : NULL;
         const char *comma = o > 0 ? ", " : "";
         if (name)
-            o += (size_t)snprintf(p + o, n + 1 - o, "%s%.*s", comma, STR_FMT(name->text));
+            o += (size_t)snprintf(p + o, n + 1 - o, "%s%.*s", comma, STR_FMT(yaml_shown(name)));
         else
             o += (size_t)snprintf(p + o, n + 1 - o, "%s#%u", comma, it->index);
     }
@@ -173,8 +173,8 @@ static void walk_words(struct walk *w, const struct schema_key *key, const struc
     struct str all = STR("[");
     char text[SETTING_TEXT_MAX];
     for (const struct yaml_node *it = list->first; it && !w->no_memory; it = it->next)
-        all = concat(w, all, it == list->first ? "" : ", ", setting_value(key->of, it->text, text),
-                     "");
+        all = concat(w, all, it == list->first ? "" : ", ",
+                     setting_value(key->of, yaml_shown(it), text), "");
     struct setting *s = add(w, at, SETTING_VALUE);
     if (s)
         s->value = concat(w, all, "]", STR(""), "");
@@ -197,7 +197,7 @@ static void walk_list(struct walk *w, const struct schema_key *key, const struct
             item.path = item_path(w, at->path, key->of->map, it);
             walk_item(w, key->of->map, it, item);
         } else {
-            item.path = concat(w, at->path, "[", setting_value(key->of, it->text, text), "]");
+            item.path = concat(w, at->path, "[", setting_value(key->of, yaml_shown(it), text), "]");
             (void)add(w, &item, SETTING_VALUE);
         }
     }
@@ -213,7 +213,7 @@ static void walk_word(struct walk *w, const struct schema_key *key, const struct
     if (!s)
         return;
     s->given = node != NULL;
-    s->value = copy(w, setting_value(key, node ? node->text : str_of(key->preset), text));
+    s->value = copy(w, setting_value(key, node ? yaml_shown(node) : str_of(key->preset), text));
 }
 
 static void walk_map(struct walk *w, const struct schema_map *map, const struct yaml_node *node,

@@ -1,6 +1,9 @@
 /* flatten.h - a configuration as a list of settings: each a path and a value in one form, with the
  * defaults filled in, so that two of them can be compared.
  *
+ * A value with variables in it is what the file says, ${..} and all: two of them are the same
+ * where the files say the same, and no secret is shown.
+ *
  * Items of lists are known by their name: listeners[http].routes[api].timeout; those without one by
  * their place: routes[#2]. */
 #ifndef SLUICE_CONFIG_FLATTEN_H

@@ -351,13 +351,23 @@ const struct yaml_node *yaml_at(const struct yaml_node *list, uint32_t index)
 bool yaml_is_null(const struct yaml_node *node)
 {
     static const char *const words[] = {"", "~", "null", "Null", "NULL"};
-    if (node->kind != NODE_SCALAR || node->quoted)
+    if (node->kind != NODE_SCALAR || node->quoted || node->raw.p)
         return false;
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         if (str_eq(node->text, str_of(words[i])))
             return true;
     }
     return false;
+}
+
+struct str yaml_shown(const struct yaml_node *node)
+{
+    return node->raw.p ? node->raw : node->text;
+}
+
+bool yaml_is_plain(const struct yaml_node *node)
+{
+    return !node->quoted || node->raw.p;
 }
 
 char *yaml_path(const struct yaml_node *node, char *out)

@@ -27,8 +27,9 @@ enum yaml_kind {
 struct yaml_node {
     enum yaml_kind kind;
     bool quoted;           /* a scalar that is not plain: '5', "5", | or > */
-    uint32_t line, column; /* from 1; columns count characters */
-    struct str text;       /* of a scalar */
+    uint32_t line, column; /* as text_place.h counts them */
+    struct str text;       /* of a scalar, with variables put in */
+    struct str raw;        /* .p NULL: text is what the file says; else this is */
     struct str key;        /* .p NULL unless the parent is a map */
     uint32_t key_line, key_column;
     uint32_t index; /* among its parent's children */
@@ -46,8 +47,13 @@ struct yaml_node *yaml_tree_parse(struct arena *a, const char *text, size_t n,
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
 /* The child of a list; NULL as above. */
 const struct yaml_node *yaml_at(const struct yaml_node *list, uint32_t index);
-/* Plain and empty, ~ or null. */
+/* Plain and empty, ~ or null; never by a variable. */
 bool yaml_is_null(const struct yaml_node *node);
+/* What the file says of a scalar, for people to read: text may be a secret from the environment. */
+struct str yaml_shown(const struct yaml_node *node);
+/* It is no text in quotes, so that it may be a number or a truth. A variable may have to stand in
+ * quotes. */
+bool yaml_is_plain(const struct yaml_node *node);
 /* listeners[0].routes[1].timeout; out has YAML_PATH_MAX bytes. Returns out. */
 char *yaml_path(const struct yaml_node *node, char *out);
 

@@ -2,6 +2,7 @@
 #include "config/yaml_words.h"
 
 #include "config/problems.h"
+#include "config/text_place.h"
 
 #include <stdio.h>
 
@@ -29,42 +30,32 @@ static const struct {
     {"found undefined tag handle", "tags (!) are not supported"},
 };
 
-/* libyaml tells only the byte where reading (not parsing) failed. */
-static void place_of_offset(const char *text, size_t n, size_t offset, uint32_t *ret_line,
-                            uint32_t *ret_column)
-{
-    uint32_t line = 1, column = 1;
-    for (size_t i = 0; i < n && i < offset; i++) {
-        if (text[i] == '\n') {
-            line++;
-            column = 1;
-        } else if (((unsigned char)text[i] & 0xc0) != 0x80) {
-            column++;
-        }
-    }
-    *ret_line = line;
-    *ret_column = column;
-}
-
 static void report_encoding(const yaml_parser_t *parser, const char *text, size_t n,
                             struct config_problems *problems)
 {
-    uint32_t line, column;
-    place_of_offset(text, n, parser->problem_offset, &line, &column);
+    struct text_place at = text_place_begin((struct str){text, n});
+    while (at.at < n && at.at < parser->problem_offset) /* only the byte is told */
+        text_place_step(&at);
     if (parser->problem && strstr(parser->problem, "control characters"))
-        problem_add(problems, line, column, "", false, "control character 0x%02x in the text",
+        problem_add(problems, at.line, at.column, "", false, "control character 0x%02x in the text",
                     (unsigned)parser->problem_value);
     else
-        problem_add(problems, line, column, "", false, "the text is not UTF-8 here");
+        problem_add(problems, at.line, at.column, "", false, "the text is not UTF-8 here");
 }
 
-static const char *translate(const yaml_parser_t *parser, const char *text, size_t n)
+static const char *translate(const yaml_parser_t *parser, struct str text)
 {
     const char *problem = parser->problem ? parser->problem : "not YAML";
-    size_t at = parser->problem_mark.index; /* counts characters: good enough for one of ASCII */
-    if (strstr(problem, "cannot start any token") && at < n)
-        return text[at] == '\t' ? "a tab does not indent: use spaces"
-                                : "a value cannot begin with this character: put it in quotes";
+    struct text_place at = text_place_begin(text);
+    text_place_seek(&at, (uint32_t)parser->problem_mark.line + 1,
+                    (uint32_t)parser->problem_mark.column + 1);
+    char here = at.at < text.n ? text.p[at.at] : '\0';
+
+    if (strstr(problem, "cannot start any token") && here)
+        return here == '\t' ? "a tab does not indent: use spaces"
+                            : "a value cannot begin with this character: put it in quotes";
+    if (here == '{' && at.at > 0 && text.p[at.at - 1] == '$')
+        return "inside [..] and {..}, a value with ${ in it stands in quotes";
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         if (strcmp(problem, words[i].theirs) == 0)
             return words[i].ours;
@@ -84,5 +75,5 @@ void yaml_words_report(const yaml_parser_t *parser, const char *text, size_t n,
     if (parser->context && begin->line != at->line)
         (void)snprintf(context, sizeof(context), " (of what begins on line %zu)", begin->line + 1);
     problem_add(problems, (uint32_t)at->line + 1, (uint32_t)at->column + 1, "", false, "%s%s",
-                translate(parser, text, n), context);
+                translate(parser, (struct str){text, n}), context);
 }

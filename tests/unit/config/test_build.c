@@ -1,6 +1,7 @@
 /* test_build.c - a text to a configuration, or to every mistake at its place. */
 #include "base/mem.h"
 #include "config/build.h"
+#include "env.h"
 #include "mistakes.h"
 #include "config/endpoint.h"
 #include "rich.h"
@@ -17,7 +18,7 @@
 static struct conf *build(const char *text, struct config_problems *p)
 {
     *p = (struct config_problems){0};
-    return config_build("test.yaml", text, strlen(text), p);
+    return config_build_env("test.yaml", text, strlen(text), &test_env, p);
 }
 
 static struct conf *build_good(const char *text)
@@ -444,29 +445,52 @@ static void test_print(void **state)
     config_problems_free(&p);
 }
 
+static const char *grace_get(const void *ctx, const char *name)
+{
+    return strcmp(name, "SLUICE_TERMINATION_GRACE_PERIOD") == 0 ? ctx : NULL;
+}
+
+static struct conf *build_grace(const char *grace, const char *text, struct config_problems *p)
+{
+    const struct config_env env = {.get = grace_get, .ctx = grace};
+    *p = (struct config_problems){0};
+    return config_build_env("test.yaml", text, strlen(text), &env, p);
+}
+
 static void test_grace_variable(void **state)
 {
     (void)state;
-    static const char name[] = "SLUICE_TERMINATION_GRACE_PERIOD";
     struct config_problems p;
-    assert_int_equal(setenv(name, "40", 1), 0);
-    struct conf *c = build_good(GOOD);
+    struct conf *c = build_grace("40", GOOD, &p);
     assert_int_equal(c->lifecycle.termination_grace, 40 * SEC);
     (void)config_free(c);
-    assert_int_equal(setenv(name, "30s", 1), 0);
-    assert_null(build(LIFE_3_3("appCleanup: 10s"), &p));
+    assert_null(build_grace("30s", LIFE_3_3("appCleanup: 10s"), &p));
     assert_int_equal(p.n, 1);
     assert_int_equal(p.items[0].line, 3);
     assert_non_null(strstr(p.items[0].message, "= 35s is more than SLUICE_TERMINATION_GRACE_PER"));
     config_problems_free(&p);
-    c = build_good(LIFE_3_3("terminationGracePeriod: 60s")); /* the key is nearer */
+    c = build_grace("30s", LIFE_3_3("terminationGracePeriod: 60s"), &p); /* the key is nearer */
     assert_int_equal(c->lifecycle.termination_grace, 60 * SEC);
     (void)config_free(c);
-    assert_int_equal(setenv(name, "soon", 1), 0);
-    assert_null(build(GOOD, &p));
-    assert_string_equal(p.items[0].path, name);
+    assert_null(build_grace("soon", GOOD, &p));
+    assert_string_equal(p.items[0].path, "SLUICE_TERMINATION_GRACE_PERIOD");
     config_problems_free(&p);
-    assert_int_equal(unsetenv(name), 0);
+}
+
+/* The process's own environment, as main programs use it. */
+static void test_process_environment(void **state)
+{
+    (void)state;
+    struct config_problems p = {0};
+    static const char text[] = ROOT_2_1("workers: ${SLUICE_TEST_WORKERS}");
+    assert_int_equal(setenv("SLUICE_TEST_WORKERS", "5", 1), 0);
+    struct conf *c = config_build("test.yaml", text, strlen(text), &p);
+    assert_non_null(c);
+    assert_int_equal(c->workers, 5);
+    (void)config_free(c);
+    assert_int_equal(unsetenv("SLUICE_TEST_WORKERS"), 0);
+    assert_null(config_build("test.yaml", text, strlen(text), &p));
+    config_problems_free(&p);
 }
 
 /* ---- files ---- */
@@ -626,6 +650,7 @@ int main(void)
         cmocka_unit_test(test_many_problems),
         cmocka_unit_test(test_print),
         cmocka_unit_test(test_grace_variable),
+        cmocka_unit_test(test_process_environment),
         cmocka_unit_test(test_load),
         cmocka_unit_test(test_cut),
         cmocka_unit_test(test_failing_allocations),
