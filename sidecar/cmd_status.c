@@ -3,6 +3,7 @@
 
 #include "admin/client.h"
 #include "show.h"
+#include "show_config.h"
 
 #include <string.h>
 
@@ -165,6 +166,38 @@ static void show_upstreams(const json_t *rows)
     table_print(&t, stdout);
 }
 
+/* Warnings may stand before it. */
+static const json_t *first_error(const json_t *problems)
+{
+    const json_t *p;
+    size_t i;
+    json_array_foreach(problems, i, p)
+    {
+        if (strcmp(json_text(p, "severity"), "error") == 0)
+            return p;
+    }
+    return json_array_get(problems, 0);
+}
+
+/* Lines of any length, in line with the table above them. */
+static void show_reload(const json_t *config)
+{
+    const json_t *problems = json_object_get(json_object_get(config, "last_error"), "problems");
+    size_t more = json_array_size(problems);
+    char line[2048];
+
+    if (more > 0)
+        (void)printf(
+            "reload  refused: %s",
+            show_problem(json_text(config, "file"), first_error(problems), line, sizeof(line)));
+    if (more > 1)
+        (void)printf(" (and %zu more)", more - 1);
+    if (more > 0)
+        (void)putchar('\n');
+    if (*show_pending(config, line, sizeof(line)))
+        (void)printf("note    these wait for a restart: %s\n", line);
+}
+
 static void show_head(const json_t *o)
 {
     struct table t;
@@ -187,12 +220,16 @@ static void show_head(const json_t *o)
     if (json_is_object(config)) {
         table_cell(&t, "config");
         const char *sha = json_text(config, "sha256");
-        table_cell(&t, "generation %lld%s%.12s", json_count(config, "generation"),
-                   *sha ? ", sha256 " : "", sha);
+        const char *source = json_text(config, "source");
+        bool from_file = *source == '\0' || strcmp(source, "file") == 0;
+        table_cell(&t, "generation %lld%s%.12s%s%s", json_count(config, "generation"),
+                   *sha ? ", sha256 " : "", sha, from_file ? "" : ", from ",
+                   from_file ? "" : source);
         table_cell(&t, "file");
         table_cell(&t, "%s", json_text(config, "file"));
     }
     table_print(&t, stdout);
+    show_reload(config);
 }
 
 static int show(const struct admin_answer *a)

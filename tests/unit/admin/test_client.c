@@ -4,6 +4,7 @@
 #include "admin/http_server.h"
 #include "base/check.h"
 #include "cmd_drain.h"
+#include "cmd_reload.h"
 #include "cmd_status.h"
 
 #include <arpa/inet.h>
@@ -34,7 +35,11 @@ static pid_t server;
 static const char status_json[] =
     "{\"version\":\"0.1.0\",\"pid\":42,\"uptime_s\":7980,\"phase\":\"serving\",\"ready\":true,"
     "\"drain\":null,\"config\":{\"generation\":3,\"sha256\":\"0123456789abcdef\","
-    "\"file\":\"/etc/sluice.yaml\"},"
+    "\"file\":\"/etc/sluice.yaml\",\"source\":\"last-good\","
+    "\"pending_restart\":[\"workers\",\"admin.address\"],\"last_error\":{\"problems\":["
+    "{\"line\":2,\"column\":1,\"path\":\"log\",\"message\":\"only this\","
+    "\"severity\":\"warning\"},{\"line\":7,\"column\":5,\"path\":\"listeners[0].name\","
+    "\"message\":\"expected \\u001b[31ma name\",\"severity\":\"error\"}]}},"
     "\"workers\":[{\"id\":0,\"loop_lag_us\":120,\"connections\":12,\"streams\":3,"
     "\"requests\":1234}],"
     "\"listeners\":[{\"name\":\"http\",\"direction\":\"inbound\",\"address\":\"0.0.0.0:15080\","
@@ -114,12 +119,41 @@ static void get_drain(struct http_request *req, void *ctx)
     http_reply(req, 200, "application/json", text, strlen(text));
 }
 
+/* One answer after the other. */
+static void post_reload(struct http_request *req, void *ctx)
+{
+#define TAKEN "\"generation\":4,\"sha256\":\"0123456789abcdef\",\"last_reload\":{\"took_ms\":12.5},"
+    static const struct {
+        unsigned status;
+        const char *body;
+    } answers[] = {
+        {200, "{" TAKEN "\"pending_restart\":[],\"result\":\"applied\"}"},
+        {200, "{" TAKEN "\"pending_restart\":[\"workers\",\"dns\"],\"result\":\"unchanged\"}"},
+        {422, "{\"code\":\"config_refused\",\"detail\":\"2 problems\",\"file\":\"/etc/s.yaml\","
+              "\"dropped\":1,\"problems\":[{\"line\":7,\"column\":5,\"path\":\"a.b\","
+              "\"message\":\"expected \\u001b[1ma name\",\"severity\":\"error\"},"
+              "{\"line\":0,\"column\":0,\"path\":\"\",\"message\":\"odd\","
+              "\"severity\":\"warning\"}]}"},
+        {409, "{\"code\":\"draining\",\"detail\":\"It drains.\"}"},
+        {422, "{\"problems\":5}"},
+        {200, "[]"},
+        {200, "{\"result\":1}"},
+        {200, "{" TAKEN "\"result\":\"applied\"}"},
+        {422, "{\"problems\":[]}"},
+    };
+    static size_t turn;
+    const char *body = answers[turn % ARRAY_LEN(answers)].body;
+    (void)ctx;
+    http_reply(req, answers[turn++ % ARRAY_LEN(answers)].status, "application/json", body,
+               strlen(body));
+}
+
 static void handle(struct http_request *req, void *ctx)
 {
     static const struct http_route routes[] = {
         {"GET", "/v1/status", get_status, false}, {"GET", "/v1/drain", get_drain, false},
         {"POST", "/v1/drain", post_drain, true},  {"GET", "/v1/big", get_big, false},
-        {"GET", "/v1/never", get_never, false},
+        {"GET", "/v1/never", get_never, false},   {"POST", "/v1/reload", post_reload, true},
     };
     http_dispatch(routes, ARRAY_LEN(routes), req, ctx);
 }
@@ -299,7 +333,11 @@ static void test_status_command(void **state)
         0, run(command_status.fn, out, sizeof(out), WORDS("status", "--admin", socket_path)));
     assert_in(out, "sluice  0.1.0, pid 42, up 2h 13m\n");
     assert_in(out, "phase   serving, ready\n");
-    assert_in(out, "config  generation 3, sha256 0123456789ab\n");
+    assert_in(out, "config  generation 3, sha256 0123456789ab, from last-good\n");
+    assert_in(out,
+              "\nreload  refused: /etc/sluice.yaml:7:5: listeners[0].name: expected ?[31ma name "
+              "(and 1 more)\n");
+    assert_in(out, "\nnote    these wait for a restart: workers, admin.address\n");
     assert_in(out, "ROUTE   LISTENER  REQUESTS  ERRORS  BACKEND   INTENDED  ACTUAL  PICKED\n");
     assert_in(out, "http/0  http          1000       2  app            95%     95%     950\n");
     assert_in(out, "                                    app-next        5%      5%      50\n");
@@ -316,6 +354,44 @@ static void test_status_command(void **state)
     assert_int_equal(2, run(command_status.fn, out, sizeof(out), WORDS("status", "extra")));
     assert_int_equal(0, run(command_status.fn, out, sizeof(out), WORDS("status", "--help")));
     assert_in(out, "usage: sluice status");
+}
+
+static void test_reload_command(void **state)
+{
+    char out[8192];
+    static const struct {
+        int rc;
+        const char *out;
+    } expected[] = {
+        {0, "generation 4 in force (sha256 01234567…, 12 ms)\n"},
+        {0, "unchanged: generation 4\nnote: these wait for a restart: workers, dns\n"},
+        {1, "/etc/s.yaml:7:5: a.b: expected ?[1ma name\n/etc/s.yaml: warning: odd\n"
+            "/etc/s.yaml: 1 more problem\n"},
+        {1, "sluice reload: It drains. (draining, 409)\n"},
+        {1, "sluice reload: sluice refused (HTTP 422)\n"},
+        {3, "sluice reload: the answer is not understood\n"},
+        {3, "sluice reload: the answer is not understood\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        assert_int_equal(expected[i].rc, run(command_reload.fn, out, sizeof(out),
+                                             WORDS("reload", "--admin", socket_path)));
+        assert_string_equal(expected[i].out, out);
+    }
+    assert_int_equal(
+        0, run(command_reload.fn, out, sizeof(out),
+               WORDS("reload", "-o", "json", "--admin", url, "--token-file", token_path)));
+    assert_int_equal(0, strncmp(out, "{\"generation\":4,", 16));
+    assert_int_equal(1, run(command_reload.fn, out, sizeof(out),
+                            WORDS("reload", "-o", "json", "--admin", socket_path)));
+    assert_string_equal("{\"problems\":[]}\n", out);
+    assert_int_equal(1, run(command_reload.fn, out, sizeof(out), WORDS("reload", "--admin", url)));
+    assert_in(out, "token_required, 401");
+    assert_int_equal(
+        1, run(command_reload.fn, out, sizeof(out), WORDS("reload", "--admin", "/nowhere")));
+    assert_in(out, "sluice reload: cannot reach sluice at /nowhere");
+    assert_int_equal(2, run(command_reload.fn, out, sizeof(out), WORDS("reload", "now")));
+    assert_int_equal(2, run(command_reload.fn, out, sizeof(out), WORDS("reload", "-o", "xml")));
 }
 
 static void test_drain_command(void **state)
@@ -363,6 +439,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_token, start_server, stop_server),
         cmocka_unit_test_setup_teardown(test_errors, start_server, stop_server),
         cmocka_unit_test_setup_teardown(test_status_command, start_server, stop_server),
+        cmocka_unit_test_setup_teardown(test_reload_command, start_server, stop_server),
         cmocka_unit_test_setup_teardown(test_drain_command, start_server, stop_server),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
