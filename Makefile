@@ -26,7 +26,7 @@ PROGRAM   := $(BUILD)/sluice
 
 UNIT_SRC  := $(wildcard tests/unit/*/test_*.c)
 UNIT_BIN  := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
-TOOL_SRC  := $(wildcard tests/load/*.c tests/bench/*.c)
+TOOL_SRC  := $(wildcard tests/load/*.c tests/bench/*.c tests/scenario/*.c)
 LOAD_LIB  := $(wildcard tests/load/lib/*.c)
 TOOL_BIN  := $(TOOL_SRC:tests/%.c=$(BUILD)/tools/%)
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)

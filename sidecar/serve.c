@@ -276,6 +276,7 @@ static void control_free(struct control *c)
     free(c->rings);
     free(c->workers);
     free(c->pings);
+    control_manager_free(c);
     for (uint32_t i = 0; i < c->process.n_upstreams; i++)
         upstream_shared_unref(c->process.upstreams[i]);
     free(c->process.upstreams);
@@ -336,6 +337,8 @@ int serve(const char *config_file, const char *last_good_dir)
         start_watchers(c);
         rc = start_workers(c);
     }
+    if (rc == 0)
+        rc = control_manager_start(c);
     if (rc < 0) {
         log_error("cannot start: %s", strerror(-rc));
         for (uint32_t i = 0; c->workers && i < c->process.n_workers; i++)

@@ -22,6 +22,15 @@ struct control_ping {
     _Atomic usec_t posted; /* 0: it has come back */
 };
 
+/* What the service manager is told (control_manager.c); nothing of it runs where there is none. */
+struct control_manager {
+    struct ev_timer status, beat;
+    struct control_ping *pings; /* one a worker; NULL: no watchdog */
+    usec_t told_at;
+    uint64_t requests; /* in all, at told_at */
+    char told[CHANNEL_TEXT_MAX];
+};
+
 struct control {
     uint32_t magic;
     struct loop loop;
@@ -55,6 +64,7 @@ struct control {
 
     struct ev_async poke; /* from a worker: something ended while draining */
     struct timer drain_timer, close_timer, retire_timer;
+    struct control_manager manager;
     struct ev_timer second, log_tick;
     struct ev_signal signals[5];
 };
@@ -77,6 +87,12 @@ void control_resume_drain(struct control *c);
 /* The upgrade (control_retire.c): another process serves the same sockets from now on. Stops
  * accepting at once, drains what it has by drainTimeout, and exits. */
 void control_retire(struct control *c);
+
+/* The service manager (control_manager.c): once the workers run. 0 or -ENOMEM. */
+int control_manager_start(struct control *c);
+/* A drain has come to another phase. */
+void control_manager_drain(struct control *c);
+void control_manager_free(struct control *c);
 
 /* The HTTP interfaces: api.c. */
 void api_admin(struct http_request *req, void *ctx);

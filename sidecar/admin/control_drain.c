@@ -142,6 +142,7 @@ void control_step(struct control *c)
         log_info("drain: %s, %llu connections open, %.1f s left", drain_phase_word(phase),
                  (unsigned long long)atomic_load(&p->connections),
                  p->drain.deadline > now ? (double)(p->drain.deadline - now) / 1e6 : 0.);
+        control_manager_drain(c);
         if (phase == DRAIN_DRAIN && p->close_listeners_at_drain && !c->retiring)
             close_listeners(c);
         if (phase == DRAIN_EXIT) {

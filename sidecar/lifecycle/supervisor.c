@@ -222,9 +222,12 @@ static void child_ended(struct supervisor *s, struct serving *c, int status)
     if (c->role == ROLE_SERVING)
         upgrade_undo(s, "the serving process died", SIGUSR2);
     enum role role = (enum role)c->role;
+    bool was_ready = c->ready;
     supervisor_forget(c);
     if (role == ROLE_SERVING)
         serving_ended(s, pid, status, lived);
+    else if (!was_ready)
+        log_info("process %d has ended, which was not to serve after all", (int)pid);
     else
         log_line(WIFEXITED(status) && WEXITSTATUS(status) == 0 ? LOG_INFO : LOG_ERROR,
                  "retiring process %d %s", (int)pid, how);

@@ -129,6 +129,8 @@ void supervisor_tell_stopping(struct supervisor *s);
 
 /* --- the upgrade (upgrade.c) --- */
 
+/* How long a newcomer may take to its READY; a test shortens it. */
+extern usec_t upgrade_ready_patience;
 /* SIGUSR2. */
 void upgrade_ask(struct supervisor *s);
 /* Starts one that waits, and ends what takes too long. */

@@ -17,11 +17,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define READY_PATIENCE (30 * USEC_PER_SEC)
-#define ANSWER_GRACE   (2 * USEC_PER_SEC)
+#define ANSWER_GRACE (2 * USEC_PER_SEC)
 /* A retiring process says when it will have ended; until it has, and behind that. */
 #define RETIRE_UNKNOWN (60 * USEC_PER_SEC)
 #define RETIRE_GRACE   (5 * USEC_PER_SEC)
+
+usec_t upgrade_ready_patience = 30 * USEC_PER_SEC;
 
 void upgrade_ask(struct supervisor *s)
 {
@@ -80,7 +81,7 @@ static void start(struct supervisor *s, usec_t now)
         close_program(&s->staged_program);
         return;
     }
-    c->kill_at = now + READY_PATIENCE;
+    c->kill_at = now + upgrade_ready_patience;
     log_info("upgrade: %s starts as process %d", s->state.path, c->pid);
 }
 
@@ -91,7 +92,7 @@ static void kill_late(struct supervisor *s, usec_t now)
         if (c->role == ROLE_NONE || now < c->kill_at)
             continue;
         if (c->role == ROLE_COMING) {
-            upgrade_undo(s, "it was not ready within 30 s", SIGKILL);
+            upgrade_undo(s, "it was not ready in time", SIGKILL);
             continue;
         }
         log_error("serving process %d has not ended by its deadline: killed", c->pid);

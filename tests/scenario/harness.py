@@ -154,7 +154,8 @@ class Sluice:
     """A running `sluice proxy`. `config` is the configuration as a dict: admin, health, access log
     and a short drain are added where they are not given."""
 
-    def __init__(self, directory, config, env=None, wrap=(), wait=True, text=None):
+    def __init__(self, directory, config, env=None, wrap=(), wait=True, text=None,
+                 program=SLUICE):
         self.directory = directory
         self.socket_path = os.path.join(directory, "admin.sock")
         self.log_path = os.path.join(directory, "sluice.log")
@@ -183,7 +184,7 @@ class Sluice:
         self.ended = False
         self.expect_faults = False
         self.log_file = open(self.log_path, "wb")
-        self.process = subprocess.Popen([*wrap, SLUICE, "proxy", "-c", self.config_path],
+        self.process = subprocess.Popen([*wrap, program, "proxy", "-c", self.config_path],
                                         stdin=subprocess.DEVNULL, stdout=self.log_file,
                                         stderr=self.log_file, env=environment,
                                         start_new_session=True)
@@ -241,8 +242,8 @@ class Sluice:
 
     @property
     def pid(self):
-        """Of the serving process: the supervisor's child."""
-        return self.children()[0]
+        """Of the serving process: the supervisor's youngest child."""
+        return self.children()[-1]
 
     def children(self):
         pid = self.process.pid

@@ -13,6 +13,7 @@
 #include "lifecycle/channel.h"
 #include "lifecycle/inherited.h"
 #include "lifecycle/supervisor.h"
+#include "lifecycle/supervisor_parts.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -270,6 +271,8 @@ static inline int supervise(char *mode)
     char self[] = "supervised", flag[] = "--child", own_flag[] = "--supervise";
     char *const argv[] = {self, flag, mode, NULL};
     char *const own[] = {self, own_flag, mode, NULL};
+    if (getenv("TEST_PATIENCE_MS"))
+        upgrade_ready_patience = strtoull(getenv("TEST_PATIENCE_MS"), NULL, 10) * USEC_PER_MSEC;
     return supervisor_run(argv, own);
 }
 

@@ -160,6 +160,21 @@ static void test_nothing_changes(void **state)
     run_end(s->r);
 }
 
+static void test_one_that_hangs_is_killed(void **state)
+{
+    struct stage *s = *state;
+    run_end(s->r);
+    (void)setenv("TEST_PATIENCE_MS", "300", 1);
+    s->r = run_program(s->program, s->by, -1, NULL);
+    (void)unsetenv("TEST_PATIENCE_MS");
+    (void)expect_start(s->r);
+    assert_int_equal(s->r->child, answer(order(s->r->port, 'p'), NULL));
+    write_file(s->mode_file, "never", 0644);
+    refused_with(s->r, "not ready in time; nothing has changed");
+    expect_line(s->r, "was not to serve after all");
+    run_end(s->r);
+}
+
 static void test_a_link_is_followed_anew(void **state)
 {
     struct stage *s = *state;
@@ -202,7 +217,7 @@ static void test_a_drain_ends_the_upgrade(void **state)
     expect_line(s->r, "waiting");
     assert_int_equal(0, answer(order(s->r->port, 'd'), NULL));
     expect_line(s->r, "a drain began");
-    expect_line(s->r, "retiring process");
+    expect_line(s->r, "was not to serve after all");
     run_end(s->r);
 }
 
@@ -323,6 +338,7 @@ int main(int argc, char **argv)
         ON_STAGE(test_takes_over),
         ON_STAGE(test_without_a_new_file_it_is_a_restart),
         ON_STAGE(test_nothing_changes),
+        ON_STAGE(test_one_that_hangs_is_killed),
         ON_STAGE(test_a_link_is_followed_anew),
         ON_STAGE(test_refused_while_it_drains),
         ON_STAGE(test_a_drain_ends_the_upgrade),
