@@ -1,7 +1,7 @@
 /* cmd_proxy.c - sluice proxy: the supervisor, and behind it the serving process. */
 #include "cmd_proxy.h"
 
-#include "base/log.h"
+#include "base/log_journal.h"
 #include "lifecycle/supervisor.h"
 #include "serve.h"
 
@@ -42,6 +42,7 @@ static int cmd_proxy(int argc, char **argv)
         return command_misuse(&command_proxy, "-c FILE is required");
     /* Executed by descriptor, it would be called by its number. */
     (void)prctl(PR_SET_NAME, "sluice");
+    (void)log_journal_open(serving ? "serving" : "supervisor");
     if (serving)
         return serve(file, last_good);
     char name[] = "sluice", proxy[] = "proxy", c[] = "-c", flag[] = "--serving";

@@ -2,6 +2,7 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/log_journal.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -27,6 +28,26 @@ bool log_enabled(enum log_level level)
     return (int)level <= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
+/* syslog(3)'s, which the journal has, too. */
+static const char priorities[] = {3, 4, 6, 7};
+
+/* The time and the level are the journal's to note. */
+static bool to_journal(enum log_level level, const char *message, size_t len)
+{
+    char line[sizeof("<7>") + 4096];
+    if (!log_journal_is_open())
+        return false;
+    if (log_journal_send(priorities[level], message, len))
+        return true;
+    /* It reads stderr, too, a line each, and takes a priority in this form. */
+    int n = snprintf(line, sizeof(line), "<%d>%.*s", priorities[level],
+                     (int)min_u64(len, sizeof(line) - sizeof("<7>\n")), message);
+    line[n++] = '\n';
+    ssize_t rc = write(STDERR_FILENO, line, (size_t)n);
+    (void)rc;
+    return true;
+}
+
 void log_line(enum log_level level, const char *fmt, ...)
 {
     static const char words[][6] = {"error", "warn", "info", "debug"};
@@ -50,6 +71,10 @@ void log_line(enum log_level level, const char *fmt, ...)
     size_t len = (size_t)head + (size_t)body;
     if (len > sizeof(line) - 2)
         len = sizeof(line) - 2;
+    if (to_journal(level, line + head, len - (size_t)head)) {
+        errno = saved;
+        return;
+    }
     line[len++] = '\n';
     /* A full pipe or a closed stderr must not stop the proxy. */
     ssize_t rc = write(STDERR_FILENO, line, len);

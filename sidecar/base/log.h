@@ -2,7 +2,8 @@
  *
  * Text, one line an event: `2026-01-01T00:00:00.000Z warn  message`. Bytes that a peer sent are
  * escaped and capped by the caller through log_quote(). Never a secret. Libraries and codecs
- * don't log; whoever calls them does. */
+ * don't log; whoever calls them does. Where stderr is systemd's journal, lines go to it natively
+ * (log_journal.h). */
 #ifndef SLUICE_BASE_LOG_H
 #define SLUICE_BASE_LOG_H
 

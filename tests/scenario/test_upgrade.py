@@ -134,7 +134,8 @@ def test_nothing_changes(sc):
     assert s.count_fds(s.process.pid) == fds
     install(sc)
     upgrade(s)
-    assert client.ask().status == 200 and client.is_closed()
+    assert client.ask().status == 200
+    client.expect_fin()
 
 
 def test_bad_configuration(sc):
