@@ -39,7 +39,7 @@ C_FILES    = $(shell find $(C_DIRS) -name '*.[ch]' | sort)
 # Debian bookworm's names.
 DEPS       := gcc libc6-dev make clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck \
               libev-dev libyaml-dev libjansson-dev libpcre2-dev libssl-dev libc-ares-dev uthash-dev libcmocka-dev python3 \
-              python3-pytest util-linux procps curl
+              python3-pytest python3-venv util-linux procps curl man-db
 DEPS_BENCH := $(DEPS) haproxy nginx libnginx-mod-stream nghttp2-proxy wrk linux-perf
 
 # Each run of tests leaves its counts here; `make test` adds them up.
@@ -131,9 +131,17 @@ check:
 unit: $(UNIT_BIN) ## The cmocka tests in tests/unit
 	@$(PYTHON) tests/run.py units $(RESULTS)/unit $(UNIT_BIN)
 
-scenario: $(PROGRAM) $(TOOL_BIN) ## The tests over raw sockets in tests/scenario (PYTEST_ARGS="-k drain")
+scenario: $(PROGRAM) $(TOOL_BIN) venv ## The tests over raw sockets in tests/scenario (PYTEST_ARGS="-k drain")
 	@BUILD=$(BUILD) SANITIZE="$(SANITIZE)" $(PYTHON) tests/run.py pytest $(RESULTS)/scenario \
 	    tests/scenario $(PYTEST_ARGS)
+
+# Python packages that Debian has not: in a directory of their own. Where they cannot be had, the
+# tests that need them fail, and all others run.
+VENV := build/venv
+.PHONY: venv
+venv: $(VENV)/ready
+$(VENV)/ready: tests/requirements.txt .ci/venv
+	@.ci/venv $(VENV) $(PYTHON) tests/requirements.txt || echo "the tests of the JSON Schema will fail"
 
 .PHONY: soak
 soak: $(PROGRAM) $(TOOL_BIN) ## The long run: a million requests, 50 drains, 20 kills (SOAK_ARGS=--short: a minute)
@@ -233,11 +241,34 @@ format: ## Rewrites the C files by .clang-format
 format-check: ## Fails where `make format` would change something
 	@clang-format --dry-run --Werror $(C_FILES)
 
+# --- what the program tells of itself ---------------------------------------------------------
+
+.PHONY: docs man
+docs: $(PROGRAM) ## Writes docs/guide/reference.md from the schema
+	$(PROGRAM) schema --reference >$(BUILD)/reference.md
+	mv $(BUILD)/reference.md docs/guide/reference.md
+
+MAN := $(BUILD)/man/sluice.1 $(BUILD)/man/sluice.yaml.5 $(BUILD)/man/sluice.bash
+man: $(MAN) ## build/man: sluice(1), sluice.yaml(5), and a completion for bash
+
+$(BUILD)/man/sluice.1: $(PROGRAM)
+	@mkdir -p $(@D)
+	$(call Q,MAN )$(PROGRAM) help --man >$@
+$(BUILD)/man/sluice.yaml.5: $(PROGRAM)
+	@mkdir -p $(@D)
+	$(call Q,MAN )$(PROGRAM) schema --man >$@
+$(BUILD)/man/sluice.bash: $(PROGRAM)
+	@mkdir -p $(@D)
+	$(call Q,SH  )$(PROGRAM) help --bash-completion >$@
+
 # --- installing -------------------------------------------------------------------------------
 
 .PHONY: install
-install: $(PROGRAM) ## Program, example and documents under DESTDIR and PREFIX
+install: $(PROGRAM) $(MAN) ## Program, manual pages, example and documents under DESTDIR and PREFIX
 	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/sluice
+	install -D -m 644 $(BUILD)/man/sluice.1 $(DESTDIR)$(PREFIX)/share/man/man1/sluice.1
+	install -D -m 644 $(BUILD)/man/sluice.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/sluice.yaml.5
+	install -D -m 644 $(BUILD)/man/sluice.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sluice
 	install -d $(DESTDIR)$(PREFIX)/share/doc/sluice/guide
 	install -m 644 README.md LICENSE CHANGELOG.md docs/ARCHITECTURE.md \
 	    docs/guide/examples/sluice.yaml $(DESTDIR)$(PREFIX)/share/doc/sluice

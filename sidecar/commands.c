@@ -3,12 +3,12 @@
 #include "cmd_help.h"
 #include "cmd_proxy.h"
 #include "cmd_reload.h"
+#include "cmd_schema.h"
 #include "cmd_status.h"
 #include "cmd_validate.h"
 #include "demo_app.h"
 
 const struct command *const commands[] = {
-    &command_proxy,   &command_validate, &command_status,
-    &command_reload,  &command_drain,    &command_demo_app,
-    &command_version, &command_help,     NULL,
+    &command_proxy, &command_validate, &command_schema,  &command_status, &command_reload,
+    &command_drain, &command_demo_app, &command_version, &command_help,   NULL,
 };

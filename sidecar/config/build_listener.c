@@ -65,23 +65,10 @@ static void check_own_servers(struct builder *b, const struct conf_listener *l,
 static void check_listener(struct builder *b, const struct conf_listener *l,
                            const struct yaml_node *node)
 {
-    static const char *const tcp_only[] = {"backends", "idleTimeout"};
-    static const char *const http_only[] = {"http", "routes"};
-    bool tcp = l->protocol == PROTOCOL_TCP;
     char mine[PROBLEM_QUOTE_MAX], all[PROBLEM_QUOTE_MAX];
     const struct yaml_node *it;
 
     check_own_servers(b, l, node);
-    for (size_t i = 0; i < ARRAY_LEN(tcp_only); i++) {
-        it = yaml_get(node, (tcp ? http_only : tcp_only)[i]);
-        if (it && builder_sound(node, "protocol"))
-            problem_at_key(b->problems, it, "only a listener of protocol: %s has \"%.*s\"",
-                           tcp ? "http" : "tcp", STR_FMT(it->key));
-    }
-    const char *needs = tcp ? "backends" : "routes";
-    if (node->kind == NODE_MAP && !yaml_get(node, needs) && builder_sound(node, "protocol"))
-        problem_at(b->problems, node, "required key \"%s\" is missing (protocol: %s)", needs,
-                   tcp ? "tcp" : "http");
     it = yaml_get(node, "socketMode");
     if (it && l->address.len > 0 && l->address.u.sa.sa_family != AF_UNIX)
         warning_at(b->problems, it, "has no effect: the address is not a Unix socket");

@@ -126,13 +126,9 @@ static void warn_upstream_timeouts(struct builder *b, const struct yaml_node *ti
 static void check_forward(struct builder *b, const struct yaml_node *node,
                           const struct conf_route *route)
 {
-    const struct yaml_node *rewrite = yaml_get(node, "rewrite");
     const struct yaml_node *first_byte = yaml_get(node, "firstByteTimeout");
     char whole[PROBLEM_QUOTE_MAX], first[PROBLEM_QUOTE_MAX];
 
-    if (route->rewrite_prefix.p && !builder_given(yaml_get(node, "match"), "pathPrefix"))
-        problem_at_key(b->problems, yaml_get(rewrite, "prefix"),
-                       "needs \"pathPrefix\" in the route's \"match\"");
     if (route->timeout > 0 && route->first_byte_timeout >= route->timeout && first_byte &&
         builder_sound(node, "timeout"))
         warning_at(b->problems, first_byte, "%s has no effect: the route's timeout is %s",
@@ -146,24 +142,11 @@ static void check_forward(struct builder *b, const struct yaml_node *node,
 static void check_answering(struct builder *b, const struct yaml_node *node, const char *what)
 {
     static const char *const idle[] = {"timeout", "firstByteTimeout", "idleTimeout", "upgrades"};
-    const struct yaml_node *rewrite = yaml_get(node, "rewrite");
-    if (rewrite)
-        problem_at_key(b->problems, rewrite, "has no meaning with \"%s\"", what);
     for (size_t i = 0; i < ARRAY_LEN(idle); i++) {
         const struct yaml_node *it = yaml_get(node, idle[i]);
         if (it)
             warning_at(b->problems, it, "has no effect with \"%s\"", what);
     }
-}
-
-static void check_redirect(struct builder *b, const struct yaml_node *node,
-                           const struct conf_route *route)
-{
-    const struct yaml_node *redirect = yaml_get(node, "redirect");
-    if (route->redirect_prefix.p && !builder_given(yaml_get(node, "match"), "pathPrefix"))
-        problem_at_key(b->problems, yaml_get(redirect, "prefix"),
-                       "needs \"pathPrefix\" in the route's \"match\"");
-    check_answering(b, node, "redirect");
 }
 
 static void check_direct(struct builder *b, const struct yaml_node *node,
@@ -186,7 +169,7 @@ void build_route(struct builder *b, const struct draft_route *draft, const struc
     route->upgrade_websocket = !draft->has_upgrades || draft->n_upgrades > 0;
     if (draft->has_redirect) {
         route->action = ACTION_REDIRECT;
-        check_redirect(b, node, route);
+        check_answering(b, node, "redirect");
         return;
     }
     if (draft->has_direct) {

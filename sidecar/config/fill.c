@@ -117,6 +117,52 @@ static void check_choice(struct fill *f, const struct schema_choice *choice,
         problem_at(f->problems, map, "one of %s is missing", names);
 }
 
+/* The value of "key" or "map.key"; NULL: it is not there. */
+static const struct yaml_node *get_path(const struct yaml_node *map, const char *path)
+{
+    const char *dot = strchr(path, '.');
+    const struct yaml_node *it = map && map->kind == NODE_MAP ? map->first : NULL;
+    struct str first = {path, dot ? (size_t)(dot - path) : strlen(path)};
+
+    while (it && !str_eq(it->key, first))
+        it = it->next;
+    return dot ? yaml_get(it, dot + 1) : it;
+}
+
+static bool case_holds(const struct schema_map *map, const struct schema_case *c,
+                       const struct yaml_node *it)
+{
+    if (!c->value)
+        return it && it->kind != NODE_BROKEN;
+    if (it)
+        return it->kind == NODE_SCALAR && str_eq(it->text, str_of(c->value));
+    const struct schema_key *key = schema_find(map, str_of(c->key));
+    return key && key->preset && strcmp(key->preset, c->value) == 0;
+}
+
+static void check_case(struct fill *f, const struct schema_map *map, const struct schema_case *c,
+                       const struct yaml_node *node)
+{
+    const struct yaml_node *key = get_path(node, c->key);
+
+    if (!case_holds(map, c, key))
+        return;
+    for (int i = 0; i < SCHEMA_CASE_KEYS && c->never[i]; i++) {
+        const struct yaml_node *it = get_path(node, c->never[i]);
+        if (it && c->value)
+            problem_at_key(f->problems, it, "has no meaning with %s: %s", c->key, c->value);
+        else if (it)
+            problem_at_key(f->problems, it, "has no meaning with \"%s\"", c->key);
+    }
+    if (!c->needs || get_path(node, c->needs))
+        return;
+    if (c->value)
+        problem_at(f->problems, node, "required key \"%s\" is missing (%s: %s)", c->needs, c->key,
+                   c->value);
+    else
+        problem_at_key(f->problems, key, "needs \"%s\"", c->needs);
+}
+
 static const char *next_key(const void *ctx, uint32_t i)
 {
     return ((const struct schema_map *)ctx)->keys[i].name;
@@ -161,6 +207,8 @@ void fill_map(struct fill *f, const struct schema_map *map, struct yaml_node *no
         }
         for (uint32_t i = 0; i < map->n_choices; i++)
             check_choice(f, &map->choices[i], node);
+        for (uint32_t i = 0; i < map->n_cases; i++)
+            check_case(f, map, &map->cases[i], node);
     }
     for (uint32_t i = 0; i < map->n_keys && !f->no_memory; i++) {
         if (given & (1u << i))

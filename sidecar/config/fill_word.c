@@ -3,6 +3,7 @@
 
 #include "config/endpoint.h"
 #include "config/problems.h"
+#include "config/range.h"
 #include "config/scalar.h"
 #include "io/address.h"
 
@@ -67,26 +68,16 @@ static char *expected_words(const struct schema_name *names, char *out)
     return out;
 }
 
-static char *bound_text(const struct schema_key *key, uint64_t v, char *out)
-{
-    if (key->type == SCHEMA_DURATION)
-        return scalar_duration_text(v, out);
-    if (key->type == SCHEMA_SIZE)
-        return scalar_size_text(v, out);
-    (void)snprintf(out, SCALAR_TEXT_MAX, "%llu", (unsigned long long)v);
-    return out;
-}
-
 static char *expected_range(const struct schema_key *key, const char *what, char *out)
 {
     char low[SCALAR_TEXT_MAX], high[SCALAR_TEXT_MAX];
     if (key->max == 0 && key->min == 0)
         (void)snprintf(out, EXPECTED_MAX, "%s", what);
     else if (key->max == key->min)
-        (void)snprintf(out, EXPECTED_MAX, "%s", bound_text(key, key->min, low));
+        (void)snprintf(out, EXPECTED_MAX, "%s", range_text(key, key->min, low));
     else
-        (void)snprintf(out, EXPECTED_MAX, "%s from %s to %s", what, bound_text(key, key->min, low),
-                       bound_text(key, key->max, high));
+        (void)snprintf(out, EXPECTED_MAX, "%s from %s to %s", what, range_text(key, key->min, low),
+                       range_text(key, key->max, high));
     return out;
 }
 
@@ -162,12 +153,6 @@ static int64_t find_word(struct fill *f, const struct schema_key *key, const str
     return -1;
 }
 
-static bool in_range(const struct schema_key *key, uint64_t v)
-{
-    uint64_t most = key->width >= 8 ? UINT64_MAX : ((uint64_t)1 << (8 * key->width)) - 1;
-    return v >= key->min && v <= (key->max ? key->max : most);
-}
-
 static bool fill_number(struct fill *f, const struct schema_key *key, const struct yaml_node *node,
                         struct str text, void *base)
 {
@@ -188,7 +173,7 @@ static bool fill_number(struct fill *f, const struct schema_key *key, const stru
     } else {
         good = scalar_int(text, &v) && (!node || yaml_is_plain(node));
     }
-    if (good && in_range(key, v)) {
+    if (good && v >= key->min && v <= range_most(key)) {
         set_number(fill_place(base, key->at), key->width, v);
         return true;
     }

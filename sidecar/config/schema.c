@@ -7,6 +7,7 @@
 
 #define MAP(array)     .keys = (array), .n_keys = ARRAY_LEN(array)
 #define CHOICES(array) .choices = (array), .n_choices = ARRAY_LEN(array)
+#define CASES(array)   .cases = (array), .n_cases = ARRAY_LEN(array)
 
 #define WORD(word, v)                                                                              \
     {                                                                                              \
@@ -34,8 +35,9 @@ static const struct schema_key method = {
         {"prefix", "the beginning of its value", SCHEMA_STRING, FORMAT_LINE, CONDITION(prefix)},   \
         {"regex", "a regular expression (PCRE2) that is found in its value", SCHEMA_STRING,        \
          FORMAT_LINE, CONDITION(regex)},                                                           \
-        {"present", "true: it is there, whatever its value", SCHEMA_BOOL, CONDITION(present),      \
-         .flag_at = AT(struct draft_condition, has_present)},                                      \
+        {"present",          "true: it is there, whatever its value",                              \
+         SCHEMA_BOOL,        .flags = KEY_ONLY_TRUE,                                               \
+         CONDITION(present), .flag_at = AT(struct draft_condition, has_present)},                  \
     {                                                                                              \
         "invert", "holds where the condition does not", SCHEMA_BOOL, CONDITION(invert),            \
             .preset = "false"                                                                      \
@@ -84,7 +86,7 @@ static const struct schema_key backend_keys[] = {
     {"upstream", "the name of an upstream", SCHEMA_STRING, FORMAT_LINE, KEY_REQUIRED | KEY_IDENTITY,
      MEMBER(struct draft_backend, upstream)},
     {"weight", "its share of the requests, against the other weights; 1 where it is alone",
-     SCHEMA_INT, MEMBER(struct draft_backend, weight),
+     SCHEMA_INT, .flags = KEY_NEEDED_BY_MANY, MEMBER(struct draft_backend, weight),
      .flag_at = AT(struct draft_backend, has_weight), .max = 1000000},
 };
 static const struct schema_map backend_map = {MAP(backend_keys),
@@ -168,8 +170,15 @@ static const struct schema_key route_keys[] = {
 static const struct schema_choice route_choices[] = {
     {CHOICE_EXACTLY_ONE, {"backends", "upstream", "redirect", "directResponse"}},
 };
+static const struct schema_case route_cases[] = {
+    {"redirect", NULL, NULL, {"rewrite"}},
+    {"directResponse", NULL, NULL, {"rewrite"}},
+    {"redirect.prefix", NULL, "match.pathPrefix", {NULL}},
+    {"rewrite.prefix", NULL, "match.pathPrefix", {NULL}},
+};
 static const struct schema_map route_map = {MAP(route_keys), CHOICES(route_choices),
-                                            .size = sizeof(struct draft_route), .draft = true};
+                                            CASES(route_cases), .size = sizeof(struct draft_route),
+                                            .draft = true};
 static const struct schema_key route_item = {.type = SCHEMA_MAP, .map = &route_map};
 
 /* ---- listeners ---- */
@@ -241,8 +250,13 @@ static const struct schema_key listener_keys[] = {
     {"idleTimeout", "of a tcp listener: no byte either way", SCHEMA_DURATION,
      LISTENER(tcp_idle_timeout), .preset = "1h", .min = MSEC, .max = WEEK},
 };
-static const struct schema_map listener_map = {
-    MAP(listener_keys), .size = sizeof(struct draft_listener), .draft = true};
+static const struct schema_case listener_cases[] = {
+    {"protocol", "http", "routes", {"backends", "idleTimeout"}},
+    {"protocol", "tcp", "backends", {"http", "routes"}},
+};
+static const struct schema_map listener_map = {MAP(listener_keys), CASES(listener_cases),
+                                               .size = sizeof(struct draft_listener),
+                                               .draft = true};
 static const struct schema_key listener_item = {.type = SCHEMA_MAP, .map = &listener_map};
 
 /* ---- upstreams ---- */

@@ -34,8 +34,10 @@ enum {
     /* A change of it, or of what is in it, waits for a restart: a reload keeps the old value. All
      * other keys are live. Of a map with flag_at its presence too. */
     KEY_RESTART = 1 << 3,
-    KEY_IDENTITY = 1 << 4, /* what an item of a list is known by, unique in the list */
-    KEY_ORDERED = 1 << 5,  /* a list whose order decides: the first that matches */
+    KEY_IDENTITY = 1 << 4,       /* what an item of a list is known by, unique in the list */
+    KEY_ORDERED = 1 << 5,        /* a list whose order decides: the first that matches */
+    KEY_NEEDED_BY_MANY = 1 << 6, /* required in an item of a list that has several */
+    KEY_ONLY_TRUE = 1 << 7,      /* SCHEMA_BOOL: false is no value */
 };
 
 struct schema_name {
@@ -81,11 +83,24 @@ struct schema_choice {
     const char *keys[SCHEMA_CHOICE_KEYS]; /* NULL where there are fewer */
 };
 
+enum { SCHEMA_CASE_KEYS = 3 };
+
+/* What follows where a key is given, or has a value. `key` and `needs` may be in a map of this one:
+ * "match.pathPrefix". */
+struct schema_case {
+    const char *key;
+    const char *value;                   /* as written, or the default; NULL: it is given */
+    const char *needs;                   /* this key is required then; NULL: none */
+    const char *never[SCHEMA_CASE_KEYS]; /* these have no meaning then */
+};
+
 struct schema_map {
     const struct schema_key *keys;
     uint32_t n_keys;
     const struct schema_choice *choices;
     uint32_t n_choices;
+    const struct schema_case *cases;
+    uint32_t n_cases;
     uint32_t size; /* of the struct, where it is an item of a list */
     bool draft;    /* only needed until the configuration is built */
 };
