@@ -5,6 +5,7 @@
 #include "config/builder.h"
 #include "config/file_text.h"
 #include "config/flatten.h"
+#include "config/lint.h"
 #include "config/problems.h"
 #include "config/scalar.h"
 #include "config/substitute.h"
@@ -151,13 +152,6 @@ static void check_lifecycle(struct builder *b)
                    builder_duration(drain, l->drain_timeout, drain_text));
 }
 
-static bool is_loopback(const struct address *a)
-{
-    struct cidr four, six;
-    CHECK(cidr_parse(STR("127.0.0.0/8"), &four) == 0 && cidr_parse(STR("::1"), &six) == 0);
-    return cidr_contains(&four, a) || cidr_contains(&six, a);
-}
-
 static void check_servers(struct builder *b)
 {
     const struct conf *c = b->conf;
@@ -169,9 +163,6 @@ static void check_servers(struct builder *b)
         address_equal(&c->admin.tcp, &c->health))
         problem_at(b->problems, node, "%s is the same address",
                    node == health ? "admin.address" : "health.address");
-    if (admin && c->admin.tcp_enabled && !is_loopback(&c->admin.tcp))
-        warning_at(b->problems, admin,
-                   "not a loopback address: whoever reaches it can read the state");
 }
 
 static void check_reload(struct builder *b)
@@ -218,7 +209,7 @@ static void build_conf(struct builder *b, const char *file)
         build_listeners(b);
     if (b->problems->errors != b->errors_before)
         return;
-    warn_unused_upstreams(b); /* a mistake may have hidden its use */
+    lint(b); /* after a mistake it could not be certain */
     struct setting *restart = NULL;
     if (!settings_flatten(b->fill.keep, b->root, true, &restart))
         builder_no_memory(b);

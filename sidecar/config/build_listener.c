@@ -1,7 +1,6 @@
 /* build_listener.c - where connections come in, and the routes behind each place. */
 #include "config/builder.h"
 
-#include "config/cover.h"
 #include "config/problems.h"
 
 #include <errno.h>
@@ -62,24 +61,6 @@ static void check_own_servers(struct builder *b, const struct conf_listener *l,
         problem_at(b->problems, yaml_get(node, "address"), "%s is the same address", other);
 }
 
-static void check_listener(struct builder *b, const struct conf_listener *l,
-                           const struct yaml_node *node)
-{
-    char mine[PROBLEM_QUOTE_MAX], all[PROBLEM_QUOTE_MAX];
-    const struct yaml_node *it;
-
-    check_own_servers(b, l, node);
-    it = yaml_get(node, "socketMode");
-    if (it && l->address.len > 0 && l->address.u.sa.sa_family != AF_UNIX)
-        warning_at(b->problems, it, "has no effect: the address is not a Unix socket");
-    it = yaml_get(node, "maxConnections");
-    if (it && b->conf->max_connections > 0 && l->max_connections > b->conf->max_connections)
-        warning_at(b->problems, it, "%s has no effect: limits.maxConnections is %s",
-                   builder_number(it, l->max_connections, mine),
-                   builder_number(yaml_get(yaml_get(b->root, "limits"), "maxConnections"),
-                                  b->conf->max_connections, all));
-}
-
 /* ---- routes ---- */
 
 static void name_route(struct builder *b, const struct conf_listener *l, uint32_t i,
@@ -92,26 +73,6 @@ static void name_route(struct builder *b, const struct conf_listener *l, uint32_
     route->name = arena_str(b->fill.keep, str_of(name));
     if (!route->name.p)
         builder_no_memory(b);
-}
-
-static void warn_unreachable(struct builder *b, const struct conf_listener *l,
-                             const struct yaml_node *list)
-{
-    const struct yaml_node *it = list->first;
-    struct cover cover;
-
-    cover_init(&cover, b->fill.scratch);
-    for (uint32_t i = 0; i < l->n_routes; i++, it = it->next) {
-        uint32_t by;
-        bool several;
-        if (cover_add(&cover, &l->routes[i].match, i, &by, &several) < 0) {
-            builder_no_memory(b);
-            return;
-        }
-        if (by != HASH_NONE)
-            warning_at(b->problems, it, "never matches: the route on line %u %s of its requests",
-                       l->routes[by].line, several ? "and others before it take all" : "takes all");
-    }
 }
 
 static void compile_routes(struct builder *b, struct conf_listener *l, const struct yaml_node *list)
@@ -138,7 +99,7 @@ static void build_routes(struct builder *b, const struct draft_listener *draft,
                          const struct yaml_node *node, struct conf_listener *l)
 {
     const struct yaml_node *list = yaml_get(node, "routes");
-    uint32_t n = draft->n_routes, errors = b->problems->errors;
+    uint32_t n = draft->n_routes;
 
     l->routes = n ? builder_alloc(b, n * sizeof(*l->routes)) : NULL;
     if (!l->routes)
@@ -155,8 +116,6 @@ static void build_routes(struct builder *b, const struct draft_listener *draft,
     }
     if (b->fill.no_memory)
         return;
-    if (b->problems->errors == errors)
-        warn_unreachable(b, l, list);
     if (b->problems->errors == b->errors_before)
         compile_routes(b, l, list);
 }
@@ -244,7 +203,7 @@ void build_listeners(struct builder *b)
         l->scheme = STR("http");
         check_name(b, i, it);
         check_address(b, &addresses, i, it);
-        check_listener(b, l, it);
+        check_own_servers(b, l, it);
         if (l->protocol == PROTOCOL_TCP)
             build_tcp(b, &d->listeners[i], it, l);
         else

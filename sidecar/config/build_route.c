@@ -94,61 +94,6 @@ static void build_one_upstream(struct builder *b, struct str name, const struct 
         .upstream = find_upstream(b, name, node), .weight = 1, .ppm = SPLIT_WHOLE_PPM};
 }
 
-/* What was set for an upstream, and can never be reached under this route's timeout. */
-static void warn_upstream_timeouts(struct builder *b, const struct yaml_node *timeout,
-                                   const struct conf_route *route)
-{
-    char mine[PROBLEM_QUOTE_MAX], theirs[PROBLEM_QUOTE_MAX];
-    if (!route->backends || route->timeout == 0)
-        return;
-    for (uint32_t i = 0; i < route->n_backends; i++) {
-        const struct conf_upstream *u = route->backends[i].upstream;
-        if (!u || b->upstreams[u->index].timeout_warned)
-            continue;
-        const struct yaml_node *node = b->upstreams[u->index].node;
-        const struct yaml_node *connect = yaml_get(node, "connectTimeout");
-        const struct yaml_node *queue = yaml_get(yaml_get(node, "circuitBreaker"), "queueTimeout");
-        if (connect && u->connect_timeout < route->timeout)
-            connect = NULL;
-        if (queue && u->queue_timeout < route->timeout)
-            queue = NULL;
-        if (!connect && !queue)
-            continue;
-        b->upstreams[u->index].timeout_warned = true;
-        warning_at(b->problems, connect ? connect : queue,
-                   "%s has no effect: the route on line %u has a timeout of %s",
-                   builder_duration(connect ? connect : queue,
-                                    connect ? u->connect_timeout : u->queue_timeout, theirs),
-                   route->line, builder_duration(timeout, route->timeout, mine));
-    }
-}
-
-static void check_forward(struct builder *b, const struct yaml_node *node,
-                          const struct conf_route *route)
-{
-    const struct yaml_node *first_byte = yaml_get(node, "firstByteTimeout");
-    char whole[PROBLEM_QUOTE_MAX], first[PROBLEM_QUOTE_MAX];
-
-    if (route->timeout > 0 && route->first_byte_timeout >= route->timeout && first_byte &&
-        builder_sound(node, "timeout"))
-        warning_at(b->problems, first_byte, "%s has no effect: the route's timeout is %s",
-                   builder_duration(first_byte, route->first_byte_timeout, first),
-                   builder_duration(yaml_get(node, "timeout"), route->timeout, whole));
-    if (builder_sound(node, "timeout"))
-        warn_upstream_timeouts(b, yaml_get(node, "timeout"), route);
-}
-
-/* Keys of a forwarding route in one that answers itself. */
-static void check_answering(struct builder *b, const struct yaml_node *node, const char *what)
-{
-    static const char *const idle[] = {"timeout", "firstByteTimeout", "idleTimeout", "upgrades"};
-    for (size_t i = 0; i < ARRAY_LEN(idle); i++) {
-        const struct yaml_node *it = yaml_get(node, idle[i]);
-        if (it)
-            warning_at(b->problems, it, "has no effect with \"%s\"", what);
-    }
-}
-
 static void check_direct(struct builder *b, const struct yaml_node *node,
                          const struct conf_route *route)
 {
@@ -159,7 +104,6 @@ static void check_direct(struct builder *b, const struct yaml_node *node,
         problem_at_key(b->problems, body, "an answer of status %s has no body",
                        builder_number(yaml_get(yaml_get(node, "directResponse"), "status"), status,
                                       status_text));
-    check_answering(b, node, "directResponse");
 }
 
 void build_route(struct builder *b, const struct draft_route *draft, const struct yaml_node *node,
@@ -169,7 +113,6 @@ void build_route(struct builder *b, const struct draft_route *draft, const struc
     route->upgrade_websocket = !draft->has_upgrades || draft->n_upgrades > 0;
     if (draft->has_redirect) {
         route->action = ACTION_REDIRECT;
-        check_answering(b, node, "redirect");
         return;
     }
     if (draft->has_direct) {
@@ -182,5 +125,4 @@ void build_route(struct builder *b, const struct draft_route *draft, const struc
         build_one_upstream(b, draft->upstream, yaml_get(node, "upstream"), route);
     else
         build_backends(b, draft->backends, draft->n_backends, yaml_get(node, "backends"), route);
-    check_forward(b, node, route);
 }

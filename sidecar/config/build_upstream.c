@@ -1,4 +1,4 @@
-/* build_upstream.c - where requests go, and whether any route sends them there. */
+/* build_upstream.c - where requests go. */
 #include "config/builder.h"
 
 #include "config/endpoint.h"
@@ -133,14 +133,5 @@ void build_upstreams(struct builder *b)
     for (uint32_t i = 0; i < c->n_upstreams && !b->fill.no_memory; i++, it = it->next) {
         b->upstreams[i].node = it;
         check_upstream(b, i);
-    }
-}
-
-void warn_unused_upstreams(struct builder *b)
-{
-    for (uint32_t i = 0; i < b->conf->n_upstreams; i++) {
-        const struct yaml_node *name = yaml_get(b->upstreams[i].node, "name");
-        if (!b->upstreams[i].used && name && name->kind == NODE_SCALAR)
-            warning_at(b->problems, name, "no route uses this upstream");
     }
 }

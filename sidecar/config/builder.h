@@ -8,8 +8,7 @@
 
 struct builder_upstream {
     const struct yaml_node *node;
-    bool used;           /* by a route */
-    bool timeout_warned; /* once is enough */
+    bool used; /* by a route */
 };
 
 struct builder {
@@ -44,7 +43,6 @@ char *builder_number(const struct yaml_node *node, uint64_t v, char *out);
 
 /* build_upstream.c */
 void build_upstreams(struct builder *b);
-void warn_unused_upstreams(struct builder *b);
 
 /* build_listener.c: all of them, with their routes. */
 void build_listeners(struct builder *b);

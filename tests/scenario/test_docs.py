@@ -67,3 +67,11 @@ def test_links_lead_somewhere():
             if not target.startswith("http"):
                 path = os.path.join(ROOT, os.path.dirname(name), target)
                 assert os.path.exists(path), f"{name}: {target}"
+
+
+def test_lint_rules_are_listed():
+    """The table in the guide names every rule of sidecar/config/lint.c, and no other."""
+    rules = set(re.findall(r'^    \{"([a-z-]+)", \w+\},$', read("sidecar/config/lint.c"), re.M))
+    section = read("docs/guide/configuration.md").split("## What can never take effect")[1]
+    assert len(rules) > 10
+    assert rules == set(re.findall(r"^\| `([a-z-]+)` \|", section.split("\n## ")[0], re.M))

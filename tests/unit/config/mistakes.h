@@ -480,36 +480,4 @@ static const struct mistake mistakes[] = {
      "upstreams[1].circuitBreaker.maxConnections", "from 1 to"},
 };
 
-/* What is allowed and has no effect. */
-static const struct mistake warnings[] = {
-    {ROOT_2_1("reload: {watch: false, pollInterval: 0}"), 2, 38, "reload.pollInterval",
-     "no change of the file is noticed"},
-    {UPSTREAMS_8_1("- {name: a, endpoints: [\"127.0.0.1:80\"], dns: {family: ipv4}}"), 8, 47,
-     "upstreams[0].dns", "has no effect: no endpoint is a name"},
-    {UPSTREAMS_8_1("- {name: a, endpoints: [\"127.0.0.1:80\"]}\n"
-                   "- {name: b, endpoints: [\"127.0.0.1:81\"]}"),
-     9, 10, "upstreams[1].name", "no route uses this upstream"},
-    {ROUTE_6_5("{upstream: a}\n  - {upstream: a}"), 7, 5, "listeners[0].routes[1]",
-     "never matches: the route on line 6 takes all of its requests"},
-    {ROUTE_6_5("{match: {pathPrefix: /a/}, upstream: a}\n"
-               "  - {match: {path: /a/b, method: GET}, upstream: a}"),
-     7, 5, "listeners[0].routes[1]", "never matches"},
-    {ROUTE_6_5("{match: {hosts: [\"*.b.c\", d]}, upstream: a}\n"
-               "  - {match: {host: A.b.C, pathRegex: x}, upstream: a}"),
-     7, 5, "listeners[0].routes[1]", "never matches"},
-    {FORWARD_7_5("timeout: 2s\n    firstByteTimeout: 2s"), 8, 23, R0 ".firstByteTimeout",
-     "2s has no effect: the route's timeout is 2s"},
-    {ROUTE_6_5("redirect: {path: /x}\n    timeout: 1s\n    match: {path: /y}\n  - upstream: a"), 7,
-     14, R0 ".timeout", "has no effect with \"redirect\""},
-    {LISTENER_5_3("socketMode: \"0600\""), 5, 15, IN ".socketMode", "not a Unix socket"},
-    {"version: 1\nlimits: {maxConnections: 5}\nlisteners:\n- name: in\n  address: 127.0.0.1:1\n"
-     "  maxConnections: 6\n  routes: [{upstream: a}]\n" TAIL,
-     6, 19, IN ".maxConnections", "6 has no effect: limits.maxConnections is 5"},
-    {ADMIN_3_3("address: 0.0.0.0:1"), 3, 12, "admin.address", "not a loopback address"},
-    {"version: 1\n" GOOD_LISTENERS TAIL "  connectTimeout: 16s\n", 10, 19,
-     "upstreams[0].connectTimeout", "16s has no effect: the route on line 6 has a timeout of 15s"},
-    {"version: 1\n" GOOD_LISTENERS TAIL "  circuitBreaker: {queueTimeout: 15s}\n", 10, 34,
-     "upstreams[0].circuitBreaker.queueTimeout", "15s has no effect"},
-};
-
 #endif

@@ -47,7 +47,7 @@ static const char rich[] =
     "      maxRequests: 1000\n"
     "      pathPolicy: refuse\n"
     "      via: off\n"
-    "      trustedHops: 1\n"
+    "      trustedHops: 0\n"
     "      trustedProxies: [10.0.0.0/8, \"fd00::/8\"]\n"
     "    routes:\n"
     "      - name: old\n"

@@ -79,12 +79,6 @@ static void test_mistakes(void **state)
     run_table(mistakes, ARRAY_LEN(mistakes), false);
 }
 
-static void test_warnings(void **state)
-{
-    (void)state;
-    run_table(warnings, ARRAY_LEN(warnings), true);
-}
-
 /* As the design shows it, without what this version does not know yet. */
 static const char sample[] =
     "version: 1\n"
@@ -640,7 +634,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_sample),
         cmocka_unit_test(test_defaults),

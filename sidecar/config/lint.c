@@ -1,0 +1,60 @@
+/* lint.c - the rules of what can never take effect; those of the process as a whole are here. */
+#include "config/lint.h"
+
+#include "config/problems.h"
+
+static bool is_loopback(const struct address *a)
+{
+    struct cidr four, six;
+    CHECK(cidr_parse(STR("127.0.0.0/8"), &four) == 0 && cidr_parse(STR("::1"), &six) == 0);
+    return cidr_contains(&four, a) || cidr_contains(&six, a);
+}
+
+/* Not without effect, but with one that few mean. */
+static void exposed_admin(struct builder *b)
+{
+    const struct yaml_node *address = yaml_get(yaml_get(b->root, "admin"), "address");
+    if (address && b->conf->admin.tcp_enabled && !is_loopback(&b->conf->admin.tcp))
+        warning_at(b->problems, address,
+                   "not a loopback address: whoever reaches it can read the state");
+}
+
+/* The token and the list of hosts guard the address; the socket is guarded by its file's mode. */
+static void admin_off(struct builder *b)
+{
+    static const char *const keys[] = {"tokenFile", "allowedHosts"};
+    const struct yaml_node *admin = yaml_get(b->root, "admin");
+    for (size_t i = 0; i < ARRAY_LEN(keys) && !b->conf->admin.tcp_enabled; i++) {
+        const struct yaml_node *it = yaml_get(admin, keys[i]);
+        if (it)
+            warning_at(b->problems, it, "has no effect: admin.address is off");
+    }
+}
+
+const struct lint_rule lint_rules[] = {
+    {"exposed-admin", exposed_admin},
+    {"admin-off", admin_off},
+    {"unreachable-route", lint_unreachable_route},
+    {"answering-route", lint_answering_route},
+    {"first-byte-timeout", lint_first_byte_timeout},
+    {"lone-weight", lint_lone_weight},
+    {"upgrade-method", lint_upgrade_method},
+    {"same-prefix", lint_same_prefix},
+    {"socket-mode", lint_socket_mode},
+    {"listener-connections", lint_listener_connections},
+    {"trusted-proxies", lint_trusted_proxies},
+    {"unused-upstream", lint_unused_upstream},
+    {"upstream-timeout", lint_upstream_timeout},
+    {"pool-lifetime", lint_pool_lifetime},
+    {"min-idle", lint_min_idle},
+    {"tcp-requests", lint_tcp_requests},
+    {"lone-endpoint", lint_lone_endpoint},
+    {"link-local", lint_link_local},
+};
+const uint32_t lint_rules_n = ARRAY_LEN(lint_rules);
+
+void lint(struct builder *b)
+{
+    for (uint32_t i = 0; i < lint_rules_n && !b->fill.no_memory; i++)
+        lint_rules[i].check(b);
+}

@@ -1,0 +1,217 @@
+/* test_lint.c - what can never take effect, and what looks like it and does. */
+#include "config/lint.h"
+#include "env.h"
+#include "mistakes.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+struct warning {
+    const char *rule;
+    struct mistake is;
+};
+
+#define U0            "upstreams[0]"
+#define UPSTREAM_9(x) "version: 1\n" GOOD_LISTENERS "upstreams:\n- name: a\n" x
+#define ENDPOINT      "  endpoints: [\"127.0.0.1:9\"]\n"
+#define TWO_ROUTES(x) ROUTE_6_5("{match: {path: /t}, upstream: a, timeout: 1s}\n  - " x)
+#define TCP_ONLY                                                                                   \
+    "version: 1\nlisteners:\n- {name: t, address: \"127.0.0.1:1\", protocol: tcp, "                \
+    "backends: [{upstream: a}]}\n"
+
+static const struct warning warnings[] = {
+    {"exposed-admin",
+     {ADMIN_3_3("address: 0.0.0.0:1"), 3, 12, "admin.address", "not a loopback address"}},
+    {"admin-off",
+     {ADMIN_3_3("address: off\n  tokenFile: /t"), 4, 14, "admin.tokenFile",
+      "has no effect: admin.address is off"}},
+    {"admin-off",
+     {ADMIN_3_3("address: off\n  allowedHosts: [a]"), 4, 17, "admin.allowedHosts", "is off"}},
+    {"unreachable-route",
+     {ROUTE_6_5("{upstream: a}\n  - {upstream: a}"), 7, 5, "listeners[0].routes[1]",
+      "never matches: the route on line 6 takes all of its requests"}},
+    {"unreachable-route",
+     {ROUTE_6_5("{match: {pathPrefix: /a/}, upstream: a}\n"
+                "  - {match: {path: /a/b, method: GET}, upstream: a}"),
+      7, 5, "listeners[0].routes[1]", "never matches"}},
+    {"unreachable-route",
+     {ROUTE_6_5("{match: {hosts: [\"*.b.c\", d]}, upstream: a}\n"
+                "  - {match: {host: A.b.C, pathRegex: x}, upstream: a}"),
+      7, 5, "listeners[0].routes[1]", "never matches"}},
+    {"unreachable-route",
+     {ROUTE_6_5("{match: {path: /a, headers: [{name: x, exact: y}]}, upstream: a}\n"
+                "  - {match: {path: /a, headers: [{name: X, exact: y}]}, upstream: a}"),
+      7, 5, "listeners[0].routes[1]", "never matches"}},
+    {"unreachable-route",
+     {ROUTE_6_5("{match: {host: b}, upstream: a}\n  - {match: {host: c}, upstream: a}\n"
+                "  - {match: {hosts: [b, c]}, upstream: a}"),
+      8, 5, "listeners[0].routes[2]",
+      "never matches: the route on line 7 and others before it take all of its requests"}},
+    {"answering-route",
+     {ROUTE_6_5("redirect: {path: /x}\n    timeout: 1s\n    match: {path: /y}\n  - upstream: a"), 7,
+      14, R0 ".timeout", "has no effect with \"redirect\""}},
+    {"answering-route",
+     {ROUTE_6_5("directResponse: {}\n    upgrades: []\n    match: {path: /y}\n  - upstream: a"), 7,
+      15, R0 ".upgrades", "has no effect with \"directResponse\""}},
+    {"first-byte-timeout",
+     {FORWARD_7_5("timeout: 2s\n    firstByteTimeout: 2s"), 8, 23, R0 ".firstByteTimeout",
+      "2s has no effect: the route's timeout is 2s"}},
+    {"first-byte-timeout",
+     {FORWARD_7_5("firstByteTimeout: 16s"), 7, 23, R0 ".firstByteTimeout", "timeout is 15s"}},
+    {"lone-weight",
+     {ROUTE_6_5("backends: [{upstream: a, weight: 5}]"), 6, 38, R0 ".backends[0].weight",
+      "there is one backend"}},
+    {"lone-weight",
+     {TCP_6_3("backends: [{upstream: a, weight: 1}]"), 6, 36, IN ".backends[0].weight",
+      "there is one backend"}},
+    {"upgrade-method",
+     {FORWARD_7_5("match: {methods: [POST, PUT]}\n    upgrades: [websocket]"), 8, 15,
+      R0 ".upgrades", "an upgrade is a GET"}},
+    {"same-prefix",
+     {FORWARD_7_5("match: {pathPrefix: /v1}\n    rewrite: {prefix: /v1}"), 8, 23,
+      R0 ".rewrite.prefix", "it is what pathPrefix matched"}},
+    {"socket-mode", {LISTENER_5_3("socketMode: \"0600\""), 5, 15, IN ".socketMode", "not a Unix"}},
+    {"listener-connections",
+     {"version: 1\nlimits: {maxConnections: 5}\nlisteners:\n- name: in\n  address: 127.0.0.1:1\n"
+      "  maxConnections: 6\n  routes: [{upstream: a}]\n" TAIL,
+      6, 19, IN ".maxConnections", "6 has no effect: limits.maxConnections is 5"}},
+    {"trusted-proxies",
+     {HTTP_6_5("{trustedHops: 1, trustedProxies: [10.0.0.0/8]}"), 6, 38, IN ".http.trustedProxies",
+      "trustedHops on line 6 believes every peer"}},
+    {"unused-upstream",
+     {UPSTREAMS_8_1("- {name: a, endpoints: [\"127.0.0.1:80\"]}\n"
+                    "- {name: b, endpoints: [\"127.0.0.1:81\"], pool: {minIdle: 3}}"),
+      9, 10, "upstreams[1].name", "no route uses this upstream"}},
+    {"upstream-timeout",
+     {UPSTREAM_9(ENDPOINT "  connectTimeout: 16s\n"), 10, 19, U0 ".connectTimeout",
+      "16s is never waited for: of the routes to this upstream, the one on line 6"}},
+    {"upstream-timeout",
+     {UPSTREAM_9(ENDPOINT "  circuitBreaker: {queueTimeout: 15s}\n"), 10, 34,
+      U0 ".circuitBreaker.queueTimeout", "15s is never waited for"}},
+    {"pool-lifetime",
+     {UPSTREAM_9(ENDPOINT "  pool: {idleTimeout: 5s, maxLifetime: 2s}\n"), 10, 23,
+      U0 ".pool.idleTimeout", "5s is longer than maxLifetime 2s"}},
+    {"min-idle",
+     {"workers: 4\n" UPSTREAM_9(ENDPOINT "  pool: {minIdle: 300}\n"), 11, 19, U0 ".pool.minIdle",
+      "300 in each of 4 workers is more than circuitBreaker.maxConnections 1024"}},
+    {"tcp-requests",
+     {TCP_ONLY TAIL "  pool: {maxRequestsPerConnection: 9}\n", 7, 36,
+      U0 ".pool.maxRequestsPerConnection", "only tcp listeners"}},
+    {"lone-endpoint",
+     {UPSTREAM_9(ENDPOINT "  balance: roundRobin\n"), 10, 12, U0 ".balance", "one endpoint"}},
+    {"link-local",
+     {ROOT_2_1("allowLinkLocal: true"), 2, 17, "allowLinkLocal", "no endpoint is link-local"}},
+};
+
+/* Near to a warning, and none: each of them does something. */
+static const char *const effective[] = {
+    GOOD,
+    ADMIN_3_3("address: 127.0.0.9:1\n  tokenFile: /t"),
+    ADMIN_3_3("address: \"[::1]:1\""),
+    ADMIN_3_3("address: off"),
+    ROOT_2_1("reload: {watch: false, debounce: 1s}"),
+    ROUTE_6_5("{match: {path: /a}, upstream: a}\n  - {match: {pathPrefix: /a}, upstream: a}"),
+    ROUTE_6_5("{match: {pathPrefix: /a}, upstream: a}\n  - {match: {path: /ab}, upstream: a}"),
+    ROUTE_6_5("{match: {path: /a, method: GET}, upstream: a}\n"
+              "  - {match: {path: /a}, upstream: a}"),
+    ROUTE_6_5("{match: {path: /a, headers: [{name: x, present: true}]}, upstream: a}\n"
+              "  - {match: {path: /a}, upstream: a}"),
+    ROUTE_6_5("{match: {host: \"*.b.c\"}, upstream: a}\n  - {match: {host: b.c}, upstream: a}"),
+    FORWARD_7_5("timeout: 0\n    firstByteTimeout: 1h"),
+    FORWARD_7_5("timeout: 2s\n    firstByteTimeout: 1999ms"),
+    FORWARD_7_5("match: {methods: [POST, GET]}\n    upgrades: [websocket]"),
+    FORWARD_7_5("match: {method: POST}\n    upgrades: []"),
+    FORWARD_7_5("match: {pathPrefix: /v1}\n    rewrite: {prefix: /}"),
+    HTTP_6_5("{trustedHops: 0, trustedProxies: [10.0.0.0/8]}"),
+    HTTP_6_5("{trustedHops: 1, trustedProxies: []}"),
+    /* another route, or a tcp listener, waits for longer */
+    TWO_ROUTES("upstream: a") "  connectTimeout: 14s\n",
+    TWO_ROUTES("{upstream: a, timeout: 0}") "  connectTimeout: 1h\n",
+    TCP_ONLY TAIL "  connectTimeout: 1h\n",
+    UPSTREAM_9(ENDPOINT "  pool: {idleTimeout: 2s, maxLifetime: 2s}\n"),
+    UPSTREAM_9(ENDPOINT "  pool: {idleTimeout: 2h, maxLifetime: 0}\n"),
+    "workers: 4\n" UPSTREAM_9(ENDPOINT "  pool: {minIdle: 256}\n"),
+    "workers: 0\n" UPSTREAM_9(ENDPOINT "  pool: {minIdle: 1024}\n"),
+    UPSTREAM_9(ENDPOINT "  pool: {maxRequestsPerConnection: 9}\n"),
+    UPSTREAM_9("  balance: roundRobin\n  endpoints: [\"app.example:80\"]\n"),
+    ROOT_2_1("allowLinkLocal: false"),
+    "allowLinkLocal: true\n" UPSTREAM_9("  endpoints: [\"app.example:80\"]\n"),
+};
+
+static bool told(const struct config_problems *p, const struct mistake *m)
+{
+    const struct config_problem *it = p->items;
+    return p->n == 1 && it->warning && it->line == m->line && it->column == m->column &&
+           strcmp(it->path, m->path) == 0 && strstr(it->message, m->message);
+}
+
+static struct conf *build(const char *text, struct config_problems *p)
+{
+    *p = (struct config_problems){0};
+    return config_build_env("lint", text, strlen(text), &test_env, p);
+}
+
+static void test_warnings(void **state)
+{
+    (void)state;
+    unsigned wrong = 0;
+    for (size_t i = 0; i < ARRAY_LEN(warnings); i++) {
+        const struct mistake *m = &warnings[i].is;
+        struct config_problems p;
+        struct conf *c = build(m->text, &p);
+        if (!c || !told(&p, m)) {
+            (void)fprintf(stderr, "--- %s: expected %u:%u %s: %s\n%s---\n", warnings[i].rule,
+                          m->line, m->column, m->path, m->message, m->text);
+            config_problems_print(&p, "got", 2);
+            wrong++;
+        }
+        (void)config_free(c);
+        config_problems_free(&p);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static void test_effective(void **state)
+{
+    (void)state;
+    unsigned wrong = 0;
+    for (size_t i = 0; i < ARRAY_LEN(effective); i++) {
+        struct config_problems p;
+        struct conf *c = build(effective[i], &p);
+        if (!c || p.n > 0) {
+            (void)fprintf(stderr, "--- expected nothing\n%s---\n", effective[i]);
+            config_problems_print(&p, "got", 2);
+            wrong++;
+        }
+        (void)config_free(c);
+        config_problems_free(&p);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+/* A rule without a test is none. */
+static void test_every_rule(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < lint_rules_n; i++) {
+        size_t k = 0;
+        while (k < ARRAY_LEN(warnings) && strcmp(warnings[k].rule, lint_rules[i].name) != 0)
+            k++;
+        if (k == ARRAY_LEN(warnings))
+            fail_msg("%s", lint_rules[i].name);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_warnings),
+        cmocka_unit_test(test_effective),
+        cmocka_unit_test(test_every_rule),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
