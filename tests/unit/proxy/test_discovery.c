@@ -2,6 +2,7 @@
  * known when a reload is prepared, who is told of a change, and what is forgotten. */
 #include "proxy/discovery_parts.h"
 
+#include "admin/discovery_show.h"
 #include "base/mem.h"
 #include "config/build.h"
 #include "tests/unit/dns_fake.h"
@@ -397,6 +398,34 @@ static void count_status(void *ctx, const struct discovery_status *s)
     *last = *s;
 }
 
+static void check_shown(struct rig *rig)
+{
+    static const char *const lines[] = {
+        "sluice_dns_queries_total{name=\"m.test.\",family=\"any\",result=\"ok\"} 1\n",
+        "sluice_dns_queries_total{name=\"m.test.\",family=\"any\",result=\"timeout\"} 0\n",
+        "sluice_dns_addresses{name=\"m.test.\",family=\"any\"} 3\n",
+        "sluice_dns_addresses_refused{name=\"m.test.\",family=\"any\"} 2\n",
+        "sluice_dns_last_good_age_seconds{name=\"m.test.\",family=\"any\"} 0.",
+    };
+    struct exposition t = {0};
+    discovery_metrics(rig->d, &t);
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+        assert_non_null(strstr(t.p, lines[i]));
+    free(t.p);
+    json_t *all = discovery_json(rig->d);
+    const char *name, *state;
+    int addresses, ok;
+    assert_int_equal(json_array_size(all), 1);
+    assert_int_equal(json_unpack(json_array_get(all, 0), "{s:s s:s s:i s:{s:i}}", "name", &name,
+                                 "state", &state, "addresses", &addresses, "queries", "ok", &ok),
+                     0);
+    assert_string_equal(name, "m.test.");
+    assert_string_equal(state, "good");
+    assert_int_equal(addresses, 3);
+    assert_int_equal(ok, 1);
+    json_decref(all);
+}
+
 static void test_link_local(void **state)
 {
     struct rig *rig = *state;
@@ -411,6 +440,7 @@ static void test_link_local(void **state)
     assert_int_equal(s.addresses, 3);
     assert_int_equal(s.refused, 2);
     assert_int_equal(s.name->results[RESOLVED_OK], 1);
+    check_shown(rig);
     c->upstreams[0].dns.allow_link_local = true;
     assert_addresses(rig, c, 0, "[fd00:ec2::254]:80 169.254.169.254:80 192.0.2.1:80");
     forget(rig);
