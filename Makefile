@@ -264,12 +264,15 @@ $(BUILD)/man/sluice.bash: $(PROGRAM)
 # --- installing -------------------------------------------------------------------------------
 
 .PHONY: install
-install: $(PROGRAM) $(MAN) ## Program, manual pages, example and documents under DESTDIR and PREFIX
+install: $(PROGRAM) $(MAN) ## Program, systemd units, manual pages, example and documents under DESTDIR and PREFIX
 	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/sluice
 	install -D -m 644 $(BUILD)/man/sluice.1 $(DESTDIR)$(PREFIX)/share/man/man1/sluice.1
 	install -D -m 644 $(BUILD)/man/sluice.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/sluice.yaml.5
 	install -D -m 644 $(BUILD)/man/sluice.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sluice
-	install -d $(DESTDIR)$(PREFIX)/share/doc/sluice/guide
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/sluice/guide
+	sed 's,/usr/,$(PREFIX)/,' packaging/systemd/sluice.service \
+	    >$(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
+	install -m 644 packaging/systemd/sluice.socket $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 644 README.md LICENSE CHANGELOG.md docs/ARCHITECTURE.md \
 	    docs/guide/examples/sluice.yaml $(DESTDIR)$(PREFIX)/share/doc/sluice
 	install -m 644 $(wildcard docs/guide/*.md) $(DESTDIR)$(PREFIX)/share/doc/sluice/guide

@@ -3,6 +3,7 @@
 #include "admin/control.h"
 
 #include "io/socket.h"
+#include "lifecycle/inherited.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@ static void tell_workers(struct control *c, enum drain_phase phase)
 
 static void unlink_if_unix(const struct address *a)
 {
-    if (a->u.sa.sa_family == AF_UNIX)
+    if (a->u.sa.sa_family == AF_UNIX && !inherited_path_is_activated(a))
         (void)unlink(a->u.un.sun_path);
 }
 

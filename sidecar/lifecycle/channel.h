@@ -87,6 +87,8 @@ enum channel_kind {
 
 #define CHANNEL_ENV       "SLUICE_CHANNEL"
 #define CHANNEL_DRAIN_ENV "SLUICE_DRAIN"
+/* A 1 for each of LISTEN_FDS that came from the service manager, a 0 for the others. */
+#define CHANNEL_ACTIVATED_ENV "SLUICE_ACTIVATED"
 /* The watchdog's interval in µs, 0: none. Not there: no service manager. */
 #define CHANNEL_MANAGER_ENV "SLUICE_MANAGER"
 

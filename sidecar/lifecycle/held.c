@@ -100,7 +100,7 @@ int held_add(struct held_set *s, const char *name, int fd, int base, bool bound)
         (void)close(high);
         return -ENOSPC;
     }
-    *h = (struct held){.fd = high};
+    *h = (struct held){.fd = high, .activated = !bound};
     (void)snprintf(h->name, sizeof(h->name), "%s", name);
 
     struct sockaddr_un un;

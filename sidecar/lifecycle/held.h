@@ -9,8 +9,9 @@
 
 struct held {
     int fd;
-    bool unlink; /* a Unix socket that our child has bound */
-    dev_t dev;   /* of its path then */
+    bool activated; /* it came from the service manager */
+    bool unlink;    /* a Unix socket that our child has bound */
+    dev_t dev;      /* of its path then */
     ino_t ino;
     char name[CHANNEL_NAME_MAX];
 };

@@ -13,7 +13,10 @@ enum { FD_FIRST = 3 }; /* SD_LISTEN_FDS_START */
 
 static struct {
     bool loaded;
-    size_t n; /* not taken yet */
+    size_t n_activated;
+    struct address
+        activated[CHANNEL_MAX_HELD]; /* Unix sockets that came from the service manager */
+    size_t n;                        /* not taken yet */
     struct {
         int fd;
         char name[CHANNEL_NAME_MAX];
@@ -68,8 +71,16 @@ static void decode_name(struct str s, char *out, size_t cap)
     out[o] = '\0';
 }
 
+static void note_activated(int fd)
+{
+    struct address a = {.len = sizeof(a.u)};
+    if (getsockname(fd, &a.u.sa, &a.len) == 0 && a.u.sa.sa_family == AF_UNIX)
+        inherited.activated[inherited.n_activated++] = a;
+}
+
 static void load(void)
 {
+    const char *activated = getenv(CHANNEL_ACTIVATED_ENV);
     const char *pid = getenv("LISTEN_PID");
     const char *count = getenv("LISTEN_FDS");
     const char *names = getenv("LISTEN_FDNAMES");
@@ -91,10 +102,14 @@ static void load(void)
             decode_name(len > 0 ? (struct str){names, len} : STR("unknown"),
                         inherited.sockets[inherited.n].name, CHANNEL_NAME_MAX);
             inherited.n++;
+            /* Without a supervisor between us all are the service manager's. */
+            if (!activated || (i < strlen(activated) && activated[i] == '1'))
+                note_activated(fd);
         }
         if (names)
             names = names[len] == ':' ? names + len + 1 : NULL;
     }
+    (void)unsetenv(CHANNEL_ACTIVATED_ENV);
     (void)unsetenv("LISTEN_PID");
     (void)unsetenv("LISTEN_FDS");
     (void)unsetenv("LISTEN_FDNAMES");
@@ -136,6 +151,16 @@ int inherited_take_address(const struct address *a, char *ret_name, size_t cap)
         return take_at(i);
     }
     return -ENOENT;
+}
+
+bool inherited_path_is_activated(const struct address *a)
+{
+    load();
+    for (size_t i = 0; i < inherited.n_activated; i++) {
+        if (address_equal(a, &inherited.activated[i]))
+            return true;
+    }
+    return false;
 }
 
 size_t inherited_left(void)

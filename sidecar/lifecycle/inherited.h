@@ -25,6 +25,9 @@ const char *inherited_left_name(size_t i);
  */
 size_t inherited_close_rest(struct channel *ch);
 
+/* Is this Unix socket's path the service manager's? Then nobody unlinks it but that. */
+bool inherited_path_is_activated(const struct address *a);
+
 /* The way a name stands in LISTEN_FDNAMES: [A-Za-z0-9./_-@] as they are, the rest as %XX. Returns
  * the length written, 0 when it does not fit. */
 size_t inherited_encode_name(const char *name, char *out, size_t cap);

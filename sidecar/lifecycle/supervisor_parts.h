@@ -96,6 +96,7 @@ struct supervisor {
     size_t n_env;
     char *manager_env[3]; /* for our successor: NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID */
     char listen_fds[32], listen_pid[32], channel_fd[32], drain[192], manager[48], succession[48];
+    char activated[sizeof(CHANNEL_ACTIVATED_ENV "=") + CHANNEL_MAX_HELD];
     char fdnames[sizeof("LISTEN_FDNAMES=") + CHANNEL_MAX_HELD * (CHANNEL_NAME_MAX * 3 + 1)];
 };
 

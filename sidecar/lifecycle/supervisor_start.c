@@ -13,13 +13,13 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { ENV_SLOTS = 6 };
+enum { ENV_SLOTS = 7 };
 
 /* The first three are our own, and go to a successor; the rest is for one process each. */
 static const char *const own_variables[] = {
-    "NOTIFY_SOCKET=",        "WATCHDOG_USEC=",  "WATCHDOG_PID=", "LISTEN_FDS=",
-    "LISTEN_PID=",           "LISTEN_FDNAMES=", CHANNEL_ENV "=", CHANNEL_DRAIN_ENV "=",
-    CHANNEL_MANAGER_ENV "=", SUCCESSION_ENV "="};
+    "NOTIFY_SOCKET=",        "WATCHDOG_USEC=",   "WATCHDOG_PID=",          "LISTEN_FDS=",
+    "LISTEN_PID=",           "LISTEN_FDNAMES=",  CHANNEL_ENV "=",          CHANNEL_DRAIN_ENV "=",
+    CHANNEL_MANAGER_ENV "=", SUCCESSION_ENV "=", CHANNEL_ACTIVATED_ENV "="};
 
 /* Its place in own_variables, or their number. */
 static size_t own_variable(const char *v)
@@ -74,6 +74,11 @@ static void fill_environment(struct supervisor *s, enum role role, const struct 
                                       sizeof(s->fdnames) - used);
     }
     s->fdnames[used] = '\0';
+    size_t a = (size_t)snprintf(s->activated, sizeof(s->activated), CHANNEL_ACTIVATED_ENV "=");
+    for (size_t i = 0; i < sockets->n; i++)
+        s->activated[a++] = sockets->at[i].activated ? '1' : '0';
+    s->activated[a] = '\0';
+    s->env[o++] = s->activated;
     (void)snprintf(s->listen_fds, sizeof(s->listen_fds), "LISTEN_FDS=%zu", sockets->n);
     (void)snprintf(s->listen_pid, sizeof(s->listen_pid), "LISTEN_PID=%d", (int)getpid());
     (void)snprintf(s->channel_fd, sizeof(s->channel_fd), CHANNEL_ENV "=%zu", FD_FIRST + sockets->n);
