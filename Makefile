@@ -185,7 +185,7 @@ $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(LIBRARY)
 fuzz-run-%: $(BUILD)/fuzz/%
 	@mkdir -p $(BUILD)/found/$* tests/fuzz/corpus/$* $(BUILD)/crashes
 	@echo "fuzz $*: $(FUZZ_SECONDS) s"
-	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	@$< $(patsubst %,-dict=%,$(wildcard tests/fuzz/$*.dict)) -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
 	    -artifact_prefix=$(BUILD)/crashes/$*- $(BUILD)/found/$* tests/fuzz/corpus/$* \
 	    >$(BUILD)/$*.log 2>&1 || { tail -n 60 $(BUILD)/$*.log; exit 1; }
 	@grep -E '^(Done|stat::number_of_executed)' $(BUILD)/$*.log | sed 's/^/fuzz $*: /'

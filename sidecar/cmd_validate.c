@@ -1,9 +1,8 @@
 /* cmd_validate.c - `sluice validate FILE...`: is this configuration good? */
 #include "cmd_validate.h"
 
-#include "config/build.h"
+#include "config/problems_json.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -20,30 +19,6 @@ struct options {
     bool strict, json;
 };
 
-/* JSON wants UTF-8; the name of a file can be anything. */
-static json_t *file_name(const char *file)
-{
-    char quoted[512];
-    json_t *name = json_string(file);
-    return name ? name : json_string(log_quote(str_of(file), quoted, sizeof(quoted)));
-}
-
-/* 0, or -1: memory is short. */
-static int append_json(json_t *array, const char *file, const struct config_problems *p,
-                       bool strict)
-{
-    for (uint32_t i = 0; i < p->n; i++) {
-        const struct config_problem *it = &p->items[i];
-        json_t *o =
-            json_pack("{s:o, s:i, s:i, s:s, s:s, s:s}", "file", file_name(file), "line",
-                      (int)it->line, "column", (int)it->column, "path", it->path, "message",
-                      it->message, "severity", it->warning && !strict ? "warning" : "error");
-        if (!o || json_array_append_new(array, o) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 static bool has_warnings(const struct config_problems *p)
 {
     return p->n + p->dropped > p->errors;
@@ -58,7 +33,7 @@ static int validate(const char *file, const struct options *o, json_t *array)
     int exit_code = valid ? EXIT_DONE : EXIT_NO;
 
     if (array) {
-        if (append_json(array, file, &problems, o->strict) < 0)
+        if (config_problems_append_json(array, file, &problems, o->strict) < 0)
             exit_code = EXIT_FAULT;
     } else {
         config_problems_print(&problems, file, STDERR_FILENO);

@@ -43,18 +43,15 @@ static void report_encoding(const yaml_parser_t *parser, const char *text, size_
         problem_add(problems, at.line, at.column, "", false, "the text is not UTF-8 here");
 }
 
-static const char *translate(const yaml_parser_t *parser, struct str text)
+static const char *translate(const yaml_parser_t *parser, const struct text_place *at)
 {
     const char *problem = parser->problem ? parser->problem : "not YAML";
-    struct text_place at = text_place_begin(text);
-    text_place_seek(&at, (uint32_t)parser->problem_mark.line + 1,
-                    (uint32_t)parser->problem_mark.column + 1);
-    char here = at.at < text.n ? text.p[at.at] : '\0';
+    char here = at->at < at->text.n ? at->text.p[at->at] : '\0';
 
     if (strstr(problem, "cannot start any token") && here)
         return here == '\t' ? "a tab does not indent: use spaces"
                             : "a value cannot begin with this character: put it in quotes";
-    if (here == '{' && at.at > 0 && text.p[at.at - 1] == '$')
+    if (here == '{' && at->at > 0 && at->text.p[at->at - 1] == '$')
         return "inside [..] and {..}, a value with ${ in it stands in quotes";
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         if (strcmp(problem, words[i].theirs) == 0)
@@ -70,10 +67,12 @@ void yaml_words_report(const yaml_parser_t *parser, const char *text, size_t n,
         report_encoding(parser, text, n, problems);
         return;
     }
-    const yaml_mark_t *at = &parser->problem_mark, *begin = &parser->context_mark;
+    const yaml_mark_t *mark = &parser->problem_mark, *begin = &parser->context_mark;
+    struct text_place at = text_place_begin((struct str){text, n});
     char context[64] = "";
-    if (parser->context && begin->line != at->line)
+    /* libyaml ends the last line where the text does not: that is one line too many. */
+    text_place_seek(&at, (uint32_t)mark->line + 1, (uint32_t)mark->column + 1);
+    if (parser->context && begin->line + 1 != at.line)
         (void)snprintf(context, sizeof(context), " (of what begins on line %zu)", begin->line + 1);
-    problem_add(problems, (uint32_t)at->line + 1, (uint32_t)at->column + 1, "", false, "%s%s",
-                translate(parser, (struct str){text, n}), context);
+    problem_add(problems, at.line, at.column, "", false, "%s%s", translate(parser, &at), context);
 }

@@ -1,10 +1,62 @@
-/* fuzz_config.c - any bytes as a configuration: valid, or refused with a place. */
+/* fuzz_config.c - any bytes as a configuration, all that `sluice validate` and a reload do with it.
+ *
+ * Valid, or refused with a place inside the file; no mistake speaks of what is in a variable; both
+ * forms of the list of mistakes can be printed; what has a name is found by it; and nothing differs
+ * from itself. Inputs are changed by bytes (libFuzzer) and by lines (below). */
 #include "base/check.h"
+#include "base/rng.h"
 #include "config/build.h"
+#include "config/diff.h"
+#include "config/problems_json.h"
+#include "config/substitute.h"
+#include "config/text_place.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t n, size_t max);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t max, unsigned seed);
+
+/* ---- the environment ---- */
+
+static const char secret[] = "Zq7-secret";
+
+static const char *variable(const void *ctx, const char *name)
+{
+    (void)ctx;
+    if (strcmp(name, "SET") == 0)
+        return "5s";
+    if (strcmp(name, "EMPTY") == 0)
+        return "";
+    return strcmp(name, "SECRET") == 0 ? secret : NULL;
+}
+
+static const struct config_env env = {.get = variable};
+
+static bool holds(const uint8_t *data, size_t n, const char *word)
+{
+    return n > 0 && memmem(data, n, word, strlen(word)) != NULL;
+}
+
+/* ---- what is built ---- */
+
+static void check_routes(const struct conf *c, const struct conf_listener *l, uint32_t *routes)
+{
+    for (uint32_t r = 0; r < l->n_routes; r++) {
+        const struct conf_route *route = &l->routes[r];
+        uint64_t ppm = 0;
+        CHECK(route->index == (*routes)++ && route->name.n > 0);
+        CHECK((route->action == ACTION_FORWARD) == (route->n_backends > 0));
+        CHECK(conf_find_route(c, l->name, route->name) == route);
+        for (uint32_t b = 0; b < route->n_backends; b++) {
+            const struct conf_upstream *u = route->backends[b].upstream;
+            CHECK(u && u->n_endpoints > 0 && conf_find_upstream(c, u->name) == u);
+            ppm += route->ppm[b];
+        }
+        CHECK(route->n_backends == 0 || ppm == SPLIT_WHOLE_PPM);
+    }
+}
 
 static void check_conf(const struct conf *c)
 {
@@ -14,34 +66,157 @@ static void check_conf(const struct conf *c)
         const struct conf_listener *l = &c->listeners[i];
         CHECK(l->index == i && l->name.n > 0 && l->address.len > 0 && l->n_routes > 0);
         CHECK((l->protocol == PROTOCOL_HTTP) == (l->route_table != NULL));
-        for (uint32_t r = 0; r < l->n_routes; r++) {
-            const struct conf_route *route = &l->routes[r];
-            uint64_t ppm = 0;
-            CHECK(route->index == routes++ && route->name.n > 0);
-            CHECK((route->action == ACTION_FORWARD) == (route->n_backends > 0));
-            for (uint32_t b = 0; b < route->n_backends; b++) {
-                CHECK(route->backends[b].upstream && route->backends[b].upstream->n_endpoints > 0);
-                ppm += route->ppm[b];
-            }
-            CHECK(route->n_backends == 0 || ppm == SPLIT_WHOLE_PPM);
-        }
+        CHECK(conf_find_listener(c, l->name) == l);
+        check_routes(c, l, &routes);
     }
     CHECK(routes == c->n_routes);
+}
+
+/* ---- what is told ---- */
+
+static void check_place(const uint8_t *data, size_t n, const struct config_problem *it)
+{
+    struct text_place at = text_place_begin((struct str){(const char *)data, n});
+    if (it->line == 0)
+        return;
+    text_place_seek(&at, it->line, it->column);
+    CHECK(at.line == it->line && at.column == it->column);
+}
+
+static void check_problems(const uint8_t *data, size_t n, const struct config_problems *p)
+{
+    static int null = -1;
+    json_t *array = json_array();
+    bool told = holds(data, n, secret); /* the file has it by itself */
+
+    if (null < 0)
+        null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    for (uint32_t i = 0; i < p->n; i++) {
+        const struct config_problem *it = &p->items[i];
+        CHECK(it->path && it->message && it->message[0]);
+        CHECK(i == 0 || p->items[i - 1].line <= it->line);
+        CHECK(told || (!strstr(it->message, secret) && !strstr(it->path, secret)));
+        check_place(data, n, it);
+    }
+    config_problems_print(p, "fuzz", null);
+    CHECK(config_problems_append_json(array, "fuzz", p, true) == 0);
+    char *text = json_dumps(array, 0);
+    CHECK(text != NULL);
+    free(text);
+    json_decref(array);
+}
+
+/* ---- the comparison with itself ---- */
+
+static struct setting *settings(struct arena *a, const uint8_t *data, size_t n)
+{
+    struct config_problems p = {0};
+    struct setting *list = NULL;
+    struct yaml_node *root = yaml_tree_parse(a, (const char *)data, n, &p);
+    CHECK(root && p.n == 0);
+    substitute_tree(a, root, (struct str){(const char *)data, n}, &env, &p);
+    CHECK(p.n == 0 && settings_flatten(a, root, false, &list));
+    return list;
+}
+
+static void check_settings(const uint8_t *data, size_t n)
+{
+    struct arena *a = arena_new();
+    struct config_diff d = {0};
+    struct setting *was = settings(a, data, n), *is = settings(a, data, n);
+    bool told = holds(data, n, secret);
+
+    for (const struct setting *it = is; it; it = it->next)
+        CHECK(told || !holds((const uint8_t *)it->value.p, it->value.n, secret));
+    CHECK(config_diff(was, is, &d) == 0 && d.n == 0);
+    config_diff_free(&d);
+    (void)arena_free(a);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct config_problems p = {0};
-    struct conf *c = config_build("fuzz", (const char *)data, n, &p);
+    struct conf *c = config_build_env("fuzz", (const char *)data, n, &env, &p);
 
     CHECK((c != NULL) == (p.errors == 0));
-    if (c)
+    if (c) {
         check_conf(c);
-    for (uint32_t i = 0; i < p.n; i++) {
-        CHECK(p.items[i].path && p.items[i].message && p.items[i].message[0]);
-        CHECK(i == 0 || p.items[i - 1].line <= p.items[i].line);
+        check_settings(data, n);
     }
+    check_problems(data, n, &p);
     (void)config_free(c);
     config_problems_free(&p);
     return 0;
+}
+
+/* ---- changes by lines, which keep most of a file good ---- */
+
+struct span {
+    size_t at, n;
+};
+
+/* The line that a random byte is in, with its end. */
+static struct span any_line(struct rng *rng, const uint8_t *data, size_t n)
+{
+    size_t at = rng_below(rng, (uint32_t)n), end = at;
+    while (at > 0 && data[at - 1] != '\n')
+        at--;
+    while (end < n && data[end] != '\n')
+        end++;
+    return (struct span){at, end - at + (end < n)};
+}
+
+/* Opens or closes room at `at`. */
+static size_t resize(uint8_t *data, size_t n, size_t at, size_t old, size_t new)
+{
+    memmove(data + at + new, data + at + old, n - at - old);
+    return n - old + new;
+}
+
+static size_t replace_value(struct rng *rng, uint8_t *data, size_t n, size_t max, struct span line)
+{
+    static const char *const values[] = {
+        "0",  "1",   "5s",     "64KiB",       "true",       "off",          "\"x\"", "/",
+        "[]", "{}",  "~",      "'${SECRET}'", "\"${SET}\"", "${ABSENT:-1}", "${",    "127.0.0.1:80",
+        "a",  "app", "[a, b]", "websocket",
+    };
+    const uint8_t *colon = memchr(data + line.at, ':', line.n);
+    const char *value = values[rng_below(rng, (uint32_t)ARRAY_LEN(values))];
+    size_t from = colon ? (size_t)(colon - data) + 1 : line.at, len = strlen(value) + 1;
+    size_t end = line.at + line.n - (data[line.at + line.n - 1] == '\n');
+    if (from > end || n - (end - from) + len > max)
+        return n;
+    n = resize(data, n, from, end - from, len);
+    data[from] = ' ';
+    memcpy(data + from + 1, value, len - 1);
+    return n;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t max, unsigned seed)
+{
+    struct rng rng;
+    uint8_t copy[256];
+    rng_init(&rng, seed);
+    uint32_t how = rng_below(&rng, 8);
+    if (n == 0 || n >= UINT32_MAX || how < 3)
+        return LLVMFuzzerMutate(data, n, max);
+    struct span line = any_line(&rng, data, n);
+    if (how == 3) /* gone */
+        return line.n < n ? resize(data, n, line.at, line.n, 0) : n;
+    if (how <= 5) /* another value */
+        return replace_value(&rng, data, n, max, line);
+    if (how == 6) { /* deeper */
+        if (n + 2 > max)
+            return n;
+        n = resize(data, n, line.at, 0, 2);
+        memset(data + line.at, ' ', 2);
+        return n;
+    }
+    if (line.n > sizeof(copy) || n + line.n > max) /* elsewhere, once more */
+        return n;
+    memcpy(copy, data + line.at, line.n);
+    size_t to = any_line(&rng, data, n).at;
+    n = resize(data, n, to, 0, line.n);
+    memcpy(data + to, copy, line.n);
+    return n;
 }

@@ -1,5 +1,4 @@
 /* test_build.c - a text to a configuration, or to every mistake at its place. */
-#include "base/mem.h"
 #include "config/build.h"
 #include "env.h"
 #include "mistakes.h"
@@ -9,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -516,120 +516,6 @@ static void test_load(void **state)
     config_problems_free(&p);
 }
 
-/* ---- what may break it ---- */
-
-static bool str_same(struct str a, struct str b)
-{
-    return str_eq(a, b) && !a.p == !b.p;
-}
-
-static void check_part_of_route(const struct conf_route *part, const struct conf_route *whole)
-{
-    assert_true(str_same(part->name, whole->name));
-    assert_int_equal(part->action, whole->action);
-    assert_int_equal(part->match.path_how, whole->match.path_how);
-    assert_true(str_same(part->match.path, whole->match.path));
-    assert_int_equal(part->match.n_hosts, whole->match.n_hosts);
-    assert_int_equal(part->match.n_headers, whole->match.n_headers);
-    assert_int_equal(part->match.n_query, whole->match.n_query);
-    assert_true(str_same(part->redirect_prefix, whole->redirect_prefix));
-    assert_true(str_same(part->direct_body, whole->direct_body));
-    assert_int_equal(part->n_backends, whole->n_backends);
-    assert_memory_equal(part->ppm, whole->ppm, sizeof(part->ppm));
-    assert_int_equal(part->timeout, whole->timeout);
-}
-
-/* All that stands before the last listener, and before its last route, is as in the whole. */
-static void check_part(const struct conf *part, const struct conf *whole)
-{
-    assert_int_equal(part->workers, whole->workers);
-    assert_memory_equal(&part->lifecycle, &whole->lifecycle, sizeof(part->lifecycle));
-    assert_int_equal(part->admin.n_allowed_hosts, whole->admin.n_allowed_hosts);
-    assert_int_equal(part->access_log.enabled, whole->access_log.enabled);
-    assert_true(part->n_listeners <= whole->n_listeners);
-    for (uint32_t i = 0; i < part->n_listeners; i++) {
-        const struct conf_listener *l = &part->listeners[i];
-        bool last = i + 1 == part->n_listeners;
-        assert_true(str_same(l->name, whole->listeners[i].name));
-        assert_true(address_equal(&l->address, &whole->listeners[i].address));
-        assert_true(last || l->n_routes == whole->listeners[i].n_routes);
-        for (uint32_t r = 0; r + (last ? 1 : 0) < l->n_routes; r++)
-            check_part_of_route(&l->routes[r], &whole->listeners[i].routes[r]);
-    }
-}
-
-/* A file that was cut while it was written is told, or it is whole on its own: then all but its
- * last piece is as it was written. */
-static void test_cut(void **state)
-{
-    (void)state;
-    unsigned good = 0;
-    struct conf *whole = build_good(rich);
-    for (size_t n = 0; n < strlen(rich); n++) {
-        struct config_problems p = {0};
-        char *copy = malloc(n + 1); /* for the address sanitizer: nothing behind it is read */
-        assert_non_null(copy);
-        memcpy(copy, rich, n);
-        struct conf *c = config_build("cut", copy, n, &p);
-        free(copy);
-        assert_true((c != NULL) == (p.errors == 0));
-        assert_true(c || (p.n > 0 && p.items[0].message[0]));
-        if (c)
-            check_part(c, whole);
-        good += c != NULL;
-        (void)config_free(c);
-        config_problems_free(&p);
-    }
-    (void)config_free(whole);
-    /* Behind the redirect, which needs no upstream, and before the next route: about 150 bytes. */
-    assert_true(good > 0 && good < 300);
-}
-
-static void run_failing(const char *text)
-{
-    for (uint64_t nth = 1;; nth++) {
-        struct config_problems p = {0};
-        uint64_t failures = mem_failures();
-        mem_fail_at(nth, false);
-        struct conf *c = config_build("oom", text, strlen(text), &p);
-        mem_fail_at(0, false);
-        bool failed = mem_failures() != failures;
-        bool said = false;
-        for (uint32_t i = 0; i < p.n; i++)
-            said = said || strstr(p.items[i].message, "out of memory");
-        assert_true(c || p.errors > 0);
-        if (failed)
-            assert_true(!c && said);
-        (void)config_free(c);
-        config_problems_free(&p);
-        if (!failed)
-            return;
-    }
-}
-
-static void test_failing_allocations(void **state)
-{
-    (void)state;
-    run_failing(rich);
-    run_failing(sample);
-    run_failing(FORWARD_7_5("wieght: 1")); /* the message itself has no memory */
-}
-
-static void test_no_memory_at_all(void **state)
-{
-    (void)state;
-    struct conf *c = NULL;
-    for (uint64_t every = 1; !c; every++) {
-        struct config_problems p = {0};
-        mem_fail_at(every, true);
-        c = config_build("oom", rich, strlen(rich), &p);
-        mem_fail_at(0, false);
-        assert_true(c || p.errors > 0);
-        config_problems_free(&p);
-    }
-    (void)config_free(c);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -645,9 +531,6 @@ int main(void)
         cmocka_unit_test(test_grace_variable),
         cmocka_unit_test(test_process_environment),
         cmocka_unit_test(test_load),
-        cmocka_unit_test(test_cut),
-        cmocka_unit_test(test_failing_allocations),
-        cmocka_unit_test(test_no_memory_at_all),
     };
     (void)unsetenv("SLUICE_TERMINATION_GRACE_PERIOD");
     return cmocka_run_group_tests(tests, NULL, NULL);
