@@ -144,7 +144,7 @@ $(VENV)/ready: tests/requirements.txt .ci/venv
 	@.ci/venv $(VENV) $(PYTHON) tests/requirements.txt || echo "the tests of the JSON Schema will fail"
 
 .PHONY: soak
-soak: $(PROGRAM) $(TOOL_BIN) ## The long run: a million requests, 50 drains, 20 kills (SOAK_ARGS=--short: a minute)
+soak: $(PROGRAM) $(TOOL_BIN) ## The long run: a million requests, 50 drains, 20 kills, 50 upgrades (SOAK_ARGS=--short: a minute)
 	@BUILD=$(BUILD) $(PYTHON) tests/soak/soak.py $(SOAK_ARGS)
 
 .PHONY: sanitize asan tsan

@@ -140,7 +140,7 @@ def listening(address):
                    for line in f.readlines()[1:])
 
 
-def start_sluice(directory, app, route=None, listeners=(), upstreams=(), more=None):
+def start_sluice(directory, app, route=None, listeners=(), upstreams=(), more=None, **how):
     """Two workers, a TCP and a Unix listener with everything to the application."""
     os.mkdir(directory)
     address, unix = f"127.0.0.1:{free_port()}", os.path.join(directory, "front.sock")
@@ -155,7 +155,7 @@ def start_sluice(directory, app, route=None, listeners=(), upstreams=(), more=No
             {"name": "unix", "direction": "inbound", "address": "unix:" + unix, "routes": [route]},
             *listeners],
         "upstreams": [{"name": "app", "endpoints": [app.address]}, *upstreams]}
-    s = Sluice(directory, deep_update(config, more or {}))
+    s = Sluice(directory, deep_update(config, more or {}), **how)
     s.address, s.unix = address, unix
     return s
 
