@@ -61,15 +61,15 @@ static void raise_fd_limit(void)
 
 /* What the fd limit leaves for clients, when the upstreams' connections have theirs. The limit can
  * be lowered while we run, so it is looked at every second. */
-static void update_max_connections(struct control *c)
+void control_update_max_connections(struct control *c)
 {
     const struct conf *conf = c->snapshot->conf;
     uint64_t upstream = 16, fds = UINT32_MAX;
     struct rlimit r;
     if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur != RLIM_INFINITY)
         fds = r.rlim_cur;
-    for (uint32_t i = 0; i < c->process.n_upstreams; i++)
-        upstream += atomic_load(&c->process.upstreams[i]->connections);
+    for (uint32_t i = 0; c->generation && i < conf->n_upstreams; i++)
+        upstream += atomic_load(&c->generation->upstreams[i]->connections);
     uint64_t room = fds > FD_RESERVE + 1 ? fds - FD_RESERVE : 1;
     room -= min_u64(upstream, room / 2);
     if (conf->max_connections > 0)
@@ -94,7 +94,7 @@ static void on_signal(struct ev_loop *ev, struct ev_signal *s, int events)
         }
         break;
     case SIGHUP:
-        log_warn("this version does not reload its configuration: restart to apply it");
+        control_reload(c, CONFIG_BY_SIGNAL, NULL);
         break;
     case SIGUSR2:
         control_retire(c);
@@ -127,7 +127,7 @@ static void on_second(struct ev_loop *ev, struct ev_timer *t, int events)
     struct control *c = CONTAINER_OF(t, struct control, second);
     (void)ev;
     (void)events;
-    update_max_connections(c);
+    control_update_max_connections(c);
     for (uint32_t i = 0; i < c->process.n_workers; i++) {
         if (atomic_load(&c->pings[i].posted) != 0)
             continue;
@@ -168,52 +168,15 @@ static int open_log(struct control *c)
     return 0;
 }
 
-/* What is shared of an upstream, with the addresses that the configuration gives it. */
-static struct upstream_shared *make_upstream(const struct conf_upstream *conf, uint32_t n_workers)
-{
-    bool changed;
-    uint32_t n = 0;
-    struct upstream_shared *u = upstream_shared_new(n_workers);
-    struct endpoint_address *list = mem_alloc(max_u64(conf->n_endpoints, 1) * sizeof(*list));
-    for (uint32_t i = 0; list && i < conf->n_endpoints; i++) {
-        const struct conf_endpoint *e = &conf->endpoints[i];
-        if (e->kind == ENDPOINT_ADDRESS)
-            list[n++] = (struct endpoint_address){.text = e->text, .address = e->address};
-    }
-    if (u && (!list || upstream_shared_set(u, list, n, &changed) < 0)) {
-        upstream_shared_unref(u);
-        u = NULL;
-    }
-    free(list);
-    return u;
-}
-
-static int make_upstreams(struct control *c)
-{
-    struct process *p = &c->process;
-    const struct conf *conf = c->snapshot->conf;
-    p->upstreams = mem_zalloc(max_u64(conf->n_upstreams, 1) * sizeof(*p->upstreams));
-    if (!p->upstreams)
-        return -ENOMEM;
-    for (; p->n_upstreams < conf->n_upstreams; p->n_upstreams++) {
-        uint32_t i = p->n_upstreams;
-        p->upstreams[i] = make_upstream(&conf->upstreams[i], p->n_workers);
-        if (!p->upstreams[i])
-            return -ENOMEM;
-    }
-    return 0;
-}
-
 static int start_workers(struct control *c)
 {
     struct process *p = &c->process;
     c->workers = p->workers = mem_zalloc(p->n_workers * sizeof(*p->workers));
     c->pings = mem_zalloc(p->n_workers * sizeof(*c->pings));
-    if (!p->workers || !c->pings || make_upstreams(c) < 0)
+    if (!p->workers || !c->pings)
         return -ENOMEM;
-    update_max_connections(c);
     for (uint32_t i = 0; i < p->n_workers; i++) {
-        int rc = worker_init(&p->workers[i], i, p, c->snapshot, c->listen_fds);
+        int rc = worker_init(&p->workers[i], i, p);
         if (rc < 0)
             return rc;
         p->workers[i].access_ring = c->rings ? c->rings[i] : NULL;
@@ -252,60 +215,78 @@ static void tell_report(struct control *c)
     free(text);
 }
 
+/* The workers have stopped, or were never there. */
 static void control_free(struct control *c)
 {
-    for (uint32_t i = 0; i < c->n_servers; i++)
-        c->servers[i] = http_server_free(c->servers[i]);
+    uint32_t n = c->workers ? c->process.n_workers : 0;
+    c->process.stopping = true;
+    control_close_servers(c);
     if (c->log)
         (void)access_log_drain(c->log);
     c->log = access_log_close(c->log);
-    for (uint32_t i = 0; c->workers && i < c->process.n_workers; i++) {
+    for (uint32_t i = 0; i < n; i++) {
+        if (c->workers[i].magic == WORKER_MAGIC)
+            worker_end(&c->workers[i]);
+    }
+    control_reload_join(c);
+    if (c->loop.ev)
+        mailbox_free(&c->mailbox);
+    control_reload_free(c);
+    while (c->generations.next && !list_empty(&c->generations)) {
+        struct generation *g = LIST_ENTRY(c->generations.next, struct generation, link);
+        generation_tear_down(g, g == c->generation);
+    }
+    if (!c->generation)
+        c->snapshot = snapshot_free(c->snapshot);
+    for (uint32_t i = 0; i < n; i++) {
         if (c->workers[i].magic == WORKER_MAGIC)
             worker_free(&c->workers[i]);
     }
     for (uint32_t i = 0; c->rings && i < c->process.n_workers; i++)
         c->rings[i] = access_ring_free(c->rings[i]);
-    if (c->loop.ev) {
-        mailbox_free(&c->mailbox);
+    if (c->loop.ev)
         loop_free(&c->loop);
-    }
-    for (uint32_t i = 0; c->snapshot && c->listen_fds && i < c->snapshot->conf->n_listeners; i++) {
-        if (c->listen_fds[i] >= 0)
-            (void)close(c->listen_fds[i]);
-    }
+    control_close_sockets(c);
     free(c->rings);
     free(c->workers);
     free(c->pings);
     control_manager_free(c);
-    for (uint32_t i = 0; i < c->process.n_upstreams; i++)
-        upstream_shared_unref(c->process.upstreams[i]);
-    free(c->process.upstreams);
-    free(c->listen_fds);
-    c->snapshot = snapshot_free(c->snapshot);
     c->channel = channel_free(c->channel);
 }
 
-static struct snapshot *load(const char *file, uint32_t *ret_workers)
+/* From control_reload.c: the first generation is in force, or cannot be. */
+void control_started(struct control *c, bool ok)
 {
-    struct config_problems problems = {0};
-    struct conf *conf = config_load(file, &problems);
-    config_problems_print(&problems, file, STDERR_FILENO);
-    config_problems_free(&problems);
-    if (!conf)
-        return NULL;
-    log_set_level(conf->log_level);
-    *ret_workers = conf->workers ? conf->workers : workers_from_quota();
-    struct snapshot *s = snapshot_new(conf, 1, *ret_workers);
-    if (!s)
-        (void)config_free(conf);
-    return s;
+    if (ok && control_open_servers(c) == 0) {
+        (void)inherited_close_rest(c->channel);
+        (void)channel_ready(c->channel);
+        log_info("sluice %s serves: %u listeners, %u workers, pid %d", SLUICE_VERSION,
+                 c->snapshot->conf->n_listeners, c->process.n_workers, (int)getpid());
+        control_resume_drain(c);
+        return;
+    }
+    c->failed = true;
+    loop_stop(&c->loop);
+}
+
+static int set_up(struct control *c)
+{
+    int rc = loop_init(&c->loop);
+    if (rc < 0)
+        return rc;
+    mailbox_init(&c->mailbox, &c->loop, c);
+    control_drain_init(c);
+    rc = open_log(c);
+    if (rc < 0)
+        return rc;
+    start_watchers(c);
+    return start_workers(c);
 }
 
 int serve(const char *config_file, const char *last_good_dir)
 {
     static struct control control; /* large, and there is one */
     struct control *c = &control;
-    int rc;
 
     /* One arena: what is on a request's way comes from slabs. Freed memory goes back. */
     (void)mallopt(M_ARENA_MAX, 1);
@@ -316,45 +297,31 @@ int serve(const char *config_file, const char *last_good_dir)
     c->magic = CONTROL_MAGIC;
     c->started = clock_mono();
     c->last_good = last_good_dir;
+    c->config.file = config_file;
     c->channel = channel_open_from_env();
-    c->snapshot = load(config_file, &c->process.n_workers);
-    if (!c->snapshot) {
+    if (!control_load(c)) {
         control_free(c);
         return 1;
     }
-    rc = loop_init(&c->loop);
-    if (rc == 0) {
-        mailbox_init(&c->mailbox, &c->loop, c);
-        control_drain_init(c);
-        rc = control_open_listeners(c);
-    }
-    if (rc == 0)
-        rc = open_log(c);
-    if (rc == 0)
-        rc = control_open_servers(c);
-    if (rc == 0) {
-        (void)inherited_close_rest(c->channel);
-        start_watchers(c);
-        rc = start_workers(c);
-    }
+    const struct conf *conf = c->snapshot->conf;
+    log_set_level(conf->log_level);
+    c->process.n_workers = conf->workers ? conf->workers : workers_from_quota();
+    int rc = set_up(c);
     if (rc == 0)
         rc = control_manager_start(c);
     if (rc < 0) {
         log_error("cannot start: %s", strerror(-rc));
-        for (uint32_t i = 0; c->workers && i < c->process.n_workers; i++)
-            worker_stop(&c->workers[i]);
-        control_free(c);
-        return 1;
+        c->failed = true;
+    } else {
+        control_first_reload(c);
+        if (!c->failed)
+            loop_run(&c->loop);
     }
-    (void)channel_ready(c->channel);
-    log_info("sluice %s serves: %u listeners, %u workers, pid %d", SLUICE_VERSION,
-             c->snapshot->conf->n_listeners, c->process.n_workers, (int)getpid());
-    control_resume_drain(c);
-    loop_run(&c->loop);
-    for (uint32_t i = 0; i < c->process.n_workers; i++)
+    for (uint32_t i = 0; c->workers && i < c->process.n_workers; i++)
         worker_stop(&c->workers[i]);
-    tell_report(c);
-    CHECK(snapshot_streams(c->snapshot) == 0);
+    int code = c->failed ? 1 : 0;
+    if (!c->failed)
+        tell_report(c);
     control_free(c);
-    return 0;
+    return code;
 }

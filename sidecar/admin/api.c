@@ -213,9 +213,24 @@ static void post_drain(struct http_request *req, void *ctx)
     get_drain(req, ctx);
 }
 
+static void get_config(struct http_request *req, void *ctx)
+{
+    struct control *c = ctx;
+    json_t *o = config_state_json(&c->config);
+    char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
+    json_decref(o);
+    reply_owned(req, json, text, text ? strlen(text) : 0);
+}
+
+static void post_reload(struct http_request *req, void *ctx)
+{
+    control_reload(ctx, CONFIG_BY_ADMIN, req);
+}
+
 static const struct http_route admin_routes[] = {
     {"GET", "/v1/status", get_status, false}, {"GET", "/v1/connections", get_connections, false},
     {"GET", "/v1/drain", get_drain, false},   {"POST", "/v1/drain", post_drain, true},
+    {"GET", "/v1/config", get_config, false}, {"POST", "/v1/reload", post_reload, true},
     {"GET", "/metrics", get_metrics, false},
 };
 

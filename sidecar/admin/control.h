@@ -5,6 +5,9 @@
 #ifndef SLUICE_ADMIN_CONTROL_H
 #define SLUICE_ADMIN_CONTROL_H
 
+#include "admin/config_state.h"
+#include "admin/control_sockets.h"
+#include "admin/generation.h"
 #include "admin/http_server.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
@@ -13,6 +16,7 @@
 
 struct access_log;
 struct access_ring;
+struct reload;
 
 enum { CONTROL_MAGIC = 0x4354524c, CONTROL_SERVERS = 3 };
 
@@ -36,15 +40,22 @@ struct control {
     struct loop loop;
     struct mailbox mailbox;
     struct process process;
-    struct snapshot *snapshot;
+    struct snapshot *snapshot;     /* in force; before the first generation: the one to be */
+    struct generation *generation; /* in force; NULL before the first */
+    struct list generations;       /* generation.link, oldest first: all that are alive */
+    struct config_state config;
+    struct reload *reload;
     struct worker *workers;
     struct control_ping *pings;
     struct channel *channel;
 
-    int *listen_fds; /* in the configuration's order; -1: closed */
+    struct control_socket *sockets; /* control_sockets.h */
+    struct timer close_timer;
+    bool closing_sockets; /* a round runs, between the SYN filter and the close */
+    bool closing_for_drain;
     struct http_server *servers[CONTROL_SERVERS];
     uint32_t n_servers;
-    int unix_admin; /* 1: the admin socket's path is ours to unlink */
+    struct str *allowed_hosts; /* copies: the snapshot of the start may go */
 
     const char *last_good; /* directory of the copy for a bad start; NULL: none is kept */
 
@@ -52,26 +63,44 @@ struct control {
     struct access_ring **rings;
 
     usec_t started;
+    bool failed;    /* it could not start */
     int last_phase; /* enum drain_phase that the workers were told */
     bool exit_after_drain;
     unsigned interrupts;
     usec_t interrupted_at;
-    bool closing_listeners; /* between the SYN filter and the close */
-    bool listeners_closed;
     bool retiring; /* a new process serves; from here on the sockets are its, and not ours */
-    uint32_t acks_missing;    /* workers that still empty their listeners */
     struct drain_tally tally; /* of all workers, once they have stopped */
 
     struct ev_async poke; /* from a worker: something ended while draining */
-    struct timer drain_timer, close_timer, retire_timer;
+    struct timer drain_timer, retire_timer;
     struct control_manager manager;
     struct ev_timer second, log_tick;
     struct ev_signal signals[5];
 };
 
-/* The sockets (control_sockets.c). 0 or -errno, told in the log. */
-int control_open_listeners(struct control *c);
+/* The admin and health servers (control_servers.c). 0 or -errno, told in the log. */
 int control_open_servers(struct control *c);
+void control_close_servers(struct control *c);
+
+/* Configurations into force (control_reload.c). */
+/* Reads and checks the first one, or what stands in for it: then c->snapshot is there. False: told
+ * on stderr, exit 1. */
+bool control_load(struct control *c);
+/* Puts it in force, at once or, where names must be resolved first, a little later on the loop;
+ * then control_started() is called. The workers run. */
+void control_first_reload(struct control *c);
+/* Any time; `req` (NULL: nobody) is answered when it is done. */
+void control_reload(struct control *c, enum config_trigger trigger, struct http_request *req);
+/* At the end: its thread, then (nobody posts any more) the rest. */
+void control_reload_join(struct control *c);
+void control_reload_free(struct control *c);
+/* serve.c: the first generation is in force (ok), or cannot be. */
+void control_started(struct control *c, bool ok);
+/* What is to be closed is closed (control_sockets.c tells both). */
+void control_reload_sockets_closed(struct control *c);
+void control_drain_sockets_closed(struct control *c);
+/* From the limits and what upstreams use. */
+void control_update_max_connections(struct control *c);
 
 /* The drain (control_drain.c). init: the snapshot and the loop are there. */
 void control_drain_init(struct control *c);
@@ -83,6 +112,7 @@ void control_terminate(struct control *c, int signo);
 void control_step(struct control *c);
 /* Goes on with the drain that an earlier serving process had begun, if one had. */
 void control_resume_drain(struct control *c);
+bool control_closes_listeners_at_drain(const struct conf_lifecycle *l);
 
 /* The upgrade (control_retire.c): another process serves the same sockets from now on. Stops
  * accepting at once, drains what it has by drainTimeout, and exits. */

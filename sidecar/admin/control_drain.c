@@ -2,15 +2,8 @@
  * signals. */
 #include "admin/control.h"
 
-#include "io/socket.h"
-#include "lifecycle/inherited.h"
-
 #include <signal.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-/* Handshakes under way get this long before a listener closes. */
-enum { LISTENER_GRACE_MS = 100 };
 
 static void tell_workers(struct control *c, enum drain_phase phase)
 {
@@ -18,77 +11,10 @@ static void tell_workers(struct control *c, enum drain_phase phase)
         worker_drain(&c->workers[i], phase);
 }
 
-static void unlink_if_unix(const struct address *a)
+/* While listeners are being closed, somebody may still come out of their backlog. */
+void control_drain_sockets_closed(struct control *c)
 {
-    if (a->u.sa.sa_family == AF_UNIX && !inherited_path_is_activated(a))
-        (void)unlink(a->u.un.sun_path);
-}
-
-static bool is_open(const struct control *c, uint32_t i, enum direction direction)
-{
-    return c->snapshot->conf->listeners[i].direction == direction && c->listen_fds[i] >= 0;
-}
-
-/* The supervisor's copies: from here on nobody holds the sockets but us. */
-static void drop_listeners(struct control *c, enum direction direction)
-{
-    const struct conf *conf = c->snapshot->conf;
-    char name[ADDRESS_TEXT_MAX];
-    for (uint32_t i = 0; i < conf->n_listeners; i++) {
-        if (is_open(c, i, direction))
-            (void)channel_drop(c->channel, address_format(&conf->listeners[i].address, name));
-    }
-}
-
-/* No worker looks at them any more. */
-static void close_fds(struct control *c, enum direction direction)
-{
-    for (uint32_t i = 0; i < c->snapshot->conf->n_listeners; i++) {
-        if (is_open(c, i, direction)) {
-            (void)close(c->listen_fds[i]);
-            c->listen_fds[i] = -1;
-        }
-    }
-    log_info("%s listeners are closed", direction == DIRECTION_INBOUND ? "inbound" : "outbound");
-}
-
-static void emptied(struct gather *g)
-{
-    struct control *c = g->control;
-    close_fds(c, DIRECTION_INBOUND);
-    c->closing_listeners = false;
-    c->listeners_closed = true;
     control_step(c);
-}
-
-static void empty_listeners(struct gather_part *part)
-{
-    worker_close_listeners(part->worker);
-}
-
-/* The handshakes under way have been finished. */
-static void on_close_timer(struct timer *t)
-{
-    struct control *c = CONTAINER_OF(t, struct control, close_timer);
-    drop_listeners(c, DIRECTION_INBOUND);
-    if (gather_start(c, NULL, empty_listeners, emptied) < 0)
-        timer_set(&c->loop, t, c->loop.now + LISTENER_GRACE_MS * USEC_PER_MSEC);
-}
-
-static void close_listeners(struct control *c)
-{
-    const struct conf *conf = c->snapshot->conf;
-    if (c->closing_listeners || c->listeners_closed)
-        return;
-    c->closing_listeners = true;
-    for (uint32_t i = 0; i < conf->n_listeners; i++) {
-        if (!is_open(c, i, DIRECTION_INBOUND))
-            continue;
-        unlink_if_unix(&conf->listeners[i].address);
-        if (conf->listeners[i].address.u.sa.sa_family != AF_UNIX)
-            socket_stop_syns(c->listen_fds[i]);
-    }
-    timer_set(&c->loop, &c->close_timer, clock_mono() + LISTENER_GRACE_MS * USEC_PER_MSEC);
 }
 
 static void nothing(struct gather_part *part)
@@ -98,19 +24,13 @@ static void nothing(struct gather_part *part)
 
 static void outbound_left(struct gather *g)
 {
-    drop_listeners(g->control, DIRECTION_OUTBOUND);
-    close_fds(g->control, DIRECTION_OUTBOUND);
+    control_close_unused(g->control, DIRECTION_OUTBOUND);
 }
 
 /* The drain is over and we stay: who connects outbound is refused, and does not wait in a backlog
  * that nobody empties. When all workers have answered they have left these listeners too. */
 static void stay_drained(struct control *c)
 {
-    const struct conf *conf = c->snapshot->conf;
-    for (uint32_t i = 0; i < conf->n_listeners; i++) {
-        if (is_open(c, i, DIRECTION_OUTBOUND))
-            unlink_if_unix(&conf->listeners[i].address);
-    }
     if (gather_start(c, NULL, nothing, outbound_left) < 0)
         log_warn("outbound listeners stay open: out of memory");
 }
@@ -128,7 +48,7 @@ void control_step(struct control *c)
         if (c->retiring)
             inbound += atomic_load(&p->open[DIRECTION_OUTBOUND]);
         /* While listeners are being closed, somebody may still come out of their backlog. */
-        if (c->closing_listeners && now < p->drain.force_at)
+        if (c->closing_sockets && now < p->drain.force_at)
             inbound++;
         enum drain_phase phase =
             drain_step(&p->drain, inbound, atomic_load(&p->open[DIRECTION_OUTBOUND]), now, &next);
@@ -144,8 +64,10 @@ void control_step(struct control *c)
                  (unsigned long long)atomic_load(&p->connections),
                  p->drain.deadline > now ? (double)(p->drain.deadline - now) / 1e6 : 0.);
         control_manager_drain(c);
-        if (phase == DRAIN_DRAIN && p->close_listeners_at_drain && !c->retiring)
-            close_listeners(c);
+        if (phase == DRAIN_DRAIN && p->close_listeners_at_drain && !c->retiring) {
+            control_mark_direction(c, DIRECTION_INBOUND);
+            (void)control_close_marked(c);
+        }
         if (phase == DRAIN_EXIT) {
             if (!c->exit_after_drain)
                 stay_drained(c);
@@ -247,7 +169,7 @@ void control_resume_drain(struct control *c)
     control_step(c);
 }
 
-static bool closes_listeners_at_drain(const struct conf_lifecycle *l)
+bool control_closes_listeners_at_drain(const struct conf_lifecycle *l)
 {
     if (l->close_listeners != CLOSE_LISTENERS_AUTO)
         return l->close_listeners == CLOSE_LISTENERS_AT_DRAIN;
@@ -258,9 +180,9 @@ void control_drain_init(struct control *c)
 {
     drain_init(&c->process.drain);
     c->process.changed = poke;
-    c->process.close_listeners_at_drain = closes_listeners_at_drain(&c->snapshot->conf->lifecycle);
+    c->process.close_listeners_at_drain =
+        control_closes_listeners_at_drain(&c->snapshot->conf->lifecycle);
     timer_init(&c->drain_timer, on_drain_timer);
-    timer_init(&c->close_timer, on_close_timer);
     ev_async_init(&c->poke, on_poke);
     ev_async_start(c->loop.ev, &c->poke);
 }

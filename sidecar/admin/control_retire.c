@@ -6,24 +6,11 @@
 
 #include "base/log.h"
 
-#include <unistd.h>
-
 enum { RETRY_MS = 100 };
 
 static void leave_listeners(struct gather_part *part)
 {
     worker_leave_listeners(part->worker);
-}
-
-/* Our own copies: one that stayed open would keep the socket listening when the new process
- * closes its own. */
-static void close_copies(struct control *c)
-{
-    for (uint32_t i = 0; i < c->snapshot->conf->n_listeners; i++) {
-        if (c->listen_fds[i] >= 0)
-            (void)close(c->listen_fds[i]);
-        c->listen_fds[i] = -1;
-    }
 }
 
 /* No worker accepts any more, and what was accepted is counted: now the drain can see its end. */
@@ -32,7 +19,9 @@ static void left(struct gather *g)
     struct control *c = g->control;
     struct drain *d = &c->process.drain;
     usec_t now = clock_mono();
-    close_copies(c);
+    /* Our own copies: one that stayed open would keep the socket listening when the new process
+     * closes its own. */
+    control_close_sockets(c);
     c->last_phase = DRAIN_SERVING;
     (void)drain_begin(d, &c->snapshot->conf->lifecycle, DRAIN_BY_UPGRADE, 0, now);
     log_info("retiring: a new process serves; what is open here ends within %.1f s",

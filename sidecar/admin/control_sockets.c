@@ -1,17 +1,25 @@
-/* control_sockets.c - the listening sockets: taken over from the supervisor, or bound and sent up.
- */
+/* control_sockets.c - the listening sockets: taken over from the supervisor, or bound and sent up;
+ * closed without a reset. */
 #include "admin/control.h"
 
 #include "base/mem.h"
+#include "config/problems.h"
 #include "io/socket.h"
 #include "lifecycle/inherited.h"
+#include "proxy/listener.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
+#include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-static int listen_on(struct control *c, const struct address *a, int backlog, unsigned mode)
+/* Handshakes under way get this long before a listener closes. */
+enum { LISTENER_GRACE_MS = 100 };
+
+/* --- opening --- */
+
+int control_listen(struct control *c, const struct address *a, int backlog, unsigned mode)
 {
     char name[ADDRESS_TEXT_MAX];
     (void)address_format(a, name);
@@ -33,89 +41,212 @@ static int listen_on(struct control *c, const struct address *a, int backlog, un
     return fd;
 }
 
-int control_open_listeners(struct control *c)
+static struct control_socket *find_socket(const struct control *c, const struct address *a)
 {
-    const struct conf *conf = c->snapshot->conf;
-    c->listen_fds = mem_zalloc(conf->n_listeners * sizeof(int));
-    if (!c->listen_fds)
+    struct control_socket *s = c->sockets;
+    while (s && !address_equal(&s->address, a))
+        s = s->next;
+    return s;
+}
+
+static void unlink_if_unix(const struct control_socket *s)
+{
+    if (s->address.u.sa.sa_family == AF_UNIX && !inherited_path_is_activated(&s->address))
+        (void)unlink(s->address.u.un.sun_path);
+}
+
+/* Takes it off the list. */
+static void socket_free(struct control *c, struct control_socket *s)
+{
+    struct control_socket **at = &c->sockets;
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+    if (s->fd >= 0)
+        (void)close(s->fd);
+    free(s);
+}
+
+static int open_socket(struct control *c, const struct conf_listener *l)
+{
+    struct control_socket *s = mem_zalloc(sizeof(*s));
+    if (!s)
         return -ENOMEM;
-    for (uint32_t i = 0; i < conf->n_listeners; i++)
-        c->listen_fds[i] = -1;
-    for (uint32_t i = 0; i < conf->n_listeners; i++) {
-        const struct conf_listener *l = &conf->listeners[i];
-        int fd = listen_on(c, &l->address, (int)l->backlog, l->socket_mode);
-        if (fd < 0) {
-            log_error("listener %.*s: cannot listen on %.*s: %s", STR_FMT(l->name),
-                      STR_FMT(l->address_text), strerror(-fd));
-            return fd;
-        }
-        c->listen_fds[i] = fd;
-    }
-    return 0;
-}
-
-static int add_server(struct control *c, const struct address *a,
-                      const struct http_server_options *o, const char *what)
-{
-    char name[ADDRESS_TEXT_MAX];
-    int fd = listen_on(c, a, 128, 0660);
-    if (fd >= 0) {
-        struct http_server *s = http_server_new(c->loop.ev, fd, o);
-        if (s) {
-            c->servers[c->n_servers++] = s;
-            return 0;
-        }
-        (void)close(fd);
-        fd = -ENOMEM;
-    }
-    log_error("%s: cannot listen on %s: %s", what, address_format(a, name), strerror(-fd));
-    return fd;
-}
-
-static void make_parent(const char *path)
-{
-    char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
-    const char *slash = strrchr(path, '/');
-    if (!slash || slash == path || (size_t)(slash - path) >= sizeof(dir))
-        return;
-    memcpy(dir, path, (size_t)(slash - path));
-    dir[slash - path] = '\0';
-    (void)mkdir(dir, 0755);
-}
-
-int control_open_servers(struct control *c)
-{
-    const struct conf *conf = c->snapshot->conf;
-    const struct conf_admin *admin = &conf->admin;
-    struct http_server_options o = {
-        .handler = api_admin,
-        .ctx = c,
-        .flags = HTTP_SERVER_MUTATIONS,
-        .token_file = admin->token_file.n ? admin->token_file.p : NULL,
-        .allowed_hosts = admin->allowed_hosts,
-        .n_allowed_hosts = admin->n_allowed_hosts,
-    };
-    int rc = admin->tcp_enabled ? add_server(c, &admin->tcp, &o, "admin") : 0;
-    if (rc < 0)
+    s->fd = control_listen(c, &l->address, (int)l->backlog, l->socket_mode);
+    if (s->fd < 0) {
+        int rc = s->fd;
+        free(s);
         return rc;
-    if (conf->health_enabled) {
-        struct http_server_options h = {
-            .handler = api_health, .ctx = c, .flags = HTTP_SERVER_ANY_HOST, .max_connections = 256};
-        rc = add_server(c, &conf->health, &h, "health");
-        if (rc < 0)
-            return rc;
     }
-    if (admin->socket_path.n > 0) {
-        struct address a = {.u.un.sun_family = AF_UNIX};
-        if (admin->socket_path.n >= sizeof(a.u.un.sun_path))
-            return -EINVAL;
-        memcpy(a.u.un.sun_path, admin->socket_path.p, admin->socket_path.n);
-        a.len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + admin->socket_path.n + 1);
-        make_parent(a.u.un.sun_path);
-        o.flags |= HTTP_SERVER_UNIX;
-        /* Without it traffic flows all the same: said loudly, not fatal. */
-        if (add_server(c, &a, &o, "admin socket") < 0)
-            log_warn("sluice status, drain and the like will not reach this process");
-    }
+    s->state = SOCKET_FRESH;
+    s->direction = l->direction;
+    s->backlog = l->backlog;
+    s->address = l->address;
+    (void)address_format(&l->address, s->name);
+    s->next = c->sockets;
+    c->sockets = s;
     return 0;
+}
+
+int control_open_listeners(struct control *c, const struct conf *conf,
+                           struct config_problems *problems)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < conf->n_listeners && rc == 0; i++) {
+        const struct conf_listener *l = &conf->listeners[i];
+        char path[64];
+        if (find_socket(c, &l->address))
+            continue;
+        rc = open_socket(c, l);
+        if (rc == 0)
+            continue;
+        (void)snprintf(path, sizeof(path), "listeners[%u].address", i);
+        problem_add(problems, l->line, l->column, path, false, "cannot listen on %.*s: %s",
+                    STR_FMT(l->address_text), strerror(-rc));
+    }
+    if (rc < 0)
+        control_close_fresh(c);
+    return rc;
+}
+
+void control_close_fresh(struct control *c)
+{
+    for (struct control_socket *s = c->sockets, *next; s; s = next) {
+        next = s->next;
+        if (s->state != SOCKET_FRESH)
+            continue;
+        unlink_if_unix(s);
+        (void)channel_drop(c->channel, s->name);
+        socket_free(c, s);
+    }
+}
+
+static const struct conf_listener *listener_of(const struct conf *conf, const struct address *a)
+{
+    for (uint32_t i = 0; i < conf->n_listeners; i++) {
+        if (address_equal(&conf->listeners[i].address, a))
+            return &conf->listeners[i];
+    }
+    return NULL;
+}
+
+void control_keep_listeners(struct control *c, const struct conf *conf)
+{
+    for (struct control_socket *s = c->sockets; s; s = s->next) {
+        const struct conf_listener *l = listener_of(conf, &s->address);
+        if (s->state == SOCKET_CLOSING)
+            continue;
+        s->state = l ? SOCKET_LISTENS : SOCKET_MARKED;
+        if (!l)
+            continue;
+        s->direction = l->direction;
+        if (s->backlog != l->backlog)
+            (void)listen(s->fd, (int)l->backlog);
+        s->backlog = l->backlog;
+    }
+}
+
+int control_listener_fd(const struct control *c, const struct conf_listener *l)
+{
+    const struct control_socket *s = find_socket(c, &l->address);
+    return s ? s->fd : -1;
+}
+
+bool control_listens(const struct control *c, enum direction d)
+{
+    const struct control_socket *s = c->sockets;
+    while (s && s->direction != d)
+        s = s->next;
+    return s != NULL;
+}
+
+/* --- closing --- */
+
+void control_mark_direction(struct control *c, enum direction d)
+{
+    for (struct control_socket *s = c->sockets; s; s = s->next) {
+        if (s->direction == d && s->state != SOCKET_CLOSING)
+            s->state = SOCKET_MARKED;
+    }
+}
+
+static void emptied(struct gather *g)
+{
+    struct control *c = g->control;
+    for (struct control_socket *s = c->sockets, *next; s; s = next) {
+        next = s->next;
+        if (s->state != SOCKET_CLOSING)
+            continue;
+        log_info("listener on %s is closed", s->name);
+        socket_free(c, s);
+    }
+    c->closing_sockets = false;
+    if (control_close_marked(c))
+        return;
+    control_reload_sockets_closed(c);
+    control_drain_sockets_closed(c);
+}
+
+static void empty_left(struct gather_part *part)
+{
+    worker_close_left(part->worker);
+}
+
+static void empty_inbound(struct gather_part *part)
+{
+    worker_close_left(part->worker);
+    worker_close_listeners(part->worker, DIRECTION_INBOUND);
+}
+
+/* The handshakes under way have been finished. From here on nobody holds the sockets but us. */
+static void on_close_timer(struct timer *t)
+{
+    struct control *c = CONTAINER_OF(t, struct control, close_timer);
+    for (struct control_socket *s = c->sockets; s; s = s->next) {
+        if (s->state == SOCKET_CLOSING)
+            (void)channel_drop(c->channel, s->name);
+    }
+    if (gather_start(c, NULL, c->closing_for_drain ? empty_inbound : empty_left, emptied) < 0)
+        timer_set(&c->loop, t, c->loop.now + LISTENER_GRACE_MS * USEC_PER_MSEC);
+}
+
+bool control_close_marked(struct control *c)
+{
+    bool any = false;
+    if (c->closing_sockets)
+        return true;
+    c->closing_for_drain = drain_now(&c->process.drain) >= DRAIN_DRAIN;
+    for (struct control_socket *s = c->sockets; s; s = s->next) {
+        if (s->state != SOCKET_MARKED)
+            continue;
+        s->state = SOCKET_CLOSING;
+        any = true;
+        unlink_if_unix(s);
+        if (s->address.u.sa.sa_family != AF_UNIX)
+            socket_stop_syns(s->fd);
+    }
+    if (!any)
+        return false;
+    c->closing_sockets = true;
+    timer_init(&c->close_timer, on_close_timer);
+    timer_set(&c->loop, &c->close_timer, clock_mono() + LISTENER_GRACE_MS * USEC_PER_MSEC);
+    return true;
+}
+
+void control_close_unused(struct control *c, enum direction d)
+{
+    for (struct control_socket *s = c->sockets, *next; s; s = next) {
+        next = s->next;
+        if (s->direction != d || s->state == SOCKET_CLOSING)
+            continue;
+        unlink_if_unix(s);
+        (void)channel_drop(c->channel, s->name);
+        socket_free(c, s);
+    }
+}
+
+void control_close_sockets(struct control *c)
+{
+    while (c->sockets)
+        socket_free(c, c->sockets);
 }

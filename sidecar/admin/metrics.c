@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "proxy/access_log.h"
 #include "proxy/listener.h"
+#include "proxy/route_state.h"
 #include "proxy/upstream_shared.h"
 
 #include <stdio.h>
@@ -24,6 +25,20 @@ typedef unsigned long long ull;
         }                                                                                          \
         (ull) sum_;                                                                                \
     })
+
+static struct route_state *state_of(const struct control *c, uint32_t worker,
+                                    const struct conf_route *r)
+{
+    return c->generation->views[worker]->routes[r->index].state;
+}
+
+static uint64_t picked(const struct control *c, const struct conf_route *r, uint32_t backend)
+{
+    uint64_t n = 0;
+    for (uint32_t k = 0; k < c->process.n_workers; k++)
+        n += route_state_picked(state_of(c, k, r), r, backend);
+    return n;
+}
 
 static const char *direction_word(enum direction d)
 {
@@ -47,8 +62,7 @@ static void put_process(struct exposition *t, const struct control *c)
     const struct drain *d = &c->process.drain;
     metric_put(t, "sluice_drain_remaining_seconds %.3f\n",
                d->started && d->deadline > now ? (double)(d->deadline - now) / 1e6 : 0.);
-    metric_family(t, "config_generation", "gauge", "Generation of the configuration in force.");
-    metric_put(t, "sluice_config_generation %llu\n", (ull)c->snapshot->generation);
+    config_state_metrics(&c->config, t);
     metric_family(t, "loop_lag_seconds", "gauge", "How far a worker's loop is behind.");
     for (uint32_t i = 0; i < c->process.n_workers; i++)
         metric_put(t, "sluice_loop_lag_seconds{worker=\"%u\"} %.6f\n", i,
@@ -82,8 +96,9 @@ static void put_listener_family(struct exposition *t, const struct control *c, c
         uint64_t sum = 0;
         for (uint32_t k = 0; k < c->process.n_workers; k++)
             sum += count_read(
-                (const counter_t *)(const void *)((const char *)&c->workers[k].listeners[i].stats +
-                                                  offset));
+                (const counter_t
+                     *)(const void *)((const char *)&c->generation->views[k]->listeners[i]->stats +
+                                      offset));
         metric_put(t, "sluice_%s{direction=\"%s\",listener=\"%.*s\"} %llu\n", name,
                    direction_word(l->direction), STR_FMT(l->name), (ull)sum);
     }
@@ -129,7 +144,7 @@ static void put_route(struct exposition *t, const struct control *c, const struc
                    direction_word(l->direction), STR_FMT(r->name));
     if (part == 0) {
         for (int code = 0; code < CODE_CLASSES; code++) {
-            ull n = SUM(c, w->routes[r->index].stats.requests[code]);
+            ull n = SUM(c, state_of(c, w->id, r)->stats.requests[code]);
             if (n > 0 || code == 2)
                 metric_put(t, "sluice_requests_total{%s,code=\"%s\"} %llu\n", labels,
                            ((const char *const[]){"none", "1xx", "2xx", "3xx", "4xx", "5xx"})[code],
@@ -139,8 +154,8 @@ static void put_route(struct exposition *t, const struct control *c, const struc
         for (int x = 1; x < REASON_COUNT; x++) {
             uint64_t n = 0;
             for (uint32_t k = 0; k < c->process.n_workers; k++) {
-                counter_t *e = atomic_load_explicit(&c->workers[k].routes[r->index].stats.errors,
-                                                    memory_order_acquire);
+                counter_t *e =
+                    atomic_load_explicit(&state_of(c, k, r)->stats.errors, memory_order_acquire);
                 n += e ? count_read(&e[x]) : 0;
             }
             if (n > 0)
@@ -150,8 +165,8 @@ static void put_route(struct exposition *t, const struct control *c, const struc
     } else if (part == 2) {
         uint64_t counts[HISTOGRAM_BUCKETS] = {0}, sum = 0;
         for (uint32_t k = 0; k < c->process.n_workers; k++) {
-            struct histogram *h = atomic_load_explicit(
-                &c->workers[k].routes[r->index].stats.duration, memory_order_acquire);
+            struct histogram *h =
+                atomic_load_explicit(&state_of(c, k, r)->stats.duration, memory_order_acquire);
             if (h)
                 histogram_collect(h, counts, &sum);
         }
@@ -164,7 +179,7 @@ static void put_route(struct exposition *t, const struct control *c, const struc
                            STR_FMT(up), (double)r->backends[b].ppm / 1e6);
             else
                 metric_put(t, "sluice_split_picked_total{%s,upstream=\"%.*s\"} %llu\n", labels,
-                           STR_FMT(up), SUM(c, w->routes[r->index].stats.picked[b]));
+                           STR_FMT(up), (ull)picked(c, r, b));
         }
     }
 }
@@ -225,7 +240,7 @@ static void put_upstreams(struct exposition *t, const struct control *c)
     for (size_t r = 0; r < ARRAY_LEN(rows); r++) {
         metric_family(t, rows[r].name, rows[r].type, rows[r].help);
         for (uint32_t i = 0; i < conf->n_upstreams; i++) {
-            const struct upstream_shared *u = c->process.upstreams[i];
+            const struct upstream_shared *u = c->generation->upstreams[i];
             uint64_t sum = 0;
             for (uint32_t k = 0; k < u->n_workers; k++)
                 sum +=
@@ -240,7 +255,7 @@ static void put_upstreams(struct exposition *t, const struct control *c)
     for (uint32_t i = 0; i < conf->n_upstreams; i++) {
         uint64_t counts[HISTOGRAM_BUCKETS] = {0}, sum = 0;
         char labels[96];
-        const struct upstream_shared *u = c->process.upstreams[i];
+        const struct upstream_shared *u = c->generation->upstreams[i];
         for (uint32_t k = 0; k < u->n_workers; k++) {
             struct histogram *h =
                 atomic_load_explicit(&u->worker[k].stats.first_byte, memory_order_acquire);

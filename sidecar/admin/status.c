@@ -2,6 +2,7 @@
 #include "admin/control.h"
 
 #include "proxy/listener.h"
+#include "proxy/route_state.h"
 #include "proxy/upstream_shared.h"
 
 #include <jansson.h>
@@ -41,8 +42,9 @@ static json_t *listeners_json(const struct control *c)
         const struct conf_listener *l = &conf->listeners[i];
         uint64_t open = 0, accepted = 0;
         for (uint32_t k = 0; k < c->process.n_workers; k++) {
-            open += count_read(&c->workers[k].listeners[i].stats.open);
-            accepted += count_read(&c->workers[k].listeners[i].stats.accepted);
+            const struct listener *at = c->generation->views[k]->listeners[i];
+            open += count_read(&at->stats.open);
+            accepted += count_read(&at->stats.accepted);
         }
         json_t *o = json_object();
         set_str(o, "name", l->name);
@@ -50,7 +52,7 @@ static json_t *listeners_json(const struct control *c)
                 l->direction == DIRECTION_INBOUND ? STR("inbound") : STR("outbound"));
         set_str(o, "address", l->address_text);
         set_str(o, "protocol", l->protocol == PROTOCOL_HTTP ? STR("http") : STR("tcp"));
-        (void)json_object_set_new(o, "listening", json_boolean(c->listen_fds[i] >= 0));
+        (void)json_object_set_new(o, "listening", json_boolean(control_listener_fd(c, l) >= 0));
         set_u64(o, "connections", open);
         set_u64(o, "accepted", accepted);
         (void)json_array_append_new(a, o);
@@ -64,7 +66,7 @@ static json_t *backends_json(const struct control *c, const struct conf_route *r
     for (uint32_t b = 0; b < r->n_backends; b++) {
         uint64_t picked = 0;
         for (uint32_t k = 0; k < c->process.n_workers; k++)
-            picked += count_read(&c->workers[k].routes[r->index].stats.picked[b]);
+            picked += route_state_picked(c->generation->views[k]->routes[r->index].state, r, b);
         json_t *o = json_object();
         set_str(o, "upstream", r->backends[b].upstream->name);
         set_u64(o, "weight_ppm", r->backends[b].ppm);
@@ -85,7 +87,7 @@ static json_t *routes_json(const struct control *c)
             const struct conf_route *r = &l->routes[j];
             uint64_t requests = 0, errors = 0;
             for (uint32_t k = 0; k < c->process.n_workers; k++) {
-                struct route_stats *s = &c->workers[k].routes[r->index].stats;
+                struct route_stats *s = &c->generation->views[k]->routes[r->index].state->stats;
                 counter_t *e = atomic_load_explicit(&s->errors, memory_order_acquire);
                 for (int code = 0; code < CODE_CLASSES; code++)
                     requests += count_read(&s->requests[code]);
@@ -134,7 +136,7 @@ static json_t *upstreams_json(const struct control *c)
     json_t *a = json_array();
     for (uint32_t i = 0; i < conf->n_upstreams; i++) {
         const struct conf_upstream *u = &conf->upstreams[i];
-        const struct upstream_shared *shared = c->process.upstreams[i];
+        const struct upstream_shared *shared = c->generation->upstreams[i];
         uint64_t active = 0, idle = 0, pending = 0, connections = 0;
         for (uint32_t k = 0; k < shared->n_workers; k++) {
             const struct upstream_stats *s = &shared->worker[k].stats;

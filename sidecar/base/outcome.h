@@ -60,7 +60,8 @@
     X(IDLE_TIMEOUT, "idle_timeout", 504, "connection_read_timeout", "Stream idle too long")        \
     /* the end of the process */                                                                   \
     X(LAST_CALL, "last_call", 503, "destination_unavailable", "Shutting down")                     \
-    X(FORCED, "forced", 0, "", "Closed at the drain's deadline")
+    X(FORCED, "forced", 0, "", "Closed at the drain's deadline")                                   \
+    X(ROUTE_REMOVED, "route_removed", 0, "", "A reload removed its route or listener")
 
 enum reason {
 #define X(id, word, status, error, title) REASON_##id,

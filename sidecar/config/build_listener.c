@@ -178,6 +178,13 @@ static void check_route_names(struct builder *b)
     }
 }
 
+static void note_place(struct conf_listener *l, const struct yaml_node *node)
+{
+    const struct yaml_node *address = yaml_get(node, "address");
+    l->line = (address ? address : node)->line;
+    l->column = (address ? address : node)->column;
+}
+
 void build_listeners(struct builder *b)
 {
     const struct draft *d = b->draft;
@@ -201,6 +208,7 @@ void build_listeners(struct builder *b)
         l->index = i;
         b->listeners[i] = it;
         l->scheme = STR("http");
+        note_place(l, it);
         check_name(b, i, it);
         check_address(b, &addresses, i, it);
         check_own_servers(b, l, it);

@@ -126,6 +126,7 @@ struct conf_listener {
     uint32_t index;
     enum direction direction;
     enum listener_protocol protocol;
+    uint32_t line, column; /* of its address: where it cannot be bound is told there */
     struct str address_text;
     struct address address;
     uint32_t socket_mode;     /* of a Unix socket's file; 0660 */

@@ -251,3 +251,28 @@ bool settings_flatten(struct arena *a, const struct yaml_node *root, bool restar
     *ret = first;
     return true;
 }
+
+bool settings_copy(struct arena *a, const struct setting *list, const struct setting **ret)
+{
+    struct setting *first = NULL, **end = &first;
+    for (const struct setting *it = list; it; it = it->next) {
+        struct setting *s = arena_alloc(a, sizeof(*s));
+        if (!s)
+            return false;
+        *s = *it;
+        s->path = arena_str(a, it->path);
+        s->value = arena_str(a, it->value);
+        s->item = NULL;
+        s->next = NULL;
+        if (!s->path.p || !s->value.p)
+            return false;
+        for (struct setting *i = first; i && it->item; i = i->next) {
+            if (i->index == it->item->index)
+                s->item = i;
+        }
+        *end = s;
+        end = &s->next;
+    }
+    *ret = first;
+    return true;
+}

@@ -34,6 +34,9 @@ struct setting {
 bool settings_flatten(struct arena *a, const struct yaml_node *root, bool restart_only,
                       struct setting **ret);
 
+/* A copy with nothing outside of the arena. False: memory is short. */
+bool settings_copy(struct arena *a, const struct setting *list, const struct setting **ret);
+
 /* The value of a key in one form; out has SETTING_TEXT_MAX bytes and is used where `text` cannot
  * be returned. */
 enum { SETTING_TEXT_MAX = 160 };

@@ -46,8 +46,8 @@ void downstream_close(struct downstream *d)
     conn_close(&d->conn);
     buf_clear(&w->loop.bufs, &d->pipelined);
     list_remove(&d->link);
-    count_add(&d->listener->stats.open, -1);
     worker_count_connection(w, (enum direction)d->direction, -1);
+    listener_count(d->listener, -1);
     loop_reap(&w->loop, &d->reap, downstream_reaped);
 }
 
@@ -231,14 +231,14 @@ static size_t feed_head(struct downstream *d, const char *p, size_t n)
     size_t taken = n;
     struct stream *s = d->side.stream;
     if (!s) {
-        s = stream_new(d->worker, conf_of(d), &d->side, &d->address,
+        s = stream_new(d->worker, d->listener, &d->side, &d->address,
                        (struct str){d->peer, d->peer_len});
         if (!s) {
             refuse_without_memory(d);
             return n;
         }
         s->deadline_changed = on_deadline_changed;
-        h1_head_init(&d->head, &conf_of(d)->limits, METHOD_OTHER);
+        h1_head_init(&d->head, &s->listener->limits, METHOD_OTHER);
         d->since = d->worker->loop.now;
         d->requests++;
         downstream_set_population(d, false);
@@ -253,7 +253,7 @@ static size_t feed_head(struct downstream *d, const char *p, size_t n)
         return n;
     case H1_DONE:
         d->state = DOWNSTREAM_WAIT;
-        h1_body_init(&d->body, &s->req, &conf_of(d)->limits);
+        h1_body_init(&d->body, &s->req, &s->listener->limits);
         s->request_ended = s->request.from_ended = d->body.done; /* none, or Content-Length: 0 */
         if (!s->request_ended) {
             d->state = DOWNSTREAM_BODY;
@@ -446,14 +446,22 @@ static const struct conn_ops conn_ops = {
 
 /* --- the drain --- */
 
+/* For the drain's report: a listener that a reload removed is no drain. */
+static void tally_idle(struct downstream *d, enum drain_how how, enum reason reason)
+{
+    if (worker_phase(d->worker) != DRAIN_SERVING)
+        drain_tally_add(&d->worker->tally, DRAIN_H1_IDLE, how, reason,
+                        d->worker->loop.now - d->opened, (struct str){d->peer, d->peer_len},
+                        STR_NONE);
+}
+
 static void h1_idle_close(struct downstream *d)
 {
     /* Bytes that wait are a request: it is served, and told to close. */
     if (buf_len(&d->pipelined) > 0 || socket_has_unread(d->conn.transport.fd))
         return;
     d->idle_closed = true;
-    drain_tally_add(&d->worker->tally, DRAIN_H1_IDLE, DRAIN_CLOSED, REASON_NONE,
-                    d->worker->loop.now - d->opened, (struct str){d->peer, d->peer_len}, STR_NONE);
+    tally_idle(d, DRAIN_CLOSED, REASON_NONE);
     downstream_linger(d);
 }
 
@@ -465,12 +473,11 @@ static void h1_last_call(struct downstream *d)
 
 static void any_force(struct downstream *d)
 {
+    bool draining = worker_phase(d->worker) != DRAIN_SERVING;
     if (d->side.stream)
-        stream_force(d->side.stream, REASON_FORCED);
+        stream_force(d->side.stream, draining ? REASON_FORCED : REASON_ROUTE_REMOVED);
     else if (d->state == DOWNSTREAM_HEAD)
-        drain_tally_add(&d->worker->tally, DRAIN_H1_IDLE, DRAIN_FORCED, REASON_FORCED,
-                        d->worker->loop.now - d->opened, (struct str){d->peer, d->peer_len},
-                        STR_NONE);
+        tally_idle(d, DRAIN_FORCED, REASON_FORCED);
     downstream_close(d);
 }
 
@@ -503,7 +510,7 @@ struct downstream *downstream_open(struct worker *w, struct listener *l, int fd,
     d->opened = d->since = w->loop.now;
     timer_init(&d->timer, on_timer);
     conn_open(&d->conn, &w->loop, fd, &conn_ops, false);
-    count_add(&l->stats.open, 1);
+    listener_count(l, 1);
     worker_count_connection(w, l->conf->direction, 1);
     bool tcp = l->conf->protocol == PROTOCOL_TCP;
     d->drain = tcp ? &tcp_drain : &h1_drain;
@@ -514,8 +521,7 @@ struct downstream *downstream_open(struct worker *w, struct listener *l, int fd,
     }
     d->state = DOWNSTREAM_RAW;
     d->tx = BODY_CLOSE;
-    struct stream *s =
-        stream_new(w, l->conf, &d->side, &d->address, (struct str){d->peer, d->peer_len});
+    struct stream *s = stream_new(w, l, &d->side, &d->address, (struct str){d->peer, d->peer_len});
     if (!s) {
         count_add(&w->stats.reasons[REASON_OUT_OF_MEMORY], 1);
         downstream_close(d);

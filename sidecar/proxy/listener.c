@@ -1,15 +1,25 @@
-/* listener.c - accepting, within the limits. */
+/* listener.c - accepting, within the limits; coming and going with snapshots. */
 #include "proxy/listener.h"
 
+#include "base/mem.h"
 #include "io/socket.h"
 #include "proxy/downstream.h"
+#include "proxy/view.h"
 #include "proxy/worker.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-/* One event takes at most this many, so that a burst of connections does not starve requests. */
-enum { ACCEPT_BATCH = 32 };
+enum {
+    /* One event takes at most this many, so that a burst of connections does not starve requests.
+     */
+    ACCEPT_BATCH = 32,
+    /* As in a drain: responses say close for this long before idle connections are closed. */
+    IDLE_LEAD_MS = 500,
+    IDLE_WINDOW_MAX_MS = 5000,
+};
+
+/* --- accepting --- */
 
 /* A connection more would be over the process's limit. Workers that look at the same moment may go
  * over it by one each; so with a listener's. */
@@ -21,12 +31,7 @@ static bool process_full(const struct process *p)
 
 static bool listener_full(const struct listener *l)
 {
-    const struct process *p = l->worker->process;
-    ptrdiff_t mine = l - l->worker->listeners;
-    uint64_t open = 0;
-    for (uint32_t i = 0; i < p->n_workers; i++)
-        open += count_read(&p->workers[i].listeners[mine].stats.open);
-    return open >= l->conf->max_connections;
+    return atomic_load_explicit(&l->shared->open, memory_order_relaxed) >= l->conf->max_connections;
 }
 
 /* False when there is nothing more to accept now. */
@@ -65,12 +70,6 @@ static void on_acceptable(struct ev_loop *ev, struct ev_io *w, int events)
     }
 }
 
-void listener_init(struct listener *l, struct worker *w, const struct conf_listener *conf, int fd)
-{
-    *l = (struct listener){.worker = w, .conf = conf, .fd = fd};
-    ev_io_init(&l->io, on_acceptable, fd, EV_READ);
-}
-
 void listener_start(struct listener *l)
 {
     if (l->accepting || l->fd < 0)
@@ -85,8 +84,109 @@ void listener_stop(struct listener *l)
     ev_io_stop(l->worker->loop.ev, &l->io);
 }
 
+/* --- the end of one that leaves --- */
+
+static void listener_reaped(struct reap *r)
+{
+    struct listener *l = CONTAINER_OF(r, struct listener, reap);
+    (void)listener_free(l);
+}
+
+static void gone_if_done(struct listener *l)
+{
+    if (!l->leaving || l->fd >= 0 || count_read(&l->stats.open) > 0 || !list_linked(&l->link))
+        return;
+    list_remove(&l->link);
+    view_release_listener(l->view);
+    loop_reap(&l->worker->loop, &l->reap, listener_reaped);
+}
+
 void listener_empty(struct listener *l)
 {
-    while (accept_one(l))
+    while (l->fd >= 0 && accept_one(l))
         ;
+    listener_stop(l);
+    l->fd = -1;
+    gone_if_done(l);
+}
+
+void listener_count(struct listener *l, int change)
+{
+    count_add(&l->stats.open, change);
+    if (change > 0) {
+        (void)atomic_fetch_add_explicit(&l->shared->open, 1, memory_order_relaxed);
+        return;
+    }
+    (void)atomic_fetch_sub_explicit(&l->shared->open, 1, memory_order_relaxed);
+    gone_if_done(l);
+}
+
+/* --- with snapshots --- */
+
+void listener_enter(struct listener *l, struct view *v, const struct conf_listener *conf)
+{
+    bool first = l->view == NULL;
+    l->view = v;
+    l->conf = conf;
+    if (first)
+        listener_start(l);
+}
+
+void listener_leave(struct listener *l, const struct listener_change *how,
+                    const struct view_change *change)
+{
+    struct worker *w = l->worker;
+    usec_t now = w->loop.now;
+    l->leaving = true;
+    l->force_at = now + change->drain_timeout;
+    l->last_call_at = l->force_at - min_u64(change->last_call, change->drain_timeout);
+    l->idle_from = min_u64(now + IDLE_LEAD_MS * USEC_PER_MSEC, l->last_call_at);
+    l->idle_until = l->idle_from + min_u64((l->last_call_at - l->idle_from) / 2,
+                                           IDLE_WINDOW_MAX_MS * USEC_PER_MSEC);
+    view_hold_listener(l->view);
+    list_push_back(&w->leaving, &l->link);
+    if (how->keeps_fd) {
+        /* What waits in the backlog is the other's. */
+        listener_stop(l);
+        l->fd = -1;
+    }
+    timer_set(&w->loop, &w->leave_timer, now);
+    gone_if_done(l);
+}
+
+struct listener_shared *listener_shared_new(void)
+{
+    struct listener_shared *s = mem_zalloc(sizeof(*s));
+    if (s)
+        atomic_init(&s->refs, 1);
+    return s;
+}
+
+void listener_shared_unref(struct listener_shared *s)
+{
+    if (s && atomic_fetch_sub(&s->refs, 1) == 1)
+        free(s);
+}
+
+struct listener *listener_new(struct worker *w, struct listener_shared *shared, int fd)
+{
+    struct listener *l = mem_zalloc(sizeof(*l));
+    if (!l)
+        return NULL;
+    l->worker = w;
+    l->shared = shared;
+    l->fd = fd;
+    (void)atomic_fetch_add(&shared->refs, 1);
+    ev_io_init(&l->io, on_acceptable, fd, EV_READ);
+    return l;
+}
+
+struct listener *listener_free(struct listener *l)
+{
+    if (!l)
+        return NULL;
+    CHECK(!ev_is_active(&l->io) && count_read(&l->stats.open) == 0);
+    listener_shared_unref(l->shared);
+    free(l);
+    return NULL;
 }

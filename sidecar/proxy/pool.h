@@ -12,6 +12,7 @@
 
 struct endpoint;
 struct endpoint_list;
+struct mailbox;
 struct stream;
 struct upstream_conn;
 struct upstream_shared;
@@ -37,8 +38,9 @@ struct pool {
     struct list unadmitted;      /* pool_wait.link of who waits to be in flight, oldest first */
     struct timer admission_timer;
     uint32_t n_idle, n_connecting;
-    uint32_t cursor; /* round robin */
-    bool retired;    /* nothing becomes idle, nothing is opened ahead */
+    uint32_t cursor;           /* round robin */
+    bool retired;              /* nothing becomes idle, nothing is opened ahead */
+    struct conf_upstream last; /* retired: what it had, as that snapshot may go before it */
     bool closing;
     struct timer timer; /* idle times, connect times, queue times */
 };
@@ -87,6 +89,10 @@ void pool_uncount_pending(struct pool *p, struct stream *s);
 
 /* Runs fn with the same upstream's pool of another worker, on its thread, if it has one then. */
 void pool_post(struct pool *p, uint32_t worker, void (*fn)(struct pool *));
+
+/* From the control thread: pool_set_endpoints() for the worker's pool of list->upstream, if it has
+ * one when the mail arrives. Takes the list over. */
+void pool_post_endpoints(struct mailbox *worker, struct endpoint_list *list);
 
 /* Between the pool's own files: pool.c, pool_ask.c, pool_change.c. */
 

@@ -1,4 +1,5 @@
-/* pool_ask.c - workers that ask each other for connection slots. */
+/* pool_ask.c - mails to pools: workers that ask each other for connection slots, and the control
+ * thread's news of endpoints. */
 #include "proxy/pool.h"
 
 #include "base/mem.h"
@@ -31,6 +32,25 @@ void pool_post(struct pool *p, uint32_t worker, void (*fn)(struct pool *))
     pm->shared = upstream_shared_ref(p->shared);
     pm->fn = fn;
     mailbox_post(&p->worker->process->workers[worker].mailbox, &pm->mail, on_mail);
+}
+
+static void on_endpoints(struct mail *m, void *owner)
+{
+    struct endpoint_list *list = CONTAINER_OF(m, struct endpoint_list, mail);
+    struct upstream_shared *shared = list->upstream;
+    struct worker *w = owner;
+    struct pool *p = shared->worker[w->id].pool;
+    if (p)
+        (void)pool_set_endpoints(p, list);
+    else
+        (void)endpoint_list_free(list);
+    upstream_shared_unref(shared);
+}
+
+void pool_post_endpoints(struct mailbox *worker, struct endpoint_list *list)
+{
+    (void)upstream_shared_ref(list->upstream);
+    mailbox_post(worker, &list->mail, on_endpoints);
 }
 
 void pool_ask_others(struct pool *p)

@@ -97,6 +97,13 @@ void pool_configure(struct pool *p, const struct conf_upstream *conf)
 void pool_retire(struct pool *p)
 {
     p->retired = true;
+    if (p->conf != &p->last) {
+        p->last = *p->conf;
+        p->last.name = STR_NONE;
+        p->last.endpoints = NULL;
+        p->last.n_endpoints = 0;
+        p->conf = &p->last;
+    }
     close_idle(&p->idle, false);
     close_connecting(p);
 }

@@ -4,7 +4,6 @@
 
 #include "base/histogram.h"
 #include "base/outcome.h"
-#include "canary/split.h"
 
 #include <stdatomic.h>
 
@@ -32,7 +31,6 @@ struct listener_stats {
 
 struct route_stats {
     counter_t requests[CODE_CLASSES];
-    counter_t picked[SPLIT_MAX];
     /* Made by the worker at the first request, so that ten thousand unused routes cost little. */
     struct histogram *_Atomic duration;
     counter_t *_Atomic errors; /* REASON_COUNT of them */
@@ -56,6 +54,7 @@ struct worker_stats {
     counter_t crossed;               /* keep-alive closes that crossed a request */
     counter_t accept_paused;         /* times that accepting was paused (limit, no fds) */
     counter_t loop_lag_us;           /* of the last ping by the control thread */
+    counter_t swap_us;               /* how long the last snapshot's coming held the loop */
     counter_t reasons[REASON_COUNT]; /* of streams outside of any route too */
 };
 

@@ -5,13 +5,16 @@
 #include "http/hop.h"
 #include "http/path.h"
 #include "proxy/admission.h"
+#include "proxy/listener.h"
 #include "proxy/pool.h"
+#include "proxy/route_state.h"
 #include "proxy/stream_steps.h"
 #include "proxy/upstream.h"
+#include "proxy/view.h"
 
 #include <errno.h>
 
-struct stream *stream_new(struct worker *w, const struct conf_listener *l, struct side *down,
+struct stream *stream_new(struct worker *w, struct listener *l, struct side *down,
                           const struct address *peer_address, struct str peer)
 {
     struct stream *s = slab_alloc(&w->streams);
@@ -21,9 +24,10 @@ struct stream *stream_new(struct worker *w, const struct conf_listener *l, struc
     memset(s, 0, offsetof(struct stream, req));
     s->magic = STREAM_MAGIC;
     s->worker = w;
-    s->snapshot = w->snapshot;
-    snapshot_add(s->snapshot, w->id, 1);
-    s->listener = l;
+    /* The listener's: it is in force, or the last that had this listener. */
+    view_hold(l->view, s);
+    s->accepted_on = l;
+    s->listener = l->conf;
     s->peer_address = peer_address;
     s->peer = peer;
     message_init(&s->req, true);
@@ -35,7 +39,7 @@ struct stream *stream_new(struct worker *w, const struct conf_listener *l, struc
     s->response.to = down;
     s->began = s->active_at = clock_mono();
     count_add(&w->stats.streams, 1);
-    if (l->protocol == PROTOCOL_TCP) {
+    if (s->listener->protocol == PROTOCOL_TCP) {
         s->tcp = true;
         s->step = STREAM_ROUTE;
     }
@@ -90,7 +94,7 @@ static enum stream_next step_route(struct stream *s)
         return STREAM_WAIT;
     }
     s->route = &s->listener->routes[i];
-    s->route_state = &s->worker->routes[s->route->index];
+    s->route_state = s->view->routes[s->route->index].state;
     if (s->route->timeout > 0 && !s->tcp)
         s->deadline = s->began + s->route->timeout;
     if (s->route->action != ACTION_FORWARD) {
@@ -111,17 +115,10 @@ static enum stream_next step_route(struct stream *s)
 /* split: which backend, by weight. */
 static enum stream_next step_split(struct stream *s)
 {
-    struct route_state *rs = s->route_state;
-    if (s->route->n_backends > 1) {
-        if (!rs->split_ready) {
-            split_init(&rs->split, s->route->ppm, s->route->n_backends, &s->worker->loop.rng);
-            rs->split_ready = true;
-        }
-        s->backend = split_next(&rs->split, &s->worker->loop.rng);
-    }
-    count_add(&rs->stats.picked[s->backend], 1);
+    s->backend = route_state_pick(s->route_state, s->route, s->view->routes[s->route->index].shape,
+                                  &s->worker->loop.rng);
     s->upstream = s->route->backends[s->backend].upstream;
-    s->pool = s->worker->pools[s->upstream->index];
+    s->pool = s->view->pools[s->upstream->index];
     s->step = STREAM_PICK;
     return STREAM_NEXT;
 }

@@ -7,7 +7,7 @@
  * (authorize and limit come between route and split with the policies.) Its two ends are sides:
  * HTTP/1 connections here, HTTP/2 streams alike. A TCP connection is a stream that begins at
  * route and whose body is the connection. The stream holds its snapshot until it finishes and
- * never looks at a newer one. */
+ * never looks at a newer one, but for long ones of old snapshots (view_reseat.h). */
 #ifndef SLUICE_PROXY_STREAM_H
 #define SLUICE_PROXY_STREAM_H
 
@@ -61,7 +61,8 @@ struct stream {
     const char *detail; /* a literal; what was wrong with the message */
 
     struct worker *worker;
-    struct snapshot *snapshot;
+    struct view *view; /* whose snapshot it holds */
+    struct listener *accepted_on;
     const struct conf_listener *listener;
     const struct conf_route *route;       /* NULL before ROUTE */
     const struct conf_upstream *upstream; /* NULL before SPLIT */
@@ -85,13 +86,13 @@ struct stream {
     usec_t deadline;  /* route timeout; 0 once the response has begun */
     void (*deadline_changed)(struct stream *);
 
-    struct list link; /* the worker's */
+    struct list link; /* on view->streams */
     struct reap reap;
     struct message req, res;
 };
 
 /* Begun by the downstream at the first byte (or at accept for TCP); NULL when memory is short. */
-struct stream *stream_new(struct worker *w, const struct conf_listener *l, struct side *down,
+struct stream *stream_new(struct worker *w, struct listener *l, struct side *down,
                           const struct address *peer_address, struct str peer);
 
 /* From the downstream side. The request's head is in s->req. */

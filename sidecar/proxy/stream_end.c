@@ -9,7 +9,9 @@
 #include "proxy/downstream.h"
 #include "proxy/endpoint.h"
 #include "proxy/pool.h"
+#include "proxy/route_state.h"
 #include "proxy/upstream.h"
+#include "proxy/view.h"
 
 #include <stdio.h>
 
@@ -285,7 +287,7 @@ void stream_finish(struct stream *s, enum reason reason, bool down_clean, bool u
     s->down = NULL;
     down->ops->release(down, down_clean, reason);
     down->stream = NULL;
-    snapshot_add(s->snapshot, w->id, -1);
+    view_release(s->view, s);
     count_add(&w->stats.streams, -1);
     loop_reap(&w->loop, &s->reap, stream_reaped);
 }

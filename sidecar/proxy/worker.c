@@ -8,6 +8,8 @@
 #include "proxy/pool.h"
 #include "proxy/stream.h"
 #include "proxy/upstream.h"
+#include "proxy/view.h"
+#include "proxy/view_reseat.h"
 #include "proxy/upstream_shared.h"
 
 #include <errno.h>
@@ -16,11 +18,18 @@
 
 enum { ACCEPT_RETRY_MS = 50 };
 
+/* All listeners, those that leave too. */
+static void each_listener(struct worker *w, void (*fn)(struct listener *))
+{
+    for (uint32_t i = 0; w->view && i < w->view->snapshot->conf->n_listeners; i++)
+        fn(w->view->listeners[i]);
+    LIST_FOREACH_SAFE (it, &w->leaving)
+        fn(LIST_ENTRY(it, struct listener, link));
+}
+
 static void on_accept_retry(struct timer *t)
 {
-    struct worker *w = CONTAINER_OF(t, struct worker, accept_retry);
-    for (uint32_t i = 0; i < w->n_listeners; i++)
-        listener_start(&w->listeners[i]);
+    each_listener(CONTAINER_OF(t, struct worker, accept_retry), listener_start);
 }
 
 static void retry_accept_soon(struct worker *w)
@@ -37,8 +46,7 @@ void worker_pause_listener(struct worker *w, struct listener *l)
 
 void worker_pause_accept(struct worker *w)
 {
-    for (uint32_t i = 0; i < w->n_listeners; i++)
-        listener_stop(&w->listeners[i]);
+    each_listener(w, listener_stop);
     retry_accept_soon(w);
 }
 
@@ -62,11 +70,9 @@ void worker_count_connection(struct worker *w, enum direction d, int change)
 
 void worker_drain_tick(struct timer *t); /* worker_drain.c */
 
-int worker_init(struct worker *w, uint32_t id, struct process *p, struct snapshot *s,
-                const int *listen_fds)
+int worker_init(struct worker *w, uint32_t id, struct process *p)
 {
-    const struct conf *c = s->conf;
-    *w = (struct worker){.magic = WORKER_MAGIC, .id = id, .process = p, .snapshot = s};
+    *w = (struct worker){.magic = WORKER_MAGIC, .id = id, .process = p};
     for (int d = 0; d < 2; d++) {
         list_init(&w->population[d].idle);
         list_init(&w->population[d].active);
@@ -76,28 +82,16 @@ int worker_init(struct worker *w, uint32_t id, struct process *p, struct snapsho
     slab_init(&w->upstreams, sizeof(struct upstream_conn));
     timer_init(&w->drain_tick, worker_drain_tick);
     timer_init(&w->accept_retry, on_accept_retry);
+    timer_init(&w->leave_timer, worker_leave_tick);
+    timer_init(&w->reseat_timer, view_reseat_tick);
+    list_init(&w->old_views);
+    list_init(&w->leaving);
     int rc = loop_init(&w->loop);
     if (rc < 0)
         return rc;
     mailbox_init(&w->mailbox, &w->loop, w);
-    w->listeners = mem_zalloc(c->n_listeners * sizeof(*w->listeners));
-    w->routes = mem_zalloc(max_u64(c->n_routes, 1) * sizeof(*w->routes));
-    w->pools = mem_zalloc(max_u64(c->n_upstreams, 1) * sizeof(*w->pools));
     w->route_scratch = route_scratch_new();
-    if (!w->listeners || !w->routes || !w->pools || !w->route_scratch)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < c->n_upstreams; i++) {
-        struct endpoint_list *list = endpoint_list_new(p->upstreams[i]);
-        if (list)
-            w->pools[i] = pool_new(w, &c->upstreams[i], p->upstreams[i], list);
-        if (!w->pools[i])
-            return -ENOMEM;
-    }
-    for (; w->n_listeners < c->n_listeners; w->n_listeners++) {
-        uint32_t i = w->n_listeners;
-        listener_init(&w->listeners[i], w, &c->listeners[i], listen_fds[i]);
-    }
-    return 0;
+    return w->route_scratch ? 0 : -ENOMEM;
 }
 
 static void *worker_main(void *arg)
@@ -110,10 +104,6 @@ static void *worker_main(void *arg)
     (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
     (void)snprintf(name, sizeof(name), "worker-%u", (unsigned)w->id);
     (void)pthread_setname_np(pthread_self(), name);
-    for (uint32_t i = 0; i < w->n_listeners; i++)
-        listener_start(&w->listeners[i]);
-    for (uint32_t i = 0; i < w->snapshot->conf->n_upstreams; i++)
-        pool_fill(w->pools[i]);
     loop_run(&w->loop);
     return NULL;
 }
@@ -132,21 +122,42 @@ static void close_population(struct list *l)
             ->drain->force(LIST_ENTRY(l->next, struct downstream, link));
 }
 
+/* Without a socket the listener is gone with its last connection. */
+static void leave_socket(struct listener *l)
+{
+    listener_stop(l);
+    l->fd = -1;
+}
+
+void worker_leave_listeners(struct worker *w)
+{
+    each_listener(w, leave_socket);
+}
+
+static void retire_pools(struct view *v)
+{
+    for (uint32_t i = 0; i < v->snapshot->conf->n_upstreams; i++)
+        pool_retire(v->pools[i]);
+}
+
 /* The last mail: what is left ends here, on the thread that owns it. */
 static void on_stop(struct mail *m, void *owner)
 {
     struct worker *w = owner;
     (void)m;
-    for (uint32_t i = 0; i < w->n_listeners; i++)
-        listener_stop(&w->listeners[i]);
+    each_listener(w, leave_socket);
     timer_stop(&w->loop, &w->accept_retry);
     timer_stop(&w->loop, &w->drain_tick);
+    timer_stop(&w->loop, &w->leave_timer);
+    timer_stop(&w->loop, &w->reseat_timer);
     for (int d = 0; d < 2; d++) {
         close_population(&w->population[d].active);
         close_population(&w->population[d].idle);
     }
-    for (uint32_t i = 0; i < w->snapshot->conf->n_upstreams; i++)
-        w->pools[i] = pool_free(w->pools[i]);
+    if (w->view)
+        retire_pools(w->view);
+    LIST_FOREACH (it, &w->old_views)
+        retire_pools(LIST_ENTRY(it, struct view, link));
     loop_stop(&w->loop);
 }
 
@@ -166,28 +177,24 @@ void worker_stop(struct worker *w)
     w->running = false;
 }
 
+void worker_end(struct worker *w)
+{
+    while (!list_empty(&w->leaving)) { /* without connections */
+        struct listener *l = LIST_ENTRY(list_first(&w->leaving), struct listener, link);
+        list_remove(&l->link);
+        (void)listener_free(l);
+    }
+    if (w->loop.ev)
+        mailbox_free(&w->mailbox);
+}
+
 void worker_free(struct worker *w)
 {
-    if (w->pools) {
-        for (uint32_t i = 0; i < w->snapshot->conf->n_upstreams; i++)
-            w->pools[i] = pool_free(w->pools[i]);
-    }
-    if (w->routes) {
-        for (uint32_t i = 0; i < w->snapshot->conf->n_routes; i++) {
-            free(w->routes[i].stats.duration);
-            free(w->routes[i].stats.errors);
-        }
-    }
-    if (w->loop.ev) {
-        mailbox_free(&w->mailbox);
+    if (w->loop.ev)
         loop_free(&w->loop);
-    }
     /* The proof that nothing is left alive. */
     slab_free_all(&w->downstreams);
     slab_free_all(&w->streams);
     slab_free_all(&w->upstreams);
     w->route_scratch = route_scratch_free(w->route_scratch);
-    free(w->listeners);
-    free(w->routes);
-    free(w->pools);
 }

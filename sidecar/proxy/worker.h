@@ -17,29 +17,25 @@
 
 struct access_ring;
 struct listener;
-struct pool;
-struct upstream_shared;
+struct view;
 struct worker;
 
 struct process {
     struct drain drain;
     uint32_t n_workers;
     struct worker *workers;
-    uint32_t n_upstreams;
-    struct upstream_shared **upstreams; /* the control thread's; by conf_upstream.index */
-    _Atomic uint32_t connections;       /* downstream, all workers */
+    _Atomic uint32_t connections; /* downstream, all workers */
     _Atomic uint32_t max_connections;
     _Atomic uint64_t open[2]; /* by direction: what the drain waits for */
     bool close_listeners_at_drain;
     /* From a worker: a connection or stream ended while draining. */
     void (*changed)(struct process *);
-};
-
-/* What outlives snapshots, per route: keyed by name across reloads. */
-struct route_state {
-    struct split split;
-    bool split_ready;
-    struct route_stats stats;
+    /* From a worker to the control thread's mailbox: a view is taken in, left, freed (view.h). */
+    struct mailbox *control;
+    void (*on_view_entered)(struct mail *, void *owner);
+    void (*on_view_left)(struct mail *, void *owner);
+    void (*on_view_freed)(struct mail *, void *owner);
+    _Atomic bool stopping; /* nobody reads that mailbox any more */
 };
 
 /* Connections of one direction. */
@@ -60,21 +56,21 @@ struct worker {
     struct loop loop;
     struct mailbox mailbox;
     struct process *process;
-    struct snapshot *snapshot;
+    struct view *view;     /* what is in force here; NULL: nothing yet */
+    struct list old_views; /* view.link, oldest first */
+    struct list leaving;   /* listener.link: those that a reload removed */
     pthread_t thread;
     bool running;
 
     struct slab downstreams, streams, upstreams;
     struct population population[2]; /* by enum direction */
-    uint32_t n_listeners;
-    struct listener *listeners;
-    struct route_state *routes; /* by conf_route.index */
-    struct pool **pools;        /* by conf_upstream.index */
     struct route_scratch *route_scratch;
     struct access_ring *access_ring; /* NULL: no access log */
 
     struct timer drain_tick;   /* spreads the closing of idle connections */
     struct timer accept_retry; /* while accepting is paused */
+    struct timer leave_timer;  /* while listeners leave */
+    struct timer reseat_timer; /* while there are many old views */
     struct drain_tally tally;
     struct phase_mail phase_mails[DRAIN_PHASES];
     struct mail stop_mail;
@@ -83,19 +79,22 @@ struct worker {
 
 enum { WORKER_MAGIC = 0x574f524b };
 
-/* Everything but the thread; listening fds (one a listener, in the configuration's order) stay
- * the caller's to close. 0 or -errno. */
-int worker_init(struct worker *w, uint32_t id, struct process *p, struct snapshot *s,
-                const int *listen_fds);
+/* Everything but the thread. It serves nothing before its first view (view_post()). 0 or -errno. */
+int worker_init(struct worker *w, uint32_t id, struct process *p);
 int worker_start(struct worker *w);
 /* Asks it to end (its connections are closed), and waits for the thread. */
 void worker_stop(struct worker *w);
+/* Its mails are run and its loop is freed; what it holds of views is the control thread's to tear
+ * down between this and worker_free(). */
+void worker_end(struct worker *w);
 void worker_free(struct worker *w);
 
 /* From the control thread, once for each phase that the drain enters. */
 void worker_drain(struct worker *w, enum drain_phase phase);
-/* The last connections of the inbound listeners' backlogs are taken in; then they are left. */
-void worker_close_listeners(struct worker *w);
+/* On the worker's own thread. The last connections of the backlogs are taken in, then the sockets
+ * are left: of the listeners of a direction, or of those that a reload has removed. */
+void worker_close_listeners(struct worker *w, enum direction d);
+void worker_close_left(struct worker *w);
 /* They are left as they are, with what waits in their backlogs: another process serves them. */
 void worker_leave_listeners(struct worker *w);
 /* On the worker's own thread, about once a second: memory that a burst has used goes back. */

@@ -5,6 +5,7 @@
 #include "proxy/downstream.h"
 #include "proxy/listener.h"
 #include "proxy/stream.h"
+#include "proxy/view.h"
 
 void worker_drain_tick(struct timer *t);
 
@@ -104,13 +105,10 @@ static void force(struct worker *w, enum direction dir)
 
 static void stop_listeners(struct worker *w, enum direction dir)
 {
-    for (uint32_t i = 0; i < w->n_listeners; i++) {
-        struct listener *l = &w->listeners[i];
-        if (l->conf->direction != dir)
-            continue;
-        listener_empty(l);
-        listener_stop(l);
-        l->fd = -1;
+    const struct view *v = w->view;
+    for (uint32_t i = 0; v && i < v->snapshot->conf->n_listeners; i++) {
+        if (v->listeners[i]->conf->direction == dir)
+            listener_empty(v->listeners[i]);
     }
 }
 
@@ -145,15 +143,13 @@ void worker_drain(struct worker *w, enum drain_phase phase)
     mailbox_post(&w->mailbox, &pm->mail, on_phase);
 }
 
-void worker_close_listeners(struct worker *w)
+void worker_close_listeners(struct worker *w, enum direction d)
 {
-    stop_listeners(w, DIRECTION_INBOUND);
+    stop_listeners(w, d);
 }
 
-void worker_leave_listeners(struct worker *w)
+void worker_close_left(struct worker *w)
 {
-    for (uint32_t i = 0; i < w->n_listeners; i++) {
-        listener_stop(&w->listeners[i]);
-        w->listeners[i].fd = -1;
-    }
+    LIST_FOREACH_SAFE (it, &w->leaving)
+        listener_empty(LIST_ENTRY(it, struct listener, link));
 }

@@ -1,5 +1,6 @@
 /* test_pool.c - do connections outlive other limits and other endpoints, and no longer than that?
  */
+#include "proxy/listener.h"
 #include "proxy/pool.h"
 
 #include "base/mem.h"
@@ -9,6 +10,7 @@
 #include "proxy/stream.h"
 #include "proxy/stream_steps.h"
 #include "proxy/upstream.h"
+#include "proxy/view.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -33,8 +35,9 @@ static const struct side_ops client_ops = {.release = no_release};
 struct fixture {
     struct process process;
     struct worker workers[WORKERS];
-    struct snapshot *snapshot;
-    struct conf_listener listener;
+    struct view view;
+    struct conf_listener listener_conf;
+    struct listener listener;
     struct conf_upstream conf;
     struct upstream_shared *shared;
     struct pool *pool;
@@ -97,12 +100,13 @@ static int setup(void **state)
         slab_init(&w->streams, sizeof(struct stream));
         slab_init(&w->upstreams, sizeof(struct upstream_conn));
     }
-    size_t bytes = sizeof(*f->snapshot) + WORKERS * sizeof(f->snapshot->refs[0]);
-    assert_int_equal(posix_memalign((void **)&f->snapshot, 64, bytes), 0);
-    memset(f->snapshot, 0, bytes);
-    f->workers[0].snapshot = f->snapshot;
-    f->listener.protocol = PROTOCOL_TCP;
-    f->listener.direction = DIRECTION_OUTBOUND;
+    f->view.worker = &f->workers[0];
+    list_init(&f->view.streams);
+    f->workers[0].view = &f->view;
+    f->listener_conf.protocol = PROTOCOL_TCP;
+    f->listener_conf.direction = DIRECTION_OUTBOUND;
+    f->listener.view = &f->view;
+    f->listener.conf = &f->listener_conf;
     f->conf = (struct conf_upstream){
         .name = STR("app"),
         .balance = BALANCE_ROUND_ROBIN,
@@ -143,7 +147,6 @@ static int teardown(void **state)
     }
     for (int i = 0; i < SERVERS; i++)
         (void)close(f->fds[i]);
-    free(f->snapshot);
     free(f);
     return 0;
 }

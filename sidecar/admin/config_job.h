@@ -1,0 +1,39 @@
+/* config_job.h - what of a reload may take long, on a thread of its own: reading, hashing, parsing
+ * and checking a configuration, and writing the last good copy. The control thread must go on
+ * answering probes meanwhile. One job at a time. */
+#ifndef SLUICE_ADMIN_CONFIG_JOB_H
+#define SLUICE_ADMIN_CONFIG_JOB_H
+
+#include "admin/config_state.h"
+#include "io/mailbox.h"
+
+#include <pthread.h>
+
+struct config_job {
+    struct mail mail; /* to the control thread, when it has ended */
+    pthread_t thread;
+    void (*done)(struct mail *, void *owner);
+    struct mailbox *to;
+    const char *file;
+    const char *last_good; /* save: the directory */
+    bool save;
+    /* load: in: the text in force, which need not be built; out: the rest. save: in: the text. */
+    char in_force[CONFIG_DIGEST_MAX];
+    char sha256[CONFIG_DIGEST_MAX]; /* "": it could not be read */
+    bool unchanged;
+    char *text;
+    size_t n;
+    struct conf *conf; /* NULL: unchanged, or see problems */
+    struct config_problems problems;
+    int error; /* save: 0 or -errno */
+};
+
+/* Without a thread: the first start. */
+void config_job_load(struct config_job *j);
+/* 0 or -errno; then `done` comes to the mailbox's owner, who calls config_job_join(). */
+int config_job_start(struct config_job *j);
+void config_job_join(struct config_job *j);
+/* What nobody took. */
+void config_job_free(struct config_job *j);
+
+#endif

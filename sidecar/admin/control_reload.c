@@ -1,0 +1,618 @@
+/* control_reload.c - a new configuration into force while traffic flows, or a refusal that changes
+ * nothing. */
+#include "admin/control_reload.h"
+
+#include "admin/control.h"
+#include "base/mem.h"
+#include "config/last_good.h"
+#include "config/problems.h"
+#include "lifecycle/inherited.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* The supervisor's word for the text in force. */
+static const char memory_name[] = "configuration";
+
+static void reload_begin(struct control *c);
+
+/* From here on nothing changes any more. */
+static bool ends(const struct control *c)
+{
+    return drain_now(&c->process.drain) != DRAIN_SERVING || c->retiring;
+}
+
+/* --- telling --- */
+
+static void log_problems(const struct config_state *s, const struct config_problems *p)
+{
+    for (uint32_t i = 0; i < p->n; i++) {
+        const struct config_problem *it = &p->items[i];
+        log_line(it->warning ? LOG_WARN : LOG_ERROR, "%s:%u:%u: %s%s%s", s->file, it->line,
+                 it->column, it->path, it->path[0] ? ": " : "", it->message);
+    }
+    if (p->dropped > 0)
+        log_line(p->errors > 0 ? LOG_ERROR : LOG_WARN, "%s: %u more problems", s->file, p->dropped);
+}
+
+static void answer(struct reload_waiter *waiter, struct control *c, enum config_result result)
+{
+    struct http_request *req = waiter->request;
+    free(waiter);
+    if (!req)
+        return;
+    req->on_gone = NULL;
+    json_t *o = config_state_json(&c->config);
+    (void)json_object_set_new(o, "result", json_string(config_result_word(result)));
+    if (result == CONFIG_REFUSED) {
+        json_t *error = json_object_get(o, "last_error");
+        (void)json_object_set_new(o, "type", json_string("about:blank"));
+        (void)json_object_set_new(o, "title", json_string("Configuration refused"));
+        (void)json_object_set_new(o, "status", json_integer(422));
+        (void)json_object_set_new(o, "code", json_string("configuration_refused"));
+        (void)json_object_set(o, "problems", json_object_get(error, "problems"));
+    }
+    char *text = json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+    json_decref(o);
+    if (!text)
+        http_reply_problem(req, 503, "out_of_memory", NULL);
+    else if (result == CONFIG_REFUSED)
+        http_reply(req, 422, "application/problem+json", text, strlen(text));
+    else
+        http_reply(req, 200, "application/json", text, strlen(text));
+    free(text);
+}
+
+/* Takes the problems over. */
+static void note_try(struct control *c, enum config_result result, struct config_problems *p)
+{
+    struct reload *r = c->reload;
+    struct config_state *s = &c->config;
+    struct config_try t = {
+        .trigger = r->trigger,
+        .result = result,
+        .wall = clock_wall(),
+        .took = clock_mono() - r->began,
+    };
+    memcpy(t.sha256, r->job.sha256, sizeof(t.sha256));
+    s->last = t;
+    if (!r->first)
+        s->tries[result]++;
+    if (r->watch)
+        config_watch_seen(r->watch, r->job.sha256);
+    s->last_ok = result != CONFIG_REFUSED && r->source == CONFIG_FROM_FILE;
+    if (result != CONFIG_REFUSED && !s->last_ok)
+        return; /* a stand-in: what is wrong with the file stays told */
+    config_problems_free(&s->problems);
+    s->error = (struct config_try){0};
+    if (result == CONFIG_REFUSED) {
+        s->error = t;
+        s->problems = *p;
+        *p = (struct config_problems){0};
+    }
+}
+
+static void tell_waiters(struct control *c, enum config_result result)
+{
+    struct reload *r = c->reload;
+    while (r->waiters) {
+        struct reload_waiter *w = r->waiters;
+        r->waiters = w->next;
+        answer(w, c, result);
+    }
+}
+
+/* --- the end of a round --- */
+
+static void go_idle(struct control *c)
+{
+    struct reload *r = c->reload;
+    config_job_free(&r->job);
+    r->step = RELOAD_IDLE;
+    (void)channel_reloading(c->channel, false);
+    if (!r->again)
+        return;
+    r->again = false;
+    r->trigger = r->again_trigger;
+    r->waiters = r->again_waiters;
+    r->again_waiters = NULL;
+    reload_begin(c);
+}
+
+/* Takes the problems over. What runs goes on. */
+static void refuse(struct control *c, struct config_problems *p)
+{
+    struct reload *r = c->reload;
+    log_problems(&c->config, p);
+    if (r->first) {
+        config_problems_free(p);
+        config_job_free(&r->job);
+        r->step = RELOAD_IDLE;
+        control_started(c, false);
+        return;
+    }
+    log_error("reload (%s): refused; generation %llu stays in force",
+              config_trigger_word(r->trigger), (unsigned long long)c->config.generation);
+    note_try(c, CONFIG_REFUSED, p);
+    config_problems_free(p);
+    tell_waiters(c, CONFIG_REFUSED);
+    go_idle(c);
+}
+
+static void refuse_because(struct control *c, const char *why)
+{
+    struct config_problems p = {0};
+    problem_add(&p, 0, 0, "", false, "%s", why);
+    refuse(c, &p);
+}
+
+static void settle_done(struct control *c)
+{
+    struct reload *r = c->reload;
+    if (r->step == RELOAD_SETTLING && !r->saving && !c->closing_sockets)
+        go_idle(c);
+}
+
+void control_reload_sockets_closed(struct control *c)
+{
+    settle_done(c);
+}
+
+static void on_saved(struct mail *m, void *owner)
+{
+    struct control *c = owner;
+    struct reload *r = c->reload;
+    (void)m;
+    if (c->process.stopping)
+        return;
+    config_job_join(&r->job);
+    r->saving = false;
+    if (r->job.error < 0)
+        log_error("last good copy in %s: %s", c->last_good, strerror(-r->job.error));
+    settle_done(c);
+}
+
+static void save_last_good(struct control *c)
+{
+    struct reload *r = c->reload;
+    if (!c->last_good || r->source != CONFIG_FROM_FILE)
+        return;
+    r->job.save = true;
+    r->job.last_good = c->last_good;
+    r->job.done = on_saved;
+    int rc = config_job_start(&r->job);
+    r->saving = rc == 0;
+    if (rc < 0)
+        log_error("last good copy in %s: %s", c->last_good, strerror(-rc));
+}
+
+/* For the serving process that comes after us should we crash, while the file is bad. */
+static void hold_in_memory(struct control *c)
+{
+    const struct config_job *j = &c->reload->job;
+    size_t done = 0;
+    int fd = memfd_create(memory_name, MFD_CLOEXEC);
+    while (fd >= 0 && done < j->n) {
+        ssize_t n = write(fd, j->text + done, j->n - done);
+        if (n <= 0)
+            break;
+        done += (size_t)n;
+    }
+    if (fd < 0 || done < j->n || channel_hold(c->channel, memory_name, fd) < 0)
+        log_warn("the supervisor does not hold the configuration: after a crash the file must be "
+                 "good");
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+/* Every worker has it. */
+static void entered(struct control *c)
+{
+    struct reload *r = c->reload;
+    struct config_problems none = {0};
+    c->config.swap_last = 0;
+    for (uint32_t i = 0; i < c->process.n_workers; i++)
+        c->config.swap_last =
+            max_u64(c->config.swap_last, count_read(&c->workers[i].stats.swap_us));
+    c->config.swap_max = max_u64(c->config.swap_max, c->config.swap_last);
+    note_try(c, CONFIG_APPLIED, &none);
+    if (!r->first)
+        log_info("reload (%s): generation %llu is in force after %.1f ms",
+                 config_trigger_word(r->trigger), (unsigned long long)c->config.generation,
+                 (double)c->config.last.took / 1e3);
+    for (uint32_t i = 0; i < c->config.n_pending; i++)
+        log_warn("%s: the change waits for a restart", c->config.pending[i]);
+    r->first = false;
+    r->step = RELOAD_SETTLING;
+    hold_in_memory(c);
+    save_last_good(c);
+    (void)control_close_marked(c);
+    tell_waiters(c, CONFIG_APPLIED);
+    settle_done(c);
+}
+
+/* --- views come and go --- */
+
+static void count_generations(struct control *c)
+{
+    uint32_t n = 0;
+    LIST_FOREACH (it, &c->generations)
+        n++;
+    c->config.generations = n;
+    c->config.oldest =
+        n > 0 ? LIST_ENTRY(c->generations.next, struct generation, link)->snapshot->generation : 0;
+}
+
+static void on_view_entered(struct mail *m, void *owner)
+{
+    struct control *c = owner;
+    if (!c->process.stopping && generation_entered(CONTAINER_OF(m, struct view, in)))
+        entered(c);
+}
+
+static void on_view_left(struct mail *m, void *owner)
+{
+    struct control *c = owner;
+    if (c->process.stopping)
+        return;
+    generation_left(CONTAINER_OF(m, struct view, out));
+    count_generations(c);
+}
+
+static void on_view_freed(struct mail *m, void *owner)
+{
+    struct control *c = owner;
+    if (c->process.stopping)
+        return;
+    generation_freed(CONTAINER_OF(m, struct view, out));
+    count_generations(c);
+}
+
+/* --- into force --- */
+
+static int listen_fd(void *ctx, const struct conf_listener *l)
+{
+    return control_listener_fd(ctx, l);
+}
+
+static int addresses(void *ctx, const struct conf_upstream *u, struct endpoint_address **ret,
+                     uint32_t *ret_n)
+{
+    struct endpoint_address *list = mem_alloc(max_u64(u->n_endpoints, 1) * sizeof(*list));
+    uint32_t n = 0;
+    (void)ctx;
+    if (!list)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < u->n_endpoints; i++) {
+        const struct conf_endpoint *e = &u->endpoints[i];
+        if (e->kind == ENDPOINT_ADDRESS)
+            list[n++] = (struct endpoint_address){.text = e->text, .address = e->address};
+    }
+    *ret = list;
+    *ret_n = n;
+    return 0;
+}
+
+static void take_process_settings(struct control *c)
+{
+    const struct conf *conf = c->snapshot->conf;
+    struct reload *r = c->reload;
+    log_set_level(conf->log_level);
+    c->process.close_listeners_at_drain = control_closes_listeners_at_drain(&conf->lifecycle);
+    control_update_max_connections(c);
+    if (r->watch)
+        config_watch_configure(r->watch, &conf->reload);
+    config_pending_free(c->config.pending, c->config.n_pending);
+    c->config.pending = NULL;
+    c->config.n_pending = 0;
+    if (config_pending_restart(&r->at_start, conf, &c->config.pending, &c->config.n_pending) < 0)
+        log_warn("out of memory: cannot tell which changes wait for a restart");
+}
+
+/* Nothing can fail from here on. */
+static void put_in_force(struct control *c, struct generation *g)
+{
+    struct config_state *s = &c->config;
+    list_push_back(&c->generations, &g->link);
+    c->generation = g;
+    c->snapshot = g->snapshot;
+    s->generation = g->snapshot->generation;
+    s->source = c->reload->source;
+    s->applied_wall = clock_wall();
+    memcpy(s->sha256, c->reload->job.sha256, sizeof(s->sha256));
+    count_generations(c);
+    control_keep_listeners(c, c->snapshot->conf);
+    take_process_settings(c);
+    c->reload->step = RELOAD_ENTERING;
+    generation_post(g);
+    if (c->reload->first)
+        control_started(c, true);
+}
+
+static void apply(struct control *c)
+{
+    struct reload *r = c->reload;
+    struct config_problems p = {0};
+    struct snapshot *snapshot = r->first ? c->snapshot : NULL;
+    struct conf *conf = r->job.conf;
+
+    if (ends(c) && !r->first) {
+        refuse_because(c, "a drain runs: nothing changes any more");
+        return;
+    }
+    if (control_open_listeners(c, r->first ? snapshot->conf : conf, &p) < 0) {
+        refuse(c, &p);
+        return;
+    }
+    if (!r->first) {
+        snapshot = snapshot_new(conf, c->config.generation + 1);
+        if (snapshot)
+            r->job.conf = NULL;
+    }
+    struct generation_source from = {
+        .workers = c->workers,
+        .n_workers = c->process.n_workers,
+        .in_force = c->generation,
+        .listen_fd = listen_fd,
+        .addresses = addresses,
+        .ctx = c,
+    };
+    struct generation *g = snapshot ? generation_new(snapshot, &from) : NULL;
+    if (g) {
+        put_in_force(c, g);
+        return;
+    }
+    if (r->first)
+        c->snapshot = NULL; /* went with the generation */
+    control_close_fresh(c);
+    refuse_because(c, "out of memory");
+}
+
+static void resolve(struct control *c)
+{
+    c->reload->step = RELOAD_RESOLVING;
+    apply(c);
+}
+
+/* --- reading --- */
+
+static void on_read(struct mail *m, void *owner)
+{
+    struct control *c = owner;
+    struct reload *r = c->reload;
+    struct config_job *j = &r->job;
+    (void)m;
+    if (c->process.stopping)
+        return;
+    config_job_join(j);
+    if (j->unchanged) {
+        struct config_problems none = {0};
+        bool was_bad = !c->config.last_ok;
+        note_try(c, CONFIG_UNCHANGED, &none);
+        if (was_bad)
+            log_info("reload (%s): the file is again what is in force, generation %llu",
+                     config_trigger_word(r->trigger), (unsigned long long)c->config.generation);
+        tell_waiters(c, CONFIG_UNCHANGED);
+        go_idle(c);
+        return;
+    }
+    if (!j->conf) {
+        struct config_problems p = j->problems;
+        j->problems = (struct config_problems){0};
+        refuse(c, &p);
+        return;
+    }
+    log_problems(&c->config, &j->problems);
+    resolve(c);
+}
+
+static void reload_begin(struct control *c)
+{
+    struct reload *r = c->reload;
+    r->began = clock_mono();
+    r->source = CONFIG_FROM_FILE;
+    r->step = RELOAD_READING;
+    r->job = (struct config_job){.file = c->config.file, .to = &c->mailbox, .done = on_read};
+    /* What stands in for a bad file is not what the file should become. */
+    if (c->config.source == CONFIG_FROM_FILE || c->config.last_ok)
+        memcpy(r->job.in_force, c->config.sha256, sizeof(r->job.in_force));
+    (void)channel_reloading(c->channel, true);
+    int rc = config_job_start(&r->job);
+    if (rc < 0)
+        refuse_because(c, strerror(-rc));
+}
+
+/* --- asking for one --- */
+
+static void on_waiter_gone(struct http_request *req)
+{
+    struct reload_waiter *w = req->user;
+    w->request = NULL;
+}
+
+static bool add_waiter(struct reload_waiter **list, struct http_request *req)
+{
+    struct reload_waiter *w = mem_zalloc(sizeof(*w));
+    if (!w) {
+        http_reply_problem(req, 503, "out_of_memory", NULL);
+        return false;
+    }
+    w->request = req;
+    req->user = w;
+    req->on_gone = on_waiter_gone;
+    while (*list)
+        list = &(*list)->next;
+    *list = w;
+    return true;
+}
+
+void control_reload(struct control *c, enum config_trigger trigger, struct http_request *req)
+{
+    struct reload *r = c->reload;
+    if (ends(c)) {
+        if (req)
+            http_reply_problem(req, 409, "draining", "A drain runs: nothing changes any more.");
+        else
+            log_warn("reload (%s): refused, a drain runs", config_trigger_word(trigger));
+        return;
+    }
+    bool idle = r->step == RELOAD_IDLE;
+    if (req && !add_waiter(idle ? &r->waiters : &r->again_waiters, req))
+        return;
+    if (idle) {
+        r->trigger = trigger;
+        reload_begin(c);
+        return;
+    }
+    r->again = true;
+    r->again_trigger = trigger;
+}
+
+static void on_file_changed(void *ctx, bool by_poll)
+{
+    struct control *c = ctx;
+    if (!ends(c))
+        control_reload(c, by_poll ? CONFIG_BY_POLL : CONFIG_BY_WATCH, NULL);
+}
+
+/* --- the start --- */
+
+static bool build_from(struct reload *r, enum config_source source, char *text, size_t n)
+{
+    struct config_job *j = &r->job;
+    free(j->text);
+    j->text = text;
+    j->n = n;
+    config_digest(text, n, j->sha256);
+    config_problems_free(&j->problems);
+    j->conf = config_build(j->file, text, n, &j->problems);
+    r->source = source;
+    return j->conf != NULL;
+}
+
+static char *text_from_memory(size_t *ret_n)
+{
+    int fd = inherited_take(memory_name);
+    off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
+    char *text = size > 0 ? mem_alloc((size_t)size + 1) : NULL;
+    if (text && pread(fd, text, (size_t)size, 0) != size) {
+        free(text);
+        text = NULL;
+    }
+    if (text) {
+        text[size] = '\0';
+        *ret_n = (size_t)size;
+    }
+    if (fd >= 0)
+        (void)close(fd);
+    return text;
+}
+
+/* The file is bad: what was good last stands in for it. */
+static bool load_stand_in(struct control *c)
+{
+    struct reload *r = c->reload;
+    size_t n = 0;
+    int error = 0;
+    char *text = text_from_memory(&n);
+    if (text && build_from(r, CONFIG_FROM_MEMORY, text, n)) {
+        log_error("%s is bad: the configuration that was in force before the crash is taken",
+                  c->config.file);
+        return true;
+    }
+    if (!c->last_good)
+        return false;
+    text = last_good_load(c->last_good, &n, &error);
+    if (!text) {
+        log_error("no last good copy in %s: %s", c->last_good, strerror(-error));
+        return false;
+    }
+    if (!build_from(r, CONFIG_FROM_LAST_GOOD, text, n)) {
+        log_error("the last good copy in %s is bad too", c->last_good);
+        log_problems(&c->config, &r->job.problems);
+        return false;
+    }
+    log_error("%s is bad: the last good copy in %s is taken", c->config.file, c->last_good);
+    return true;
+}
+
+static bool keep_restart_settings(struct reload *r, const struct conf *conf)
+{
+    r->at_start_arena = arena_new();
+    return r->at_start_arena &&
+           settings_copy(r->at_start_arena, conf->restart, &r->at_start.restart);
+}
+
+bool control_load(struct control *c)
+{
+    struct reload *r = c->reload = mem_zalloc(sizeof(*r));
+    struct config_problems file_problems = {0};
+    if (!r)
+        return false;
+    list_init(&c->generations);
+    c->process.control = &c->mailbox;
+    c->process.on_view_entered = on_view_entered;
+    c->process.on_view_left = on_view_left;
+    c->process.on_view_freed = on_view_freed;
+    r->first = true;
+    r->trigger = CONFIG_AT_START;
+    r->began = clock_mono();
+    r->job.file = c->config.file;
+    config_job_load(&r->job);
+    config_problems_print(&r->job.problems, c->config.file, STDERR_FILENO);
+    if (!r->job.conf) {
+        file_problems = r->job.problems;
+        r->job.problems = (struct config_problems){0};
+        c->config.error = (struct config_try){
+            .trigger = CONFIG_AT_START, .result = CONFIG_REFUSED, .wall = clock_wall()};
+        memcpy(c->config.error.sha256, r->job.sha256, sizeof(r->job.sha256));
+    }
+    if (!r->job.conf && !load_stand_in(c)) {
+        config_problems_free(&file_problems);
+        return false;
+    }
+    c->config.problems = file_problems;
+    c->snapshot = snapshot_new(r->job.conf, 1);
+    if (!c->snapshot || !keep_restart_settings(r, r->job.conf))
+        return false;
+    r->job.conf = NULL;
+    return true;
+}
+
+void control_first_reload(struct control *c)
+{
+    struct reload *r = c->reload;
+    const struct conf *conf = c->snapshot->conf;
+    r->watch = config_watch_new(&c->loop, c->config.file, &conf->reload, on_file_changed, c);
+    if (!r->watch)
+        log_warn("%s is not watched: out of memory", c->config.file);
+    resolve(c);
+}
+
+void control_reload_join(struct control *c)
+{
+    struct reload *r = c->reload;
+    if (r && (r->step == RELOAD_READING || r->saving))
+        config_job_join(&r->job);
+}
+
+void control_reload_free(struct control *c)
+{
+    struct reload *r = c->reload;
+    if (!r)
+        return;
+    config_job_free(&r->job);
+    r->watch = config_watch_free(r->watch);
+    while (r->waiters || r->again_waiters) {
+        struct reload_waiter **list = r->waiters ? &r->waiters : &r->again_waiters;
+        struct reload_waiter *w = *list;
+        *list = w->next;
+        free(w); /* its request went with the server */
+    }
+    r->at_start_arena = arena_free(r->at_start_arena);
+    config_state_free(&c->config);
+    free(r);
+    c->reload = NULL;
+}

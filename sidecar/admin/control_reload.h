@@ -1,0 +1,49 @@
+/* control_reload.h - a reload from its request to its end: one at a time.
+ *
+ *   idle ─▸ reading ─▸ resolving ─▸ entering ─▸ settling ─▸ idle
+ *
+ * reading:   a thread reads, hashes and builds (config_job.h); mistakes end it here.
+ * resolving: names that are not known yet are asked for, for a bounded time.
+ * entering:  listeners are bound, the generation is built; then, with nothing left that can fail,
+ *            every worker is given its view, and takes it between two events.
+ * settling:  removed listeners close without a reset, the last good copy is written.
+ *
+ * A request that comes meanwhile is served by another round: the file may have changed since it was
+ * read. The first start goes the same way. */
+#ifndef SLUICE_ADMIN_CONTROL_RELOAD_H
+#define SLUICE_ADMIN_CONTROL_RELOAD_H
+
+#include "admin/config_job.h"
+#include "config/diff.h"
+#include "config/watch.h"
+
+enum reload_step {
+    RELOAD_IDLE,
+    RELOAD_READING,
+    RELOAD_RESOLVING,
+    RELOAD_ENTERING,
+    RELOAD_SETTLING,
+};
+
+/* Somebody who asked over HTTP. */
+struct reload_waiter {
+    struct reload_waiter *next;
+    struct http_request *request; /* NULL: its client has gone */
+};
+
+struct reload {
+    enum reload_step step;
+    bool first; /* the start */
+    bool again; /* asked for while one was under way */
+    enum config_trigger trigger, again_trigger;
+    enum config_source source;
+    usec_t began;
+    struct reload_waiter *waiters, *again_waiters;
+    struct config_job job;
+    bool saving; /* the job writes the last good copy */
+    struct config_watch *watch;
+    struct conf at_start; /* only what waits for a restart */
+    struct arena *at_start_arena;
+};
+
+#endif

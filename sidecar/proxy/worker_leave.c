@@ -1,0 +1,86 @@
+/* worker_leave.c - the connections of listeners that a reload has removed: told to close, closed
+ * when idle, and at the deadline closed whatever they do. The same timetable as a drain's, for one
+ * listener. */
+#include "proxy/worker.h"
+
+#include "proxy/downstream.h"
+#include "proxy/listener.h"
+
+enum { TICK_MS = 20 };
+
+static uint32_t count_of(const struct list *population, const struct listener *l)
+{
+    uint32_t n = 0;
+    LIST_FOREACH (it, population)
+        n += LIST_ENTRY(it, struct downstream, link)->listener == l;
+    return n;
+}
+
+/* Calls op on at most n of the listener's connections; an op may close its connection, and never
+ * another one. */
+static void each_of(struct list *population, const struct listener *l, uint32_t n,
+                    void (*op)(struct downstream *))
+{
+    LIST_FOREACH_SAFE (it, population) {
+        struct downstream *d = LIST_ENTRY(it, struct downstream, link);
+        if (d->listener != l)
+            continue;
+        if (n-- == 0)
+            return;
+        op(d);
+    }
+}
+
+static void idle_close_one(struct downstream *d)
+{
+    d->drain->idle_close(d);
+}
+
+static void last_call_one(struct downstream *d)
+{
+    d->drain->last_call(d);
+}
+
+static void force_one(struct downstream *d)
+{
+    d->drain->force(d);
+}
+
+/* Longest idle first, as many as bring the rest to zero at the window's end. */
+static void close_idle(struct worker *w, struct listener *l, usec_t now)
+{
+    struct list *idle = &w->population[l->conf->direction].idle;
+    uint32_t n = count_of(idle, l);
+    if (now < l->idle_until) {
+        usec_t ticks = (l->idle_until - now) / (TICK_MS * USEC_PER_MSEC) + 1;
+        n = (uint32_t)((n + ticks - 1) / ticks);
+    }
+    each_of(idle, l, n, idle_close_one);
+}
+
+static void advance(struct worker *w, struct listener *l, usec_t now)
+{
+    struct population *p = &w->population[l->conf->direction];
+    if (now >= l->force_at && l->fd < 0) {
+        each_of(&p->idle, l, UINT32_MAX, force_one);
+        each_of(&p->active, l, UINT32_MAX, force_one);
+        return;
+    }
+    if (now >= l->last_call_at && !l->last_called) {
+        l->last_called = true;
+        each_of(&p->active, l, UINT32_MAX, last_call_one);
+    }
+    if (now >= l->idle_from)
+        close_idle(w, l, now);
+}
+
+void worker_leave_tick(struct timer *t)
+{
+    struct worker *w = CONTAINER_OF(t, struct worker, leave_timer);
+    usec_t now = w->loop.now;
+    /* One that has gone is freed at the end of the turn. */
+    LIST_FOREACH_SAFE (it, &w->leaving)
+        advance(w, LIST_ENTRY(it, struct listener, link), now);
+    if (!list_empty(&w->leaving))
+        timer_set(&w->loop, t, now + TICK_MS * USEC_PER_MSEC);
+}
