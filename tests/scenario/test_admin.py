@@ -209,7 +209,8 @@ def test_metrics(sc):
     for (name, labels), _ in metrics.samples.items():
         for label, value in labels:
             assert label in ("direction", "listener", "route", "upstream", "endpoint", "code", "reason",
-                             "le", "worker", "phase", "version", "state", "generation", "quantile"), (name, label)
+                             "le", "worker", "phase", "version", "state", "generation", "quantile", "result",
+                             "name"), (name, label)
             assert "/x" not in value
 
 
