@@ -170,9 +170,9 @@ static const char *pending(const char *at_start, const char *now)
     assert_non_null(b);
     assert_int_equal(0, config_pending_restart(a, b, &paths, &n));
     out[0] = '\0';
-    for (uint32_t i = 0; i < n; i++) {
-        strcat(out, i ? " " : "");
-        strcat(out, paths[i]);
+    for (uint32_t i = 0, o = 0; i < n; i++) {
+        o += (uint32_t)snprintf(out + o, sizeof(out) - o, "%s%s", i ? " " : "", paths[i]);
+        assert_true(o < sizeof(out));
     }
     assert_true(n > 0 || !paths);
     config_pending_free(paths, n);

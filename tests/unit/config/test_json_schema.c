@@ -167,6 +167,11 @@ static void test_types(void **state)
         ".", "_http", "_tcp", "srv:", "srv:_http._tcp.a", "unix:", "/", "0x1", "app.example", "1");
 }
 
+static size_t room(const char *text, const char *p)
+{
+    return (size_t)(text + TEXT_MAX - p);
+}
+
 /* Each place for a colon in an IPv6 address, with and without brackets. */
 static void test_ipv6(void **state)
 {
@@ -186,15 +191,15 @@ static void test_ipv6(void **state)
             if (g == gap && gone)
                 *p++ = ':';
             else
-                p += sprintf(p, "%x", rng_below(&rng, 0x10000));
+                p += snprintf(p, room(text, p), "%x", rng_below(&rng, 0x10000));
             if (g + 1 < groups)
                 *p++ = ':';
         }
         if (gone && gap == 0) /* :: at the front */
             memmove(text + 2, text + 1, (size_t)(p++ - text)), text[1] = ':';
         if (rng_below(&rng, 3) == 0)
-            p += sprintf(p, ":1.2.3.%u", rng_below(&rng, 300));
-        p += sprintf(p, "]:80");
+            p += snprintf(p, room(text, p), ":1.2.3.%u", rng_below(&rng, 300));
+        p += snprintf(p, room(text, p), "]:80");
         struct str s = {text, (size_t)(p - text)};
         bool mine = takes(SCHEMA_ADDRESS, s), theirs = matches(code, s);
         taken += mine;
