@@ -226,7 +226,6 @@ static void entered(struct control *c)
         log_warn("%s: the change waits for a restart", c->config.pending[i]);
     r->first = false;
     r->step = RELOAD_SETTLING;
-    hold_in_memory(c);
     save_last_good(c);
     (void)control_close_marked(c);
     tell_waiters(c, CONFIG_APPLIED);
@@ -327,6 +326,7 @@ static void put_in_force(struct control *c, struct generation *g)
     take_process_settings(c);
     c->reload->step = RELOAD_ENTERING;
     generation_post(g);
+    hold_in_memory(c);
     if (c->reload->first)
         control_started(c, true);
 }
@@ -492,9 +492,8 @@ static bool build_from(struct reload *r, enum config_source source, char *text, 
     return j->conf != NULL;
 }
 
-static char *text_from_memory(size_t *ret_n)
+static char *text_from_memory(int fd, size_t *ret_n)
 {
-    int fd = inherited_take(memory_name);
     off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
     char *text = size > 0 ? mem_alloc((size_t)size + 1) : NULL;
     if (text && pread(fd, text, (size_t)size, 0) != size) {
@@ -505,18 +504,17 @@ static char *text_from_memory(size_t *ret_n)
         text[size] = '\0';
         *ret_n = (size_t)size;
     }
-    if (fd >= 0)
-        (void)close(fd);
     return text;
 }
 
 /* The file is bad: what was good last stands in for it. */
-static bool load_stand_in(struct control *c)
+/* fd: what the supervisor held, -1: nothing. */
+static bool load_stand_in(struct control *c, int fd)
 {
     struct reload *r = c->reload;
     size_t n = 0;
     int error = 0;
-    char *text = text_from_memory(&n);
+    char *text = channel_restarted() ? text_from_memory(fd, &n) : NULL;
     if (text && build_from(r, CONFIG_FROM_MEMORY, text, n)) {
         log_error("%s is bad: the configuration that was in force before the crash is taken",
                   c->config.file);
@@ -569,7 +567,11 @@ bool control_load(struct control *c)
             .trigger = CONFIG_AT_START, .result = CONFIG_REFUSED, .wall = clock_wall()};
         memcpy(c->config.error.sha256, r->job.sha256, sizeof(r->job.sha256));
     }
-    if (!r->job.conf && !load_stand_in(c)) {
+    int fd = inherited_take(memory_name);
+    bool good = r->job.conf || load_stand_in(c, fd);
+    if (fd >= 0)
+        (void)close(fd);
+    if (!good) {
         config_problems_free(&file_problems);
         return false;
     }

@@ -225,6 +225,11 @@ int channel_status(struct channel *ch, const char *text)
     return send_message(ch, &m, -1, 0);
 }
 
+bool channel_restarted(void)
+{
+    return getenv(CHANNEL_RESTART_ENV) != NULL;
+}
+
 bool channel_drain_state(usec_t *ret_start, usec_t *ret_deadline, char *ret_trigger, size_t cap)
 {
     const char *text = getenv(CHANNEL_DRAIN_ENV);

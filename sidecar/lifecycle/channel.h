@@ -63,6 +63,9 @@ int channel_drain(struct channel *ch, usec_t start, usec_t deadline, const char 
 /* One line for the service manager (systemd's STATUS=). Never waits; cut to fit. */
 int channel_status(struct channel *ch, const char *text);
 
+/* Was this process started because an earlier one, which had served, died? Not for an upgrade. */
+bool channel_restarted(void);
+
 /* The drain that an earlier serving process had begun: true, and the values as it gave them. */
 bool channel_drain_state(usec_t *ret_start, usec_t *ret_deadline, char *ret_trigger, size_t cap);
 
@@ -85,8 +88,9 @@ enum channel_kind {
     CHANNEL_BEAT,
 };
 
-#define CHANNEL_ENV       "SLUICE_CHANNEL"
-#define CHANNEL_DRAIN_ENV "SLUICE_DRAIN"
+#define CHANNEL_ENV         "SLUICE_CHANNEL"
+#define CHANNEL_DRAIN_ENV   "SLUICE_DRAIN"
+#define CHANNEL_RESTART_ENV "SLUICE_RESTART"
 /* A 1 for each of LISTEN_FDS that came from the service manager, a 0 for the others. */
 #define CHANNEL_ACTIVATED_ENV "SLUICE_ACTIVATED"
 /* The watchdog's interval in µs, 0: none. Not there: no service manager. */

@@ -13,13 +13,21 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { ENV_SLOTS = 7 };
+enum { ENV_SLOTS = 8 };
 
 /* The first three are our own, and go to a successor; the rest is for one process each. */
-static const char *const own_variables[] = {
-    "NOTIFY_SOCKET=",        "WATCHDOG_USEC=",   "WATCHDOG_PID=",          "LISTEN_FDS=",
-    "LISTEN_PID=",           "LISTEN_FDNAMES=",  CHANNEL_ENV "=",          CHANNEL_DRAIN_ENV "=",
-    CHANNEL_MANAGER_ENV "=", SUCCESSION_ENV "=", CHANNEL_ACTIVATED_ENV "="};
+static const char *const own_variables[] = {"NOTIFY_SOCKET=",
+                                            "WATCHDOG_USEC=",
+                                            "WATCHDOG_PID=",
+                                            "LISTEN_FDS=",
+                                            "LISTEN_PID=",
+                                            "LISTEN_FDNAMES=",
+                                            CHANNEL_ENV "=",
+                                            CHANNEL_DRAIN_ENV "=",
+                                            CHANNEL_MANAGER_ENV "=",
+                                            SUCCESSION_ENV "=",
+                                            CHANNEL_ACTIVATED_ENV "=",
+                                            CHANNEL_RESTART_ENV "="};
 
 /* Its place in own_variables, or their number. */
 static size_t own_variable(const char *v)
@@ -95,6 +103,10 @@ static void fill_environment(struct supervisor *s, enum role role, const struct 
         (void)snprintf(s->drain, sizeof(s->drain), CHANNEL_DRAIN_ENV "=%" PRIu64 " %" PRIu64 " %s",
                        s->state.drain_start, s->state.drain_deadline, s->state.drain_trigger);
         s->env[o++] = s->drain;
+    }
+    if (s->state.ever_ready && role == ROLE_SERVING) {
+        static char restart[] = CHANNEL_RESTART_ENV "=1";
+        s->env[o++] = restart;
     }
     s->env[o] = NULL;
 }
