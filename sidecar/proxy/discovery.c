@@ -357,8 +357,8 @@ static struct discovery_view *view_of(const struct discovery *d, const struct co
 void discovery_addresses(struct discovery *d, const struct conf_upstream *u,
                          const struct endpoint_address **ret, uint32_t *ret_n)
 {
-    struct discovery_view *v = view_of(d, u);
     CHECK_OBJ(d, DISCOVERY_MAGIC);
+    struct discovery_view *v = view_of(d, u);
     CHECK(v != NULL);
     dns_list_clear(d->list);
     for (uint32_t k = 0; k < u->n_endpoints; k++) {
