@@ -42,7 +42,7 @@ static void show_refused(const struct admin_answer *a)
     json_t *o = json_loadb(a->body, a->n, 0, NULL);
     const json_t *problems = json_object_get(o, "problems"), *problem;
     const char *file = json_text(o, "file");
-    long long dropped = json_count(o, "dropped");
+    long long dropped = json_count(json_object_get(o, "last_error"), "dropped");
     char line[LINE_MAX_BYTES];
     size_t i;
 

@@ -155,7 +155,7 @@ class Sluice:
     and a short drain are added where they are not given."""
 
     def __init__(self, directory, config, env=None, wrap=(), wait=True, text=None,
-                 program=SLUICE):
+                 program=SLUICE, args=()):
         self.directory = directory
         self.socket_path = os.path.join(directory, "admin.sock")
         self.log_path = os.path.join(directory, "sluice.log")
@@ -184,7 +184,7 @@ class Sluice:
         self.ended = False
         self.expect_faults = False
         self.log_file = open(self.log_path, "wb")
-        self.process = subprocess.Popen([*wrap, program, "proxy", "-c", self.config_path],
+        self.process = subprocess.Popen([*wrap, program, "proxy", "-c", self.config_path, *args],
                                         stdin=subprocess.DEVNULL, stdout=self.log_file,
                                         stderr=self.log_file, env=environment,
                                         start_new_session=True)

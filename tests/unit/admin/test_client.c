@@ -129,11 +129,12 @@ static void post_reload(struct http_request *req, void *ctx)
     } answers[] = {
         {200, "{" TAKEN "\"pending_restart\":[],\"result\":\"applied\"}"},
         {200, "{" TAKEN "\"pending_restart\":[\"workers\",\"dns\"],\"result\":\"unchanged\"}"},
-        {422, "{\"code\":\"config_refused\",\"detail\":\"2 problems\",\"file\":\"/etc/s.yaml\","
-              "\"dropped\":1,\"problems\":[{\"line\":7,\"column\":5,\"path\":\"a.b\","
-              "\"message\":\"expected \\u001b[1ma name\",\"severity\":\"error\"},"
-              "{\"line\":0,\"column\":0,\"path\":\"\",\"message\":\"odd\","
-              "\"severity\":\"warning\"}]}"},
+        {422,
+         "{\"code\":\"config_refused\",\"detail\":\"2 problems\",\"file\":\"/etc/s.yaml\","
+         "\"last_error\":{\"dropped\":1},\"problems\":[{\"line\":7,\"column\":5,\"path\":\"a.b\","
+         "\"message\":\"expected \\u001b[1ma name\",\"severity\":\"error\"},"
+         "{\"line\":0,\"column\":0,\"path\":\"\",\"message\":\"odd\","
+         "\"severity\":\"warning\"}]}"},
         {409, "{\"code\":\"draining\",\"detail\":\"It drains.\"}"},
         {422, "{\"problems\":5}"},
         {200, "[]"},
