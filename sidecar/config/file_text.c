@@ -104,7 +104,7 @@ static int read_whole(int fd, struct stat *state, size_t max, char **ret_text, s
 
 char *file_text_read(const char *path, size_t max, size_t *ret_n, int *ret_error)
 {
-    struct stat state;
+    struct stat state = {0};
     char *text = NULL;
     int fd = open_regular(path, &state);
     int rc = fd;

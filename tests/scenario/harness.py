@@ -155,12 +155,12 @@ class Sluice:
     and a short drain are added where they are not given."""
 
     def __init__(self, directory, config, env=None, wrap=(), wait=True, text=None,
-                 program=SLUICE, args=()):
+                 program=SLUICE, args=(), config_path=None):
         self.directory = directory
         self.socket_path = os.path.join(directory, "admin.sock")
         self.log_path = os.path.join(directory, "sluice.log")
         self.access_path = os.path.join(directory, "access.log")
-        self.config_path = os.path.join(directory, "sluice.yaml")
+        self.config_path = config_path or os.path.join(directory, "sluice.yaml")
         self.health = f"127.0.0.1:{free_port()}"
         self.config = deep_update(
             {
