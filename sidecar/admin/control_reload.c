@@ -30,8 +30,11 @@ static void log_problems(const struct config_state *s, const struct config_probl
 {
     for (uint32_t i = 0; i < p->n; i++) {
         const struct config_problem *it = &p->items[i];
-        log_line(it->warning ? LOG_WARN : LOG_ERROR, "%s:%u:%u: %s%s%s", s->file, it->line,
-                 it->column, it->path, it->path[0] ? ": " : "", it->message);
+        char place[32] = "";
+        if (it->line > 0) /* else it is the whole file */
+            (void)snprintf(place, sizeof(place), ":%u:%u", it->line, it->column);
+        log_line(it->warning ? LOG_WARN : LOG_ERROR, "%s%s: %s%s%s", s->file, place, it->path,
+                 it->path[0] ? ": " : "", it->message);
     }
     if (p->dropped > 0)
         log_line(p->errors > 0 ? LOG_ERROR : LOG_WARN, "%s: %u more problems", s->file, p->dropped);
@@ -81,7 +84,8 @@ static void note_try(struct control *c, enum config_result result, struct config
     if (!r->first)
         s->tries[result]++;
     if (r->watch)
-        config_watch_seen(r->watch, r->job.sha256);
+        config_watch_seen(r->watch,
+                          r->source == CONFIG_FROM_FILE ? r->job.sha256 : s->error.sha256);
     s->last_ok = result != CONFIG_REFUSED && r->source == CONFIG_FROM_FILE;
     if (result != CONFIG_REFUSED && !s->last_ok)
         return; /* a stand-in: what is wrong with the file stays told */
@@ -179,6 +183,7 @@ static void save_last_good(struct control *c)
     struct reload *r = c->reload;
     if (!c->last_good || r->source != CONFIG_FROM_FILE)
         return;
+    r->job.to = &c->mailbox;
     r->job.save = true;
     r->job.last_good = c->last_good;
     r->job.done = on_saved;
@@ -576,6 +581,8 @@ bool control_load(struct control *c)
         return false;
     }
     c->config.problems = file_problems;
+    c->config.last_ok = r->source == CONFIG_FROM_FILE;
+    c->config.last = (struct config_try){.trigger = CONFIG_AT_START, .wall = clock_wall()};
     c->snapshot = snapshot_new(r->job.conf, 1);
     if (!c->snapshot || !keep_restart_settings(r, r->job.conf))
         return false;

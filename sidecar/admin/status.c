@@ -176,7 +176,7 @@ char *status_json(struct control *c)
     const struct process *p = &c->process;
     usec_t now = clock_mono();
     uint64_t open = atomic_load(&p->open[0]) + atomic_load(&p->open[1]);
-    json_t *o = json_object(), *config = json_object();
+    json_t *o = json_object();
     enum drain_phase phase = drain_now(&p->drain);
     set_str(o, "version", STR(SLUICE_VERSION));
     set_u64(o, "pid", (uint64_t)getpid());
@@ -184,9 +184,7 @@ char *status_json(struct control *c)
     set_str(o, "phase", str_of(phase == DRAIN_EXIT ? "drained" : drain_phase_word(phase)));
     (void)json_object_set_new(o, "ready", json_boolean(control_ready(c)));
     (void)json_object_set_new(o, "drain", drain_json(&p->drain, open, now));
-    set_u64(config, "generation", c->snapshot->generation);
-    set_str(config, "file", c->snapshot->conf->file);
-    (void)json_object_set_new(o, "config", config);
+    (void)json_object_set_new(o, "config", config_state_json(&c->config));
     (void)json_object_set_new(o, "workers", workers_json(c, now));
     (void)json_object_set_new(o, "listeners", listeners_json(c));
     (void)json_object_set_new(o, "routes", routes_json(c));

@@ -186,18 +186,21 @@ static bool text_differs(struct config_watch *w)
              : error == -ENOMEM || error == -EBUSY || error == -EMFILE || error == -ENFILE;
     if (w->hash_next)
         return false;
-    if (!w->has_seen)
-        config_watch_seen(w, sha256);
     return strcmp(sha256, w->seen) != 0;
 }
 
 static void on_poll(struct timer *t)
 {
     struct config_watch *w = CONTAINER_OF(t, struct config_watch, poll);
+
+    CHECK(w->magic == WATCH_MAGIC);
+    if (!w->has_seen) { /* the file's text is not in force yet: there is nothing to compare */
+        timer_set(w->loop, &w->poll, clock_mono() + w->conf.debounce);
+        return;
+    }
     struct identity now = look(w->file);
     bool hash = !same_identity(&now, &w->looked) || w->hash_next || ++w->polls % HASH_EVERY == 0;
 
-    CHECK(w->magic == WATCH_MAGIC);
     w->looked = now;
     open_events(w);
     if (w->places.fd >= 0)

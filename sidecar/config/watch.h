@@ -21,7 +21,8 @@ struct config_watch *config_watch_new(struct loop *loop, const char *file,
                                       void (*changed)(void *ctx, bool by_poll), void *ctx);
 /* Other settings from now on. */
 void config_watch_configure(struct config_watch *w, const struct conf_reload *conf);
-/* The text that was read last, for the poll to compare with. */
+/* The text that was read last, for the poll to compare with; "": it could not be read. Until the
+ * first of these there is no poll. */
 void config_watch_seen(struct config_watch *w, const char *sha256);
 struct config_watch *config_watch_free(struct config_watch *w);
 
