@@ -171,9 +171,14 @@ static const char *next_key(const void *ctx, uint32_t i)
 static void unknown_key(struct fill *f, const struct schema_map *map, const struct yaml_node *node)
 {
     char got[PROBLEM_QUOTE_MAX];
+    const char *colon = node->key.n ? memchr(node->key.p, ':', node->key.n) : NULL;
     const char *near = schema_nearest(node->key, next_key, map, map->n_keys);
+
     (void)problem_quote(node->key, got);
-    if (near)
+    if (colon && schema_find(map, (struct str){node->key.p, (size_t)(colon - node->key.p)}))
+        problem_at_key(f->problems, node, "unknown key \"%s\" (a space is missing behind \":\")",
+                       got);
+    else if (near)
         problem_at_key(f->problems, node, "unknown key \"%s\" (did you mean \"%s\"?)", got, near);
     else
         problem_at_key(f->problems, node, "unknown key \"%s\"", got);

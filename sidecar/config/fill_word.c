@@ -104,12 +104,16 @@ static const char *hint(const struct schema_key *key, const struct yaml_node *no
             return " (without leading zeros)";
         return "";
     case SCHEMA_DURATION:
+        if (scalar_duration(s, &number)) /* out of range */
+            return "";
         if (str_to_u64(s, &number))
             return " (the unit is missing)";
         return s.n > 0 && s.p[0] >= '0' && s.p[0] <= '9' ? " (one number, one unit: us ms s m h)"
                                                          : "";
     case SCHEMA_SIZE:
-        return s.n > 0 && s.p[0] >= '0' && s.p[0] <= '9' ? " (units: B KiB MiB GiB)" : "";
+        return !scalar_size(s, &number) && s.n > 0 && s.p[0] >= '0' && s.p[0] <= '9'
+                   ? " (units: B KiB MiB GiB)"
+                   : "";
     default:
         return "";
     }

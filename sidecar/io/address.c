@@ -35,6 +35,10 @@ int address_parse(struct str text, struct address *ret, const char **ret_why)
 
     if (str_starts(text, STR("unix:")))
         return parse_unix((struct str){text.p + 5, text.n - 5}, ret, ret_why);
+    if (text.n > 0 && memmem(text.p, text.n, "://", 3)) {
+        *ret_why = "an address has no http:// in front, and no path behind";
+        return -EINVAL;
+    }
     if (text.n > 0 && text.p[0] == '[') {
         const char *end = memchr(text.p, ']', text.n);
         if (!end || end + 1 >= text.p + text.n || end[1] != ':') {

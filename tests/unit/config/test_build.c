@@ -1,7 +1,7 @@
 /* test_build.c - a text to a configuration, or to every mistake at its place. */
 #include "config/build.h"
 #include "env.h"
-#include "mistakes.h"
+#include "mistakes_more.h"
 #include "config/endpoint.h"
 #include "rich.h"
 
@@ -75,8 +75,45 @@ static void run_table(const struct mistake *table, size_t n, bool warning)
 static void test_mistakes(void **state)
 {
     (void)state;
-    assert_true(ARRAY_LEN(mistakes) >= 120);
     run_table(mistakes, ARRAY_LEN(mistakes), false);
+    run_table(more_mistakes, ARRAY_LEN(more_mistakes), false);
+}
+
+static const struct mistake *nth(size_t i)
+{
+    return i < ARRAY_LEN(mistakes) ? &mistakes[i] : &more_mistakes[i - ARRAY_LEN(mistakes)];
+}
+
+/* No mistake is counted twice. */
+static void test_distinct(void **state)
+{
+    (void)state;
+    size_t n = ARRAY_LEN(mistakes) + ARRAY_LEN(more_mistakes);
+    assert_true(n >= 400);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(nth(i)->text, nth(k)->text) == 0)
+                fail_msg("%s", nth(i)->text);
+        }
+    }
+}
+
+/* What no text with an end can hold. */
+static void test_nul(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"version: 1\n\0", "version: \0001\n", "\0version: 1\n"};
+    static const size_t sizes[] = {12, 12, 12};
+    static const uint32_t places[][2] = {{2, 1}, {1, 10}, {1, 1}};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct config_problems p = {0};
+        assert_null(config_build_env("nul", texts[i], sizes[i], &test_env, &p));
+        assert_int_equal(p.n, 1);
+        assert_string_equal(p.items[0].message, "control character 0x00 in the text");
+        assert_int_equal(p.items[0].line, places[i][0]);
+        assert_int_equal(p.items[0].column, places[i][1]);
+        config_problems_free(&p);
+    }
 }
 
 /* As the design shows it, without what this version does not know yet. */
@@ -520,6 +557,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_distinct),
+        cmocka_unit_test(test_nul),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_sample),
         cmocka_unit_test(test_defaults),
