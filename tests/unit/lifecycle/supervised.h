@@ -128,6 +128,22 @@ static inline void obey(char letter, int answer, int *listener)
         (void)dprintf(answer, "%d", rc);
         break;
     }
+    case 'r': /* a reload begins */
+        (void)dprintf(answer, "%d", channel_reloading(channel, true));
+        break;
+    case 'R': /* and ends */
+        (void)dprintf(answer, "%d", channel_reloading(channel, false));
+        break;
+    case 'b':
+        (void)dprintf(answer, "%d", channel_beat(channel));
+        break;
+    case 's': /* two lines would be two variables */
+        (void)dprintf(answer, "%d", channel_status(channel, "fine\nREADY=0"));
+        break;
+    case 'w': /* what the service manager wants */
+        (void)dprintf(answer, "%d %d", channel_manager_listens(channel),
+                      (int)channel_watchdog(channel));
+        break;
     case 'k':
         (void)close(answer);
         (void)raise(SIGKILL);
