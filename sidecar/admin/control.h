@@ -12,6 +12,7 @@
 #include "io/loop.h"
 #include "io/mailbox.h"
 #include "lifecycle/channel.h"
+#include "proxy/discovery.h"
 #include "proxy/worker.h"
 
 struct access_log;
@@ -44,6 +45,7 @@ struct control {
     struct generation *generation; /* in force; NULL before the first */
     struct list generations;       /* generation.link, oldest first: all that are alive */
     struct config_state config;
+    struct discovery *discovery;
     struct reload *reload;
     struct worker *workers;
     struct control_ping *pings;

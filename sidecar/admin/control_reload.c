@@ -281,22 +281,23 @@ static int listen_fd(void *ctx, const struct conf_listener *l)
     return control_listener_fd(ctx, l);
 }
 
-static int addresses(void *ctx, const struct conf_upstream *u, struct endpoint_address **ret,
-                     uint32_t *ret_n)
+static void addresses(void *ctx, const struct conf_upstream *u, const struct endpoint_address **ret,
+                      uint32_t *ret_n)
 {
-    struct endpoint_address *list = mem_alloc(max_u64(u->n_endpoints, 1) * sizeof(*list));
-    uint32_t n = 0;
-    (void)ctx;
-    if (!list)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < u->n_endpoints; i++) {
-        const struct conf_endpoint *e = &u->endpoints[i];
-        if (e->kind == ENDPOINT_ADDRESS)
-            list[n++] = (struct endpoint_address){.text = e->text, .address = e->address};
-    }
-    *ret = list;
-    *ret_n = n;
-    return 0;
+    const struct control *c = ctx;
+    discovery_addresses(c->discovery, u, ret, ret_n);
+}
+
+/* DNS says otherwise than before. */
+static void on_addresses_changed(void *ctx, const struct conf_upstream *u)
+{
+    struct control *c = ctx;
+    const struct endpoint_address *list;
+    uint32_t n;
+    discovery_addresses(c->discovery, u, &list, &n);
+    if (generation_update(c->generation, u, list, n) < 0)
+        log_error("upstream %.*s: out of memory for its new addresses; the old ones stay",
+                  STR_FMT(u->name));
 }
 
 static void take_process_settings(struct control *c)
@@ -320,6 +321,7 @@ static void put_in_force(struct control *c, struct generation *g)
 {
     struct config_state *s = &c->config;
     list_push_back(&c->generations, &g->link);
+    discovery_commit(c->discovery, g->snapshot->conf);
     c->generation = g;
     c->snapshot = g->snapshot;
     s->generation = g->snapshot->generation;
@@ -341,13 +343,15 @@ static void apply(struct control *c)
     struct reload *r = c->reload;
     struct config_problems p = {0};
     struct snapshot *snapshot = r->first ? c->snapshot : NULL;
-    struct conf *conf = r->job.conf;
+    struct conf *conf = r->first ? snapshot->conf : r->job.conf;
 
     if (ends(c) && !r->first) {
+        discovery_abandon(c->discovery, conf);
         refuse_because(c, "a drain runs: nothing changes any more");
         return;
     }
-    if (control_open_listeners(c, r->first ? snapshot->conf : conf, &p) < 0) {
+    if (control_open_listeners(c, conf, &p) < 0) {
+        discovery_abandon(c->discovery, conf);
         refuse(c, &p);
         return;
     }
@@ -369,16 +373,25 @@ static void apply(struct control *c)
         put_in_force(c, g);
         return;
     }
-    if (r->first)
-        c->snapshot = NULL; /* went with the generation */
+    discovery_abandon(c->discovery, conf);
+    if (!r->first)
+        (void)snapshot_free(snapshot);
     control_close_fresh(c);
     refuse_because(c, "out of memory");
 }
 
-static void resolve(struct control *c)
+/* What is known of its names by now is what it begins with. */
+static void on_resolved(void *ctx)
+{
+    apply(ctx);
+}
+
+static void resolve(struct control *c, const struct conf *conf)
 {
     c->reload->step = RELOAD_RESOLVING;
-    apply(c);
+    int rc = discovery_prepare(c->discovery, conf, on_resolved, c);
+    if (rc < 0)
+        refuse_because(c, rc == -EIO ? "resolv.conf cannot be read" : "out of memory");
 }
 
 /* --- reading --- */
@@ -410,7 +423,7 @@ static void on_read(struct mail *m, void *owner)
         return;
     }
     log_problems(&c->config, &j->problems);
-    resolve(c);
+    resolve(c, j->conf);
 }
 
 static void reload_begin(struct control *c)
@@ -597,7 +610,11 @@ void control_first_reload(struct control *c)
     r->watch = config_watch_new(&c->loop, c->config.file, &conf->reload, on_file_changed, c);
     if (!r->watch)
         log_warn("%s is not watched: out of memory", c->config.file);
-    resolve(c);
+    c->discovery = discovery_new(&c->loop, &conf->dns, on_addresses_changed, c);
+    if (c->discovery)
+        resolve(c, conf);
+    else
+        refuse_because(c, "out of memory");
 }
 
 void control_reload_join(struct control *c)
@@ -614,6 +631,7 @@ void control_reload_free(struct control *c)
         return;
     config_job_free(&r->job);
     r->watch = config_watch_free(r->watch);
+    c->discovery = discovery_free(c->discovery);
     while (r->waiters || r->again_waiters) {
         struct reload_waiter **list = r->waiters ? &r->waiters : &r->again_waiters;
         struct reload_waiter *w = *list;

@@ -49,14 +49,12 @@ static const struct view *old_view(const struct building *b, uint32_t worker)
 static int set_addresses(const struct building *b, const struct conf_upstream *u,
                          struct upstream_shared *shared)
 {
-    struct endpoint_address *list = NULL;
+    const struct endpoint_address *list = NULL;
     uint32_t n = 0;
     bool changed = false;
-    int rc = b->from->addresses(b->from->ctx, u, &list, &n);
-    if (rc == 0)
-        rc = upstream_shared_set(shared, list, n, &changed);
+    b->from->addresses(b->from->ctx, u, &list, &n);
+    int rc = upstream_shared_set(shared, list, n, &changed);
     shared->undelivered = shared->undelivered || changed;
-    free(list);
     return rc;
 }
 
@@ -309,11 +307,11 @@ static void generation_free(struct generation *g)
     }
     list_remove(&g->link);
     free(g->upstreams);
-    g->snapshot = snapshot_free(g->snapshot);
     free(g);
 }
 
-void generation_abandon(struct generation *g, const struct generation *in_force)
+/* One that was not posted: what only it has is freed. */
+static void generation_abandon(struct generation *g, const struct generation *in_force)
 {
     const struct conf *c = g->snapshot->conf, *old = in_force ? in_force->snapshot->conf : NULL;
     for (uint32_t k = 0; k < g->n_workers; k++) {
@@ -336,10 +334,8 @@ struct generation *generation_new(struct snapshot *snapshot, const struct genera
     struct generation *g = mem_zalloc(sizeof(*g) + from->n_workers * sizeof(struct view *));
     struct building b = {g, from, snapshot->conf,
                          from->in_force ? from->in_force->snapshot->conf : NULL};
-    if (!g) {
-        (void)snapshot_free(snapshot);
+    if (!g)
         return NULL;
-    }
     g->snapshot = snapshot;
     g->n_workers = from->n_workers;
     g->upstreams = array(b.conf->n_upstreams, sizeof(struct upstream_shared *));
@@ -357,6 +353,13 @@ struct generation *generation_new(struct snapshot *snapshot, const struct genera
 }
 
 /* --- in force, and left --- */
+
+static void generation_end(struct generation *g)
+{
+    struct snapshot *s = g->snapshot;
+    generation_free(g);
+    (void)snapshot_free(s);
+}
 
 void generation_post(struct generation *g)
 {
@@ -379,7 +382,7 @@ void generation_freed(struct view *v)
     struct generation *g = v->generation;
     g->views[v->worker->id] = view_free(v);
     if (--g->alive == 0)
-        generation_free(g);
+        generation_end(g);
 }
 
 void generation_left(struct view *v)
@@ -426,5 +429,5 @@ void generation_tear_down(struct generation *g, bool in_force)
         free_dead(v);
         g->views[k] = view_free(v);
     }
-    generation_free(g);
+    generation_end(g);
 }

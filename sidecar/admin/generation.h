@@ -19,9 +19,9 @@ struct generation {
     struct view *views[];               /* by worker */
 };
 
-/* The addresses of an upstream now (static and from DNS). 0, or -ENOMEM. */
-typedef int generation_addresses(void *ctx, const struct conf_upstream *u,
-                                 struct endpoint_address **ret, uint32_t *ret_n);
+/* The addresses of an upstream now (static and from DNS); valid until the next call. */
+typedef void generation_addresses(void *ctx, const struct conf_upstream *u,
+                                  const struct endpoint_address **ret, uint32_t *ret_n);
 
 struct generation_source {
     struct worker *workers;
@@ -32,10 +32,9 @@ struct generation_source {
     void *ctx;
 };
 
-/* Takes `snapshot` over, also on failure. NULL when memory is short. */
+/* NULL when memory is short, and nothing is left of the try; the snapshot is the generation's only
+ * on success. */
 struct generation *generation_new(struct snapshot *snapshot, const struct generation_source *from);
-/* One that was not posted: what only it has is freed, the snapshot too. */
-void generation_abandon(struct generation *g, const struct generation *in_force);
 /* Hands the views to the workers; process.on_view_entered comes for each. */
 void generation_post(struct generation *g);
 

@@ -3,6 +3,7 @@
  * Labels are direction, route, upstream, endpoint, code class, reason, phase and worker: never
  * what a peer can choose, so that the number of series is bounded by the configuration. */
 #include "admin/control.h"
+#include "admin/discovery_show.h"
 #include "admin/exposition.h"
 
 #include "base/mem.h"
@@ -63,6 +64,7 @@ static void put_process(struct exposition *t, const struct control *c)
     metric_put(t, "sluice_drain_remaining_seconds %.3f\n",
                d->started && d->deadline > now ? (double)(d->deadline - now) / 1e6 : 0.);
     config_state_metrics(&c->config, t);
+    discovery_metrics(c->discovery, t);
     metric_family(t, "loop_lag_seconds", "gauge", "How far a worker's loop is behind.");
     for (uint32_t i = 0; i < c->process.n_workers; i++)
         metric_put(t, "sluice_loop_lag_seconds{worker=\"%u\"} %.6f\n", i,

@@ -1,5 +1,6 @@
 /* status.c - /v1/status: the whole of it in one JSON object. */
 #include "admin/control.h"
+#include "admin/discovery_show.h"
 
 #include "proxy/listener.h"
 #include "proxy/route_state.h"
@@ -189,6 +190,7 @@ char *status_json(struct control *c)
     (void)json_object_set_new(o, "listeners", listeners_json(c));
     (void)json_object_set_new(o, "routes", routes_json(c));
     (void)json_object_set_new(o, "upstreams", upstreams_json(c));
+    (void)json_object_set_new(o, "dns", discovery_json(c->discovery));
     char *text = json_dumps(o, JSON_INDENT(1));
     json_decref(o);
     return text;
