@@ -11,6 +11,27 @@ enum { RETRY_MS = 100 };
 static void leave_listeners(struct gather_part *part)
 {
     worker_leave_listeners(part->worker);
+    loop_forget(&part->worker->loop);
+}
+
+static void nothing(struct gather_part *part)
+{
+    (void)part;
+}
+
+/* Our own copies: one that stayed open would keep the socket listening when the new process closes
+ * its own. */
+static void close_copies(struct gather *g)
+{
+    control_close_sockets(g->control);
+}
+
+/* The workers' loops have turned since they left the sockets. */
+static void on_left_for_a_while(struct timer *t)
+{
+    struct control *c = CONTAINER_OF(t, struct control, retire_timer);
+    if (gather_start(c, NULL, nothing, close_copies) < 0)
+        timer_set(&c->loop, t, clock_mono() + RETRY_MS * USEC_PER_MSEC);
 }
 
 /* No worker accepts any more, and what was accepted is counted: now the drain can see its end. */
@@ -19,13 +40,12 @@ static void left(struct gather *g)
     struct control *c = g->control;
     struct drain *d = &c->process.drain;
     usec_t now = clock_mono();
-    /* Our own copies: one that stayed open would keep the socket listening when the new process
-     * closes its own. */
-    control_close_sockets(c);
     c->last_phase = DRAIN_SERVING;
     (void)drain_begin(d, &c->snapshot->conf->lifecycle, DRAIN_BY_UPGRADE, 0, now);
     log_info("retiring: a new process serves; what is open here ends within %.1f s",
              (double)(d->deadline - d->started) / 1e6);
+    timer_init(&c->retire_timer, on_left_for_a_while);
+    timer_set(&c->loop, &c->retire_timer, now + RETRY_MS * USEC_PER_MSEC);
     control_step(c);
 }
 

@@ -203,7 +203,7 @@ static struct view_change *change_new(const struct building *b)
         return NULL;
     change->routes = array(b->old ? c->n_routes : 0, sizeof(*change->routes));
     change->leaving = array(b->old ? b->old->n_listeners : 0, sizeof(*change->leaving));
-    change->retired = array(b->old ? b->old->n_upstreams : 0, sizeof(*change->retired));
+    change->retired = array(b->old ? b->old->n_upstreams : 0, sizeof(struct pool *));
     change->lists = array(c->n_upstreams, sizeof(struct endpoint_list *));
     change->drain_timeout = c->lifecycle.drain_timeout;
     change->last_call = c->lifecycle.last_call;
@@ -380,7 +380,8 @@ bool generation_entered(struct view *v)
 void generation_freed(struct view *v)
 {
     struct generation *g = v->generation;
-    g->views[v->worker->id] = view_free(v);
+    uint32_t worker = v->worker->id;
+    g->views[worker] = view_free(v);
     if (--g->alive == 0)
         generation_end(g);
 }

@@ -159,7 +159,8 @@ static void check_route_name(struct builder *b, struct hash_index *seen,
 
 static void check_route_names(struct builder *b)
 {
-    const struct yaml_node **names = arena_alloc(b->fill.scratch, b->n_routes * sizeof(*names));
+    const struct yaml_node **names =
+        arena_alloc(b->fill.scratch, b->n_routes * sizeof(const struct yaml_node *));
     struct hash_index seen;
 
     if (!names) {

@@ -106,7 +106,7 @@ static bool init_keys(struct reader *r)
     while (n < KEY_BUCKETS_MAX && n < r->n / KEY_BYTES)
         n *= 2;
     r->keys_mask = n - 1;
-    r->keys = arena_alloc(r->arena, n * sizeof(*r->keys));
+    r->keys = arena_alloc(r->arena, n * sizeof(struct yaml_node *));
     return r->keys != NULL;
 }
 

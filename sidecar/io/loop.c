@@ -81,6 +81,11 @@ void loop_stop(struct loop *l)
     ev_break(l->ev, EVBREAK_ALL);
 }
 
+void loop_forget(struct loop *l)
+{
+    ev_loop_fork(l->ev);
+}
+
 void loop_reap(struct loop *l, struct reap *r, void (*free_fn)(struct reap *))
 {
     CHECK(!list_linked(&r->link));

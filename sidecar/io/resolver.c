@@ -295,6 +295,7 @@ static void free_asks(struct list *list)
     while (!list_empty(list)) {
         struct resolver_ask *a = LIST_ENTRY(list_first(list), struct resolver_ask, link);
         struct resolver_answer answer;
+        CHECK(list_linked(&a->link));
         list_remove(&a->link);
         list_remove(&a->ready);
         for (int i = 0; i < RESOLVER_FAMILIES; i++) {

@@ -93,7 +93,7 @@ static struct discovery_view *view_new(struct discovery *d, const struct conf *c
         n += conf->upstreams[i].n_endpoints;
     v->conf = conf;
     v->n = n;
-    v->names = mem_zalloc((n + 1) * sizeof(*v->names));
+    v->names = mem_zalloc((n + 1) * sizeof(struct discovered *));
     v->first = mem_zalloc((conf->n_upstreams + 1) * sizeof(*v->first));
     v->told = mem_zalloc((conf->n_upstreams + 1) * sizeof(*v->told));
     if (!v->names || !v->first || !v->told)

@@ -215,7 +215,8 @@ int upstream_shared_set(struct upstream_shared *u, const struct endpoint_address
 
 struct endpoint_list *endpoint_list_new(struct upstream_shared *u)
 {
-    struct endpoint_list *l = mem_zalloc(sizeof(*l) + u->n_endpoints * sizeof(l->at[0]));
+    struct endpoint_list *l =
+        mem_zalloc(sizeof(*l) + u->n_endpoints * sizeof(struct endpoint_shared *));
     if (!l)
         return NULL;
     l->upstream = u;
