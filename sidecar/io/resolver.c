@@ -290,12 +290,11 @@ struct resolver *resolver_new(struct loop *l, const struct resolver_options *o)
     return r;
 }
 
-static void free_asks(struct list *list)
+static void cancel_all(struct resolver *r, struct list *list)
 {
     while (!list_empty(list)) {
         struct resolver_ask *a = LIST_ENTRY(list_first(list), struct resolver_ask, link);
         struct resolver_answer answer;
-        CHECK(list_linked(&a->link));
         list_remove(&a->link);
         list_remove(&a->ready);
         for (int i = 0; i < RESOLVER_FAMILIES; i++) {
@@ -306,7 +305,7 @@ static void free_asks(struct list *list)
         fill_answer(a, &answer);
         if (a->fn)
             a->fn(a->ctx, &answer);
-        free_ask(&a->reap);
+        loop_reap(r->loop, &a->reap, free_ask);
     }
 }
 
@@ -319,8 +318,8 @@ struct resolver *resolver_free(struct resolver *r)
     r->freeing = true;
     resolver_close(r);
     timer_stop(r->loop, &r->deliver);
-    free_asks(&r->active);
-    free_asks(&r->waiting);
+    cancel_all(r, &r->active);
+    cancel_all(r, &r->waiting);
     r->magic = 0;
     free(r);
     return NULL;
