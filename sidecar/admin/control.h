@@ -58,6 +58,7 @@ struct control {
     struct http_server *servers[CONTROL_SERVERS];
     uint32_t n_servers;
     struct str *allowed_hosts; /* copies: the snapshot of the start may go */
+    char *token_file;          /* likewise; NULL: none */
 
     const char *last_good; /* directory of the copy for a bad start; NULL: none is kept */
 

@@ -37,7 +37,15 @@ static void make_parent(const char *path)
     (void)mkdir(dir, 0755);
 }
 
-/* The server looks at them as long as it lives, and the snapshot of the start may go before. */
+/* The server looks at these as long as it lives, and the snapshot of the start may go before. */
+static int copy_token_file(struct control *c, const struct conf_admin *admin)
+{
+    if (admin->token_file.n == 0)
+        return 0;
+    c->token_file = mem_strndup(admin->token_file);
+    return c->token_file ? 0 : -ENOMEM;
+}
+
 static int copy_allowed_hosts(struct control *c, const struct conf_admin *admin)
 {
     size_t bytes = 0;
@@ -63,19 +71,21 @@ void control_close_servers(struct control *c)
     c->n_servers = 0;
     free(c->allowed_hosts);
     c->allowed_hosts = NULL;
+    free(c->token_file);
+    c->token_file = NULL;
 }
 
 int control_open_servers(struct control *c)
 {
     const struct conf *conf = c->snapshot->conf;
     const struct conf_admin *admin = &conf->admin;
-    if (copy_allowed_hosts(c, admin) < 0)
+    if (copy_allowed_hosts(c, admin) < 0 || copy_token_file(c, admin) < 0)
         return -ENOMEM;
     struct http_server_options o = {
         .handler = api_admin,
         .ctx = c,
         .flags = HTTP_SERVER_MUTATIONS,
-        .token_file = admin->token_file.n ? admin->token_file.p : NULL,
+        .token_file = c->token_file,
         .allowed_hosts = c->allowed_hosts,
         .n_allowed_hosts = admin->n_allowed_hosts,
     };

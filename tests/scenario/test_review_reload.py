@@ -1,0 +1,91 @@
+"""What a reading of the hot reload put in doubt: each a moment between two configurations, or
+between two processes, at which something could be lost, kept too long, or told too much."""
+
+import json
+import os
+
+
+from harness import free_port
+from test_proxying import upgrade
+from wire import SLOW, Client, wait_for
+
+OFF = {"watch": False, "pollInterval": "0s"}
+
+
+def put(s, config, text=None):
+    new = s.config_path + ".new"
+    with open(new, "w") as f:
+        f.write(text if text is not None else json.dumps(config, indent=1) + "\n")
+    os.rename(new, s.config_path)
+
+
+def reload(s, config=None, status=200):
+    if config is not None:
+        put(s, config)
+    code, response = s.admin("POST", "/v1/reload", timeout=30)
+    assert code == status, response
+    return json.loads(response.body)
+
+
+def copy(config):
+    return json.loads(json.dumps(config))
+
+
+def listener(name, address, body):
+    return {"name": name, "address": address, "routes": [
+        {"match": {"pathPrefix": "/"}, "directResponse": {"body": body}}]}
+
+
+def answers(address, timeout=0.5):
+    """The body of an answer, or None."""
+    try:
+        client = Client(address, timeout * SLOW)
+        try:
+            return client.ask().body.decode()
+        finally:
+            client.close()
+    except (OSError, EOFError):
+        return None
+
+
+def two_words(sc, second, more=None, **how):
+    """A sluice with a listener that stays and one that tests take away."""
+    sc.address = f"127.0.0.1:{free_port()}"
+    s = sc.s = sc.sluice({"reload": OFF, "listeners": [listener("main", sc.address, "one"),
+                                                       listener("second", second, "two")],
+                          "upstreams": [], **(more or {})}, **how)
+    assert answers(second) == "two"
+    return s
+
+
+def without_second(s):
+    config = copy(s.config)
+    config["listeners"] = config["listeners"][:1]
+    return config
+
+
+# --- what outlives the snapshot it came from -----------------------------------------------------
+
+
+def test_token_file_outlives_the_first_snapshot(sc):
+    token = os.path.join(sc.directory, "token")
+    with open(token, "w") as f:
+        f.write("let me in\n")
+    admin = f"127.0.0.1:{free_port()}"
+    s = two_words(sc, f"127.0.0.1:{free_port()}",
+                  {"admin": {"address": admin, "tokenFile": token}},
+                  env={"MALLOC_PERTURB_": "165",  # what is freed does not look as before
+                       "ASAN_OPTIONS": "exitcode=99:max_free_fill_size=1048576"})
+    config = copy(s.config)
+    first = [("Authorization", "Bearer let me in")]
+    assert s.http(admin, "POST", "/v1/reload", first)[0] == 200
+    for i in range(6):
+        config["listeners"][0]["routes"][0]["directResponse"]["body"] = f"{i}" * 5000
+        reload(s, config)
+    wait_for(lambda: json.loads(s.admin("GET", "/v1/config")[1].body)["generations_alive"] == 1,
+             "only the newest generation is alive")
+    with open(token + ".new", "w") as f:
+        f.write("another\n")
+    os.rename(token + ".new", token)
+    assert s.http(admin, "POST", "/v1/reload", [("Authorization", "Bearer another")])[0] == 200
+    assert s.http(admin, "POST", "/v1/reload", first)[0] in (401, 403)
