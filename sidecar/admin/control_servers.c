@@ -12,7 +12,8 @@ static int add_server(struct control *c, const struct address *a,
                       const struct http_server_options *o, const char *what)
 {
     char name[ADDRESS_TEXT_MAX];
-    int fd = control_listen(c, a, 128, 0660);
+    bool inherited;
+    int fd = control_listen(c, a, 128, 0660, &inherited);
     if (fd >= 0) {
         struct http_server *s = http_server_new(c->loop.ev, fd, o);
         if (s) {

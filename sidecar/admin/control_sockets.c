@@ -19,14 +19,17 @@ enum { LISTENER_GRACE_MS = 100 };
 
 /* --- opening --- */
 
-int control_listen(struct control *c, const struct address *a, int backlog, unsigned mode)
+int control_listen(struct control *c, const struct address *a, int backlog, unsigned mode,
+                   bool *ret_inherited)
 {
     char name[ADDRESS_TEXT_MAX];
     (void)address_format(a, name);
     int fd = inherited_take(name);
+    *ret_inherited = true;
     if (fd >= 0)
         return fd;
     fd = inherited_take_address(a, NULL, 0);
+    *ret_inherited = fd >= 0;
     if (fd >= 0) {
         (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
         socket_listen_options(fd, a);
@@ -72,7 +75,7 @@ static int open_socket(struct control *c, const struct conf_listener *l)
     struct control_socket *s = mem_zalloc(sizeof(*s));
     if (!s)
         return -ENOMEM;
-    s->fd = control_listen(c, &l->address, (int)l->backlog, l->socket_mode);
+    s->fd = control_listen(c, &l->address, (int)l->backlog, l->socket_mode, &s->inherited);
     if (s->fd < 0) {
         int rc = s->fd;
         free(s);
@@ -113,7 +116,7 @@ void control_close_fresh(struct control *c)
 {
     for (struct control_socket *s = c->sockets, *next; s; s = next) {
         next = s->next;
-        if (s->state != SOCKET_FRESH)
+        if (s->state != SOCKET_FRESH || s->inherited)
             continue;
         unlink_if_unix(s);
         (void)channel_drop(c->channel, s->name);
@@ -198,14 +201,10 @@ static void empty_inbound(struct gather_part *part)
     worker_close_listeners(part->worker, DIRECTION_INBOUND);
 }
 
-/* The handshakes under way have been finished. From here on nobody holds the sockets but us. */
+/* The handshakes under way have been finished. */
 static void on_close_timer(struct timer *t)
 {
     struct control *c = CONTAINER_OF(t, struct control, close_timer);
-    for (struct control_socket *s = c->sockets; s; s = s->next) {
-        if (s->state == SOCKET_CLOSING)
-            (void)channel_drop(c->channel, s->name);
-    }
     if (gather_start(c, NULL, c->closing_for_drain ? empty_inbound : empty_left, emptied) < 0)
         timer_set(&c->loop, t, c->loop.now + LISTENER_GRACE_MS * USEC_PER_MSEC);
 }
@@ -221,6 +220,8 @@ bool control_close_marked(struct control *c)
             continue;
         s->state = SOCKET_CLOSING;
         any = true;
+        /* First of all: should we crash, nobody may find a socket that no client reaches. */
+        (void)channel_drop(c->channel, s->name);
         unlink_if_unix(s);
         if (s->address.u.sa.sa_family != AF_UNIX)
             socket_stop_syns(s->fd);

@@ -1,8 +1,8 @@
 /* control_sockets.h - the listening sockets of the process, by address.
  *
  * The control thread owns their descriptors; workers' listeners borrow them. The supervisor holds a
- * copy of each, so that the next serving process finds them. Closing one resets nobody: new SYNs
- * are dropped for a moment while handshakes under way finish, the supervisor's copy goes, the
+ * copy of each, so that the next serving process finds them. Closing one resets nobody: the
+ * supervisor's copy goes, new SYNs are dropped for a moment while handshakes under way finish, the
  * workers empty the backlog, then the descriptor goes. */
 #ifndef SLUICE_ADMIN_CONTROL_SOCKETS_H
 #define SLUICE_ADMIN_CONTROL_SOCKETS_H
@@ -23,20 +23,23 @@ struct control_socket {
     int fd;
     enum socket_state state;
     enum direction direction;
+    bool inherited; /* it was open before us, and may be another process's too */
     uint32_t backlog;
     struct address address;
     char name[ADDRESS_TEXT_MAX]; /* the supervisor's word for it */
 };
 
-/* A listening socket for an address: one that we were started with, or bound now and sent up to the
- * supervisor. The caller's to close. Or -errno. */
-int control_listen(struct control *c, const struct address *a, int backlog, unsigned mode);
+/* A listening socket for an address: one that we were started with (*ret_inherited), or bound now
+ * and sent up to the supervisor. The caller's to close. Or -errno. */
+int control_listen(struct control *c, const struct address *a, int backlog, unsigned mode,
+                   bool *ret_inherited);
 
 /* Opens what `conf` has and is not open yet. 0, or -errno with the mistake at its place in
  * `problems`, and nothing has been opened. */
 int control_open_listeners(struct control *c, const struct conf *conf,
                            struct config_problems *problems);
-/* `conf` is not taken: what was opened for it is closed. */
+/* `conf` is not taken: what was bound for it is closed. What was inherited stays open, for the
+ * configuration that stands in, or for the process that comes next. */
 void control_close_fresh(struct control *c);
 /* `conf` is in force: what it does not have is marked. */
 void control_keep_listeners(struct control *c, const struct conf *conf);

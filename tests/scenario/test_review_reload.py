@@ -3,10 +3,15 @@ between two processes, at which something could be lost, kept too long, or told 
 
 import json
 import os
+import signal
+import socket
 
+import pytest
 
 from harness import free_port
 from test_proxying import upgrade
+from test_supervisor import kill_serving
+from test_upgrade import install
 from wire import SLOW, Client, wait_for
 
 OFF = {"watch": False, "pollInterval": "0s"}
@@ -89,3 +94,39 @@ def test_token_file_outlives_the_first_snapshot(sc):
     os.rename(token + ".new", token)
     assert s.http(admin, "POST", "/v1/reload", [("Authorization", "Bearer another")])[0] == 200
     assert s.http(admin, "POST", "/v1/reload", first)[0] in (401, 403)
+
+
+# --- sockets between two processes ---------------------------------------------------------------
+
+
+def test_failed_newcomer_leaves_unix_paths(sc):
+    """A program that comes up, takes over copies of the sockets, and then cannot bind another."""
+    unix = f"unix:{sc.directory}/front"
+    s = two_words(sc, unix, program=install(sc))
+    busy = socket.socket()
+    busy.bind(("127.0.0.1", 0))
+    busy.listen(1)
+    config = copy(s.config)
+    config["listeners"].append(listener("third", f"127.0.0.1:{busy.getsockname()[1]}", "three"))
+    put(s, config)
+    before = s.pid
+    s.signal(signal.SIGUSR2)
+    wait_for(lambda: "nothing has changed" in s.log(), lambda: "the upgrade fails:\n" + s.log())
+    wait_for(lambda: s.children() == [before], "the newcomer ends")
+    assert answers(unix) == "two"
+    assert answers(sc.address) == "one"
+    busy.close()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_crash_while_a_listener_closes(sc, kind):
+    """The successor's file has it again: what it finds at the supervisor must be a whole socket."""
+    second = f"127.0.0.1:{free_port()}" if kind == "tcp" else f"unix:{sc.directory}/front"
+    s = two_words(sc, second)
+    reload(s, without_second(s))
+    put(s, s.config)  # within the moment in which handshakes under way are let finish
+    kill_serving(s)
+    s.wait_ready()
+    s.base_fds = None
+    wait_for(lambda: answers(second) == "two", lambda: "it answers again:\n" + s.log(), 5 * SLOW)
+    assert answers(sc.address) == "one"
