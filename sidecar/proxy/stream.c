@@ -115,9 +115,9 @@ static enum stream_next step_route(struct stream *s)
 /* split: which backend, by weight. */
 static enum stream_next step_split(struct stream *s)
 {
-    s->backend = route_state_pick(s->route_state, s->route, s->view->routes[s->route->index].shape,
-                                  &s->worker->loop.rng);
-    s->upstream = s->route->backends[s->backend].upstream;
+    uint32_t backend = route_state_pick(
+        s->route_state, s->route, s->view->routes[s->route->index].shape, &s->worker->loop.rng);
+    s->upstream = s->route->backends[backend].upstream;
     s->pool = s->view->pools[s->upstream->index];
     s->step = STREAM_PICK;
     return STREAM_NEXT;

@@ -68,11 +68,10 @@ struct stream {
     const struct conf_upstream *upstream; /* NULL before SPLIT */
     struct route_state *route_state;
     struct pool *pool;
-    struct endpoint *endpoint; /* a reference from lease to finish; NULL: none */
-    uint64_t tried_endpoints;  /* bits of those that refused this request's connects */
-    uint32_t tried_version;    /* the pool's endpoints_version that they are of */
-    uint16_t refused_family;   /* of the last of them; AF_UNSPEC: none refused */
-    uint32_t backend;
+    struct endpoint *endpoint;          /* a reference from lease to finish; NULL: none */
+    uint64_t tried_endpoints;           /* bits of those that refused this request's connects */
+    uint32_t tried_version;             /* the pool's endpoints_version that they are of */
+    uint16_t refused_family;            /* of the last of them; AF_UNSPEC: none refused */
     const struct address *peer_address; /* of the connection */
     struct str peer;                    /* the same as text */
 

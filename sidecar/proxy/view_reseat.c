@@ -13,15 +13,6 @@ enum {
     REST_MS = 1000, /* until streams that could not move are looked at again */
 };
 
-static int backend_of(const struct conf_route *r, struct str upstream)
-{
-    for (uint32_t i = 0; i < r->n_backends; i++) {
-        if (str_eq(r->backends[i].upstream->name, upstream))
-            return (int)i;
-    }
-    return -1;
-}
-
 enum seat { SEAT_MOVED, SEAT_KEEPS, SEAT_GONE };
 
 /* Where its names lead to in the snapshot in force. */
@@ -32,22 +23,21 @@ static enum seat reseat(struct stream *s)
     const struct conf_listener *l = conf_find_listener(c, s->listener->name);
     const struct conf_route *r =
         s->route ? conf_find_route(c, s->listener->name, s->route->name) : NULL;
-    int backend;
 
     if (!s->response_begun || !s->upstream || !s->route)
         return SEAT_KEEPS; /* it will end, or answer, by its own deadlines */
     if (!l || v->listeners[l->index] != s->accepted_on || !r ||
-        (backend = backend_of(r, s->upstream->name)) < 0)
+        v->routes[r->index].state != s->route_state)
         return SEAT_GONE;
-    const struct conf_upstream *u = r->backends[backend].upstream;
-    if (v->pools[u->index] != s->pool || v->routes[r->index].state != s->route_state)
-        return SEAT_GONE;
+    /* Where its route leads now is for others; that is no reason to end it. */
+    const struct conf_upstream *u = conf_find_upstream(c, s->upstream->name);
+    if (!u || v->pools[u->index] != s->pool)
+        return SEAT_KEEPS;
     view_release(s->view, s);
     view_hold(v, s);
     s->listener = l;
     s->route = r;
     s->upstream = u;
-    s->backend = (uint32_t)backend;
     return SEAT_MOVED;
 }
 

@@ -3,8 +3,9 @@
  *
  * A stream whose response has begun needs little of its snapshot: times, and names for logs. When
  * a worker has more old views than VIEWS_KEPT, those streams of the oldest ones are given the
- * names' new meaning, where listener, route and upstream still are there. A stream whose route is
- * gone is ended once drainTimeout has passed since. */
+ * names' new meaning, where listener, route and upstream still are there. A stream whose listener
+ * or route is gone is ended once drainTimeout has passed since; one whose upstream is gone goes on,
+ * and holds its old view. */
 #ifndef SLUICE_PROXY_VIEW_RESEAT_H
 #define SLUICE_PROXY_VIEW_RESEAT_H
 

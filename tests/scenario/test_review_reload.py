@@ -1,15 +1,17 @@
 """What a reading of the hot reload put in doubt: each a moment between two configurations, or
 between two processes, at which something could be lost, kept too long, or told too much."""
 
+import base64
 import json
 import os
 import signal
 import socket
+import time
 
 import pytest
 
-from harness import free_port
-from test_proxying import upgrade
+from harness import free_port, ok_app
+from test_proxying import upgrade, websocket_headers
 from test_supervisor import kill_serving
 from test_upgrade import install
 from wire import SLOW, Client, wait_for
@@ -130,3 +132,42 @@ def test_crash_while_a_listener_closes(sc, kind):
     s.base_fds = None
     wait_for(lambda: answers(second) == "two", lambda: "it answers again:\n" + s.log(), 5 * SLOW)
     assert answers(sc.address) == "one"
+
+
+# --- long streams --------------------------------------------------------------------------------
+
+
+def test_tunnels_outlive_their_backend_in_the_route(sc):
+    """Their listener and their route remain: reloads do not end them, wherever the route leads
+    now. One in each generation, so that there are more old ones than are kept as they are."""
+    def script(conn):
+        upgrade(conn)
+        while data := conn.read_some():
+            conn.send(data)
+
+    other = sc.backend(ok_app)
+    s = sc.proxy(script=script, more={"reload": OFF, "lifecycle": {"drainTimeout": "200ms",
+                                                                   "lastCall": "50ms"}})
+    config = copy(s.config)
+    clients = []
+    for i in range(8):
+        client = sc.client()
+        client.request(headers=websocket_headers(base64.b64encode(os.urandom(16)).decode()))
+        assert client.response().status == 101
+        clients.append(client)
+        config["listeners"][0]["routes"][0]["timeout"] = f"{20 + i}s"
+        reload(s, config)
+    config["upstreams"].append({"name": "other", "endpoints": [other.address]})
+    config["listeners"][0]["routes"][0]["upstream"] = "other"
+    reload(s, config)
+    time.sleep(2.5 * SLOW)  # longer than drainTimeout and the look that follows it
+    for client in clients:
+        client.send("still there")
+        assert client.read(11) == b"still there"
+    config["upstreams"] = config["upstreams"][1:]
+    reload(s, config)
+    time.sleep(2.5 * SLOW)
+    for client in clients:
+        client.send("still there")
+        assert client.read(11) == b"still there"
+        client.close()
