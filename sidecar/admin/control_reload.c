@@ -577,6 +577,11 @@ bool control_load(struct control *c)
     r->began = clock_mono();
     r->job.file = c->config.file;
     config_job_load(&r->job);
+    int fd = inherited_take(memory_name);
+    /* A crash must not bring down what a reload had refused: there is a stand-in for this, too. */
+    if (r->job.conf && channel_restarted() && fd >= 0 &&
+        control_open_listeners(c, r->job.conf, &r->job.problems) < 0)
+        r->job.conf = config_free(r->job.conf);
     config_problems_print(&r->job.problems, c->config.file, STDERR_FILENO);
     if (!r->job.conf) {
         file_problems = r->job.problems;
@@ -585,7 +590,6 @@ bool control_load(struct control *c)
             .trigger = CONFIG_AT_START, .result = CONFIG_REFUSED, .wall = clock_wall()};
         memcpy(c->config.error.sha256, r->job.sha256, sizeof(r->job.sha256));
     }
-    int fd = inherited_take(memory_name);
     bool good = r->job.conf || load_stand_in(c, fd);
     if (fd >= 0)
         (void)close(fd);

@@ -134,6 +134,33 @@ def test_crash_while_a_listener_closes(sc, kind):
     assert answers(sc.address) == "one"
 
 
+def test_crash_while_the_file_cannot_be_bound(sc):
+    """What a reload refused must not take the place of what was in force, only because of a
+    crash."""
+    second = f"127.0.0.1:{free_port()}"
+    s = two_words(sc, second)
+    busy = socket.socket()
+    busy.bind(("127.0.0.1", 0))
+    busy.listen(1)
+    config = copy(s.config)
+    config["listeners"][0]["routes"][0]["directResponse"]["body"] = "changed"
+    config["listeners"].append(listener("third", f"127.0.0.1:{busy.getsockname()[1]}", "three"))
+    refused = reload(s, config, 422)
+    assert "cannot listen" in json.dumps(refused)
+    kill_serving(s)
+    s.wait_ready()
+    s.base_fds = None
+    assert answers(sc.address) == "one"
+    assert answers(second) == "two"
+    told = json.loads(s.admin("GET", "/v1/config")[1].body)
+    assert told["source"] == "memory", told
+    paths = [p["path"] for p in told["last_error"]["problems"]]
+    assert "listeners[2].address" in paths, told
+    busy.close()
+    assert reload(s)["result"] == "applied"
+    assert answers(sc.address) == "changed"
+
+
 # --- long streams --------------------------------------------------------------------------------
 
 
