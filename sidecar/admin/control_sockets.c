@@ -2,6 +2,7 @@
  * closed without a reset. */
 #include "admin/control.h"
 
+#include "base/hash_index.h"
 #include "base/mem.h"
 #include "config/problems.h"
 #include "io/socket.h"
@@ -19,11 +20,20 @@ enum { LISTENER_GRACE_MS = 100 };
 
 /* --- opening --- */
 
+/* The supervisor's word for it: the address, or a digest of a path that is too long. */
+static void name_of(const struct address *a, char out[ADDRESS_TEXT_MAX])
+{
+    size_t n = strlen(address_format(a, out));
+    if (n >= CHANNEL_NAME_MAX)
+        (void)snprintf(out, ADDRESS_TEXT_MAX, "unix:#%016llx",
+                       (unsigned long long)hash_bytes(HASH_BEGIN, (struct str){out, n}));
+}
+
 int control_listen(struct control *c, const struct address *a, int backlog, unsigned mode,
                    bool *ret_inherited)
 {
     char name[ADDRESS_TEXT_MAX];
-    (void)address_format(a, name);
+    name_of(a, name);
     int fd = inherited_take(name);
     *ret_inherited = true;
     if (fd >= 0)
@@ -85,7 +95,7 @@ static int open_socket(struct control *c, const struct conf_listener *l)
     s->direction = l->direction;
     s->backlog = l->backlog;
     s->address = l->address;
-    (void)address_format(&l->address, s->name);
+    name_of(&l->address, s->name);
     s->next = c->sockets;
     c->sockets = s;
     return 0;
@@ -176,11 +186,12 @@ void control_mark_direction(struct control *c, enum direction d)
 static void emptied(struct gather *g)
 {
     struct control *c = g->control;
+    char address[ADDRESS_TEXT_MAX];
     for (struct control_socket *s = c->sockets, *next; s; s = next) {
         next = s->next;
         if (s->state != SOCKET_CLOSING)
             continue;
-        log_info("listener on %s is closed", s->name);
+        log_info("listener on %s is closed", address_format(&s->address, address));
         socket_free(c, s);
     }
     c->closing_sockets = false;

@@ -10,10 +10,11 @@ import time
 
 import pytest
 
-from harness import free_port, ok_app
+from harness import forward, free_port, ok_app
 from test_proxying import upgrade, websocket_headers
 from test_supervisor import kill_serving
 from test_upgrade import install
+from test_upgrade import upgrade as upgrade_program
 from wire import SLOW, Client, wait_for
 
 OFF = {"watch": False, "pollInterval": "0s"}
@@ -161,6 +162,20 @@ def test_crash_while_the_file_cannot_be_bound(sc):
     assert answers(sc.address) == "changed"
 
 
+def test_long_unix_path_over_an_upgrade(sc):
+    """A path may have 107 bytes, the supervisor's name for it less."""
+    path = sc.directory + "/" + "x" * (107 - len(sc.directory) - 1)
+    assert len(path) == 107
+    s = two_words(sc, f"unix:{path}", program=install(sc))
+    upgrade_program(s)
+    assert answers(f"unix:{path}") == "two"
+    kill_serving(s)
+    s.wait_ready()
+    s.base_fds = None
+    assert answers(f"unix:{path}") == "two"
+    assert "does not hold" not in s.log()
+
+
 # --- long streams --------------------------------------------------------------------------------
 
 
@@ -198,3 +213,20 @@ def test_tunnels_outlive_their_backend_in_the_route(sc):
         client.send("still there")
         assert client.read(11) == b"still there"
         client.close()
+
+
+# --- what is told --------------------------------------------------------------------------------
+
+
+def test_mistakes_do_not_quote_the_environment(sc):
+    s = two_words(sc, f"127.0.0.1:{free_port()}", env={"SECRET": "hunter2hunter2"})
+    for key, value in (("lifecycle", {"drainTimeout": "${SECRET}"}),
+                       ("workers", "${SECRET}"), ("logLevel", "${SECRET}"),
+                       ("upstreams", [{"name": "a", "endpoints": ["${SECRET}:x"]}]),
+                       ("upstreams", [{"name": "${SECRET}!", "endpoints": ["127.0.0.1:1"]}]),
+                       ("version", "${SECRET}")):
+        config = copy(s.config)
+        config[key] = value
+        told = reload(s, config, 422)
+        assert "hunter2" not in json.dumps(told), (key, told)
+    assert "hunter2" not in s.log()
