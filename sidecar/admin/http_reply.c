@@ -72,14 +72,16 @@ enum { PROBLEM_MAX = 640 };
 /* RFC 9457; returns its length. */
 static size_t write_problem(unsigned status, const char *code, const char *detail, char *out)
 {
-    char text[384];
+    char text[384] = "";
     struct str title = http_status_phrase(status);
 
-    json_escape(detail, text, sizeof(text));
+    if (detail)
+        json_escape(detail, text, sizeof(text));
     int n = snprintf(out, PROBLEM_MAX,
                      "{\"type\":\"about:blank\",\"title\":\"%.*s\",\"status\":%u,"
-                     "\"code\":\"%s\",\"detail\":\"%s\"}\n",
-                     STR_FMT(title), status, code, text);
+                     "\"code\":\"%s\"%s%s%s}\n",
+                     STR_FMT(title), status, code, detail ? ",\"detail\":\"" : "", text,
+                     detail ? "\"" : "");
     return n < PROBLEM_MAX ? (size_t)n : PROBLEM_MAX - 1;
 }
 

@@ -80,7 +80,8 @@ void http_reply(struct http_request *req, unsigned status, const char *content_t
                 const char *body, size_t n);
 void http_reply_text(struct http_request *req, unsigned status, const char *text);
 
-/* {"type":"about:blank","title","status","code","detail"}; code is a stable word. */
+/* {"type":"about:blank","title","status","code","detail"}; code is a stable word; detail
+ * NULL: without. */
 void http_reply_problem(struct http_request *req, unsigned status, const char *code,
                         const char *detail);
 

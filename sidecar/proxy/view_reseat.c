@@ -71,14 +71,18 @@ void view_reseat(struct worker *w)
 {
     uint32_t views = 0, budget = BATCH;
     bool moved = false;
+    /* One that is being left presses nobody: the one just replaced, mostly. */
     LIST_FOREACH (it, &w->old_views)
-        views++;
+        views += !LIST_ENTRY(it, struct view, link)->leaving;
     if (views <= VIEWS_KEPT)
         return;
     /* A view that is left stays in memory until the end of the turn. */
-    struct list *it = w->old_views.next;
-    for (; views > VIEWS_KEPT && budget > 0; views--, it = it->next) {
-        if (reseat_some(LIST_ENTRY(it, struct view, link), &budget))
+    for (struct list *it = w->old_views.next; views > VIEWS_KEPT && budget > 0; it = it->next) {
+        struct view *v = LIST_ENTRY(it, struct view, link);
+        if (v->leaving)
+            continue;
+        views--;
+        if (reseat_some(v, &budget))
             moved = true;
     }
     timer_set(&w->loop, &w->reseat_timer,

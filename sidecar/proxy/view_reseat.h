@@ -5,7 +5,7 @@
  * a worker has more old views than VIEWS_KEPT, those streams of the oldest ones are given the
  * names' new meaning, where listener, route and upstream still are there. A stream whose listener
  * or route is gone is ended once drainTimeout has passed since; one whose upstream is gone goes on,
- * and holds its old view. */
+ * and holds its old view. Up to VIEWS_KEPT old views are left alone. */
 #ifndef SLUICE_PROXY_VIEW_RESEAT_H
 #define SLUICE_PROXY_VIEW_RESEAT_H
 

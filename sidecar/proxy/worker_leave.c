@@ -46,16 +46,21 @@ static void force_one(struct downstream *d)
     d->drain->force(d);
 }
 
-/* Longest idle first, as many as bring the rest to zero at the window's end. */
+/* Longest idle first, as many as bring the rest to zero at the window's end; few are spread over
+ * the window as evenly as many. */
 static void close_idle(struct worker *w, struct listener *l, usec_t now)
 {
     struct list *idle = &w->population[l->conf->direction].idle;
-    uint32_t n = count_of(idle, l);
+    if (now < l->idle_next)
+        return;
+    uint32_t all = count_of(idle, l), n = all;
     if (now < l->idle_until) {
         usec_t ticks = (l->idle_until - now) / (TICK_MS * USEC_PER_MSEC) + 1;
         n = (uint32_t)((n + ticks - 1) / ticks);
     }
     each_of(idle, l, n, idle_close_one);
+    if (all > n)
+        l->idle_next = now + (l->idle_until - now) / (all - n);
 }
 
 static void advance(struct worker *w, struct listener *l, usec_t now)
