@@ -260,6 +260,8 @@ void control_started(struct control *c, bool ok)
     if (ok && control_open_servers(c) == 0) {
         (void)inherited_close_rest(c->channel);
         (void)channel_ready(c->channel);
+        if (control_manager_start(c) < 0)
+            log_warn("the service manager is not told how we fare: out of memory");
         log_info("sluice %s serves: %u listeners, %u workers, pid %d", SLUICE_VERSION,
                  c->snapshot->conf->n_listeners, c->process.n_workers, (int)getpid());
         control_resume_drain(c);
@@ -307,8 +309,6 @@ int serve(const char *config_file, const char *last_good_dir)
     log_set_level(conf->log_level);
     c->process.n_workers = conf->workers ? conf->workers : workers_from_quota();
     int rc = set_up(c);
-    if (rc == 0)
-        rc = control_manager_start(c);
     if (rc < 0) {
         log_error("cannot start: %s", strerror(-rc));
         c->failed = true;

@@ -146,8 +146,8 @@ int control_manager_start(struct control *c)
 void control_manager_drain(struct control *c)
 {
     struct control_manager *m = &c->manager;
-    if (!channel_manager_listens(c->channel))
-        return;
+    if (!channel_manager_listens(c->channel) || m->told_at == 0)
+        return; /* nobody listens, or nothing serves yet */
     tell(c);
     m->status.repeat = STATUS_EVERY_DRAIN;
     ev_timer_again(c->loop.ev, &m->status);

@@ -380,6 +380,19 @@ static inline void expect_line(struct run *r, const char *what)
         fail_msg("no line \"%s\"", what);
 }
 
+/* In either order. */
+static inline void expect_both(struct run *r, const char *a, const char *b)
+{
+    char line[256];
+    bool got_a = false, got_b = false;
+    while (!got_a || !got_b) {
+        if (!expect(r, "", line, sizeof(line)))
+            fail_msg("no line \"%s\"", got_a ? b : a);
+        got_a = got_a || strstr(line, a);
+        got_b = got_b || strstr(line, b);
+    }
+}
+
 struct started {
     int pid, taken, hold, drain;
     unsigned port;
