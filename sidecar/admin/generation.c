@@ -39,6 +39,8 @@ struct building {
     struct generation *g;
     const struct generation_source *from;
     const struct conf *conf, *old; /* old NULL: there is none */
+    /* By conf_upstream.index: the addresses, should anything fail, of those that stay. */
+    struct upstream_addresses *before;
 };
 
 static const struct view *old_view(const struct building *b, uint32_t worker)
@@ -56,6 +58,27 @@ static int set_addresses(const struct building *b, const struct conf_upstream *u
     int rc = upstream_shared_set(shared, list, n, &changed);
     shared->undelivered = shared->undelivered || changed;
     return rc;
+}
+
+/* Of an upstream that stays this is what its pools have not been told yet. */
+static int change_addresses(const struct building *b)
+{
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < b->conf->n_upstreams; i++)
+        rc = upstream_shared_keep(b->g->upstreams[i], &b->before[i]);
+    for (uint32_t i = 0; rc == 0 && i < b->conf->n_upstreams; i++)
+        rc = set_addresses(b, &b->conf->upstreams[i], b->g->upstreams[i]);
+    return rc;
+}
+
+static void forget_before(const struct building *b, bool restore)
+{
+    for (uint32_t i = 0; b->before && i < b->conf->n_upstreams; i++) {
+        if (restore && b->before[i].endpoints)
+            upstream_shared_restore(b->g->upstreams[i], &b->before[i]);
+        upstream_addresses_free(&b->before[i]);
+    }
+    free(b->before);
 }
 
 static int make_upstreams(const struct building *b)
@@ -333,19 +356,19 @@ struct generation *generation_new(struct snapshot *snapshot, const struct genera
 {
     struct generation *g = mem_zalloc(sizeof(*g) + from->n_workers * sizeof(struct view *));
     struct building b = {g, from, snapshot->conf,
-                         from->in_force ? from->in_force->snapshot->conf : NULL};
+                         from->in_force ? from->in_force->snapshot->conf : NULL, NULL};
     if (!g)
         return NULL;
     g->snapshot = snapshot;
     g->n_workers = from->n_workers;
     g->upstreams = array(b.conf->n_upstreams, sizeof(struct upstream_shared *));
-    int rc = g->upstreams ? make_upstreams(&b) : -ENOMEM;
-    /* Of an upstream that stays this is what its pools have not been told yet; should anything
-     * fail from here on, the next generation tells them. */
-    for (uint32_t i = 0; rc == 0 && i < b.conf->n_upstreams; i++)
-        rc = set_addresses(&b, &b.conf->upstreams[i], g->upstreams[i]);
+    b.before = array(b.conf->n_upstreams, sizeof(*b.before));
+    int rc = g->upstreams && b.before ? make_upstreams(&b) : -ENOMEM;
+    if (rc == 0)
+        rc = change_addresses(&b);
     if (rc == 0)
         rc = make_views(&b);
+    forget_before(&b, rc < 0);
     if (rc == 0)
         return g;
     generation_abandon(g, from->in_force);

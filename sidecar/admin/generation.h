@@ -2,7 +2,8 @@
  *
  * The control thread's. Built beside the generation in force: what has the same name there is taken
  * over (listeners, route states, pools, limits), the rest is made. Nothing of what runs is touched
- * until generation_post(); a generation that is not posted leaves no trace. */
+ * until generation_post(); a generation that is not posted leaves no trace, its addresses of an
+ * upstream that stays included. */
 #ifndef SLUICE_ADMIN_GENERATION_H
 #define SLUICE_ADMIN_GENERATION_H
 

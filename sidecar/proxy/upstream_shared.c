@@ -213,6 +213,38 @@ int upstream_shared_set(struct upstream_shared *u, const struct endpoint_address
     return 0;
 }
 
+int upstream_shared_keep(const struct upstream_shared *u, struct upstream_addresses *ret)
+{
+    struct endpoint_shared **at =
+        mem_alloc(max_u64(u->n_endpoints, 1) * sizeof(struct endpoint_shared *));
+    if (!at)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < u->n_endpoints; i++)
+        at[i] = endpoint_shared_ref(u->endpoints[i]);
+    *ret = (struct upstream_addresses){u->n_endpoints, u->undelivered, at};
+    return 0;
+}
+
+void upstream_shared_restore(struct upstream_shared *u, struct upstream_addresses *kept)
+{
+    if (!kept->endpoints)
+        return;
+    unref_all(u->endpoints, u->n_endpoints + u->n_left);
+    free(u->endpoints);
+    u->endpoints = kept->endpoints;
+    u->n_endpoints = kept->n;
+    u->n_left = 0;
+    u->undelivered = kept->undelivered;
+    *kept = (struct upstream_addresses){0};
+}
+
+void upstream_addresses_free(struct upstream_addresses *kept)
+{
+    unref_all(kept->endpoints, kept->n);
+    free(kept->endpoints);
+    *kept = (struct upstream_addresses){0};
+}
+
 struct endpoint_list *endpoint_list_new(struct upstream_shared *u)
 {
     struct endpoint_list *l =

@@ -71,6 +71,19 @@ struct endpoint_address {
 int upstream_shared_set(struct upstream_shared *u, const struct endpoint_address *list, uint32_t n,
                         bool *ret_changed);
 
+/* What upstream_shared_set() can be undone to, without memory; zeroed: nothing. Those that had left
+ * before are not among them: a reference here would keep them. */
+struct upstream_addresses {
+    uint32_t n;
+    bool undelivered;
+    struct endpoint_shared **endpoints; /* a reference each */
+};
+/* 0 or -ENOMEM. */
+int upstream_shared_keep(const struct upstream_shared *u, struct upstream_addresses *ret);
+/* The addresses are those again; frees what was kept. */
+void upstream_shared_restore(struct upstream_shared *u, struct upstream_addresses *kept);
+void upstream_addresses_free(struct upstream_addresses *kept);
+
 /* A copy of the present list for one worker's pool, with a reference on each; NULL when memory is
  * short. The pool takes it over (pool_new, pool_set_endpoints), or endpoint_list_free(). */
 struct endpoint_list {

@@ -99,6 +99,42 @@ def test_token_file_outlives_the_first_snapshot(sc):
     assert s.http(admin, "POST", "/v1/reload", first)[0] in (401, 403)
 
 
+# --- a refusal leaves no trace --------------------------------------------------------------------
+
+
+def endpoints(s):
+    return {u["name"]: sorted(e["address"] for e in u["endpoints"])
+            for u in s.status()["upstreams"]}
+
+
+def test_endpoints_after_a_refusal_for_memory(sc):
+    """Whichever allocation of the reload fails: what is told of the upstreams is what is used."""
+    one, two = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    refused = 0
+    for n in range(60, 140, 2):
+        sc.address = f"127.0.0.1:{free_port()}"
+        config = {"reload": OFF, "upstreams": [{"name": "app", "endpoints": [one]}],
+                  "listeners": [{"name": "main", "address": sc.address, "routes": [forward()]}]}
+        s = sc.sluice(config, env={"SLUICE_FAIL_ALLOC": str(n)}, wait=False)
+        s.expect_faults = True
+        wait_for(lambda: " serves: " in s.log() or "serving process" in s.log() or s.process.poll(),
+                 lambda: "up or down\n" + s.log())
+        if " serves: " in s.log():
+            put(s, {**s.config, "upstreams": [{"name": "app", "endpoints": [two, one]}]})
+            try:
+                code = s.admin("POST", "/v1/reload")[0]
+                assert endpoints(s)["app"] == sorted([one, two] if code == 200 else [one]), (n, code)
+                refused += code == 422
+            except (OSError, EOFError):
+                pass  # the allocation was one of asking
+            except AssertionError:
+                if s.metrics().get("sluice_config_generation") == 1:
+                    raise
+        s.ended = True
+        s.kill()
+    assert refused > 3
+
+
 # --- sockets between two processes ---------------------------------------------------------------
 
 

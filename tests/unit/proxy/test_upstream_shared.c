@@ -193,6 +193,34 @@ static void test_allocation_fails(void **state)
     assert_int_equal(nth - 1, 5);
 }
 
+static void test_set_is_undone(void **state)
+{
+    struct upstream_shared *u = upstream_shared_new(2);
+    struct upstream_addresses kept = {0};
+    (void)state;
+    upstream_shared_restore(u, &kept); /* nothing was kept */
+    assert_true(SET(u, A, B));
+    struct endpoint_shared *a = u->endpoints[0];
+    mem_fail_at(1, false);
+    assert_int_equal(upstream_shared_keep(u, &kept), -ENOMEM);
+    mem_fail_at(0, false);
+    assert_int_equal(upstream_shared_keep(u, &kept), 0);
+    assert_true(SET(u, C, A));
+    u->undelivered = true;
+    upstream_shared_restore(u, &kept);
+    EXPECT(u, A, B);
+    assert_ptr_equal(u->endpoints[0], a);
+    assert_false(u->undelivered);
+    /* What has left is not kept by being kept: sets that succeed do not pile them up. */
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(upstream_shared_keep(u, &kept), 0);
+        assert_true(i % 2 ? SET(u, A) : SET(u, B));
+        upstream_addresses_free(&kept);
+        assert_true(u->n_left <= 1);
+    }
+    upstream_shared_unref(u);
+}
+
 static void test_ten_thousand(void **state)
 {
     enum { N = 10000, RUNS = 5 };
@@ -238,6 +266,7 @@ int main(void)
         cmocka_unit_test(test_left_and_come_back),
         cmocka_unit_test(test_lists_hold_what_they_name),
         cmocka_unit_test(test_allocation_fails),
+        cmocka_unit_test(test_set_is_undone),
         cmocka_unit_test(test_ten_thousand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
