@@ -13,8 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* The supervisor's word for the text in force. */
-static const char memory_name[] = "configuration";
+/* The supervisor's word for the text in force. No name of a service manager has a colon. */
+static const char memory_name[] = "sluice:configuration";
 
 static void reload_begin(struct control *c);
 

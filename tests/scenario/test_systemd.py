@@ -266,7 +266,8 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
-@pytest.mark.parametrize("names", ["", "http:http", "sluice.socket:sluice.socket"])
+@pytest.mark.parametrize("names", ["", "http:http", "sluice.socket:sluice.socket",
+                                   "configuration:configuration"])
 def test_socket_activation(sc, names, monkeypatch):
     """Two sockets, TCP and Unix, with names and without; over a death and an upgrade, too; and the
     manager's path is left to the manager."""
