@@ -4,17 +4,9 @@
 
 #include "admin/control.h"
 #include "base/mem.h"
-#include "config/last_good.h"
 #include "config/problems.h"
-#include "lifecycle/inherited.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-/* The supervisor's word for the text in force. No name of a service manager has a colon. */
-static const char memory_name[] = "sluice:configuration";
 
 static void reload_begin(struct control *c);
 
@@ -22,90 +14,6 @@ static void reload_begin(struct control *c);
 static bool ends(const struct control *c)
 {
     return drain_now(&c->process.drain) != DRAIN_SERVING || c->retiring;
-}
-
-/* --- telling --- */
-
-static void log_problems(const struct config_state *s, const struct config_problems *p)
-{
-    for (uint32_t i = 0; i < p->n; i++) {
-        const struct config_problem *it = &p->items[i];
-        char place[32] = "";
-        if (it->line > 0) /* else it is the whole file */
-            (void)snprintf(place, sizeof(place), ":%u:%u", it->line, it->column);
-        log_line(it->warning ? LOG_WARN : LOG_ERROR, "%s%s: %s%s%s", s->file, place, it->path,
-                 it->path[0] ? ": " : "", it->message);
-    }
-    if (p->dropped > 0)
-        log_line(p->errors > 0 ? LOG_ERROR : LOG_WARN, "%s: %u more problems", s->file, p->dropped);
-}
-
-static void answer(struct reload_waiter *waiter, struct control *c, enum config_result result)
-{
-    struct http_request *req = waiter->request;
-    free(waiter);
-    if (!req)
-        return;
-    req->on_gone = NULL;
-    json_t *o = config_state_json(&c->config);
-    (void)json_object_set_new(o, "result", json_string(config_result_word(result)));
-    if (result == CONFIG_REFUSED) {
-        json_t *error = json_object_get(o, "last_error");
-        (void)json_object_set_new(o, "type", json_string("about:blank"));
-        (void)json_object_set_new(o, "title", json_string("Configuration refused"));
-        (void)json_object_set_new(o, "status", json_integer(422));
-        (void)json_object_set_new(o, "code", json_string("configuration_refused"));
-        (void)json_object_set(o, "problems", json_object_get(error, "problems"));
-    }
-    char *text = json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
-    json_decref(o);
-    if (!text)
-        http_reply_problem(req, 503, "out_of_memory", NULL);
-    else if (result == CONFIG_REFUSED)
-        http_reply(req, 422, "application/problem+json", text, strlen(text));
-    else
-        http_reply(req, 200, "application/json", text, strlen(text));
-    free(text);
-}
-
-/* Takes the problems over. */
-static void note_try(struct control *c, enum config_result result, struct config_problems *p)
-{
-    struct reload *r = c->reload;
-    struct config_state *s = &c->config;
-    struct config_try t = {
-        .trigger = r->trigger,
-        .result = result,
-        .wall = clock_wall(),
-        .took = clock_mono() - r->began,
-    };
-    memcpy(t.sha256, r->job.sha256, sizeof(t.sha256));
-    s->last = t;
-    if (!r->first)
-        s->tries[result]++;
-    if (r->watch)
-        config_watch_seen(r->watch,
-                          r->source == CONFIG_FROM_FILE ? r->job.sha256 : s->error.sha256);
-    s->last_ok = result != CONFIG_REFUSED && r->source == CONFIG_FROM_FILE;
-    if (result != CONFIG_REFUSED && !s->last_ok)
-        return; /* a stand-in: what is wrong with the file stays told */
-    config_problems_free(&s->problems);
-    s->error = (struct config_try){0};
-    if (result == CONFIG_REFUSED) {
-        s->error = t;
-        s->problems = *p;
-        *p = (struct config_problems){0};
-    }
-}
-
-static void tell_waiters(struct control *c, enum config_result result)
-{
-    struct reload *r = c->reload;
-    while (r->waiters) {
-        struct reload_waiter *w = r->waiters;
-        r->waiters = w->next;
-        answer(w, c, result);
-    }
 }
 
 /* --- the end of a round --- */
@@ -129,7 +37,7 @@ static void go_idle(struct control *c)
 static void refuse(struct control *c, struct config_problems *p)
 {
     struct reload *r = c->reload;
-    log_problems(&c->config, p);
+    reload_log_problems(&c->config, p);
     if (r->first) {
         config_problems_free(p);
         config_job_free(&r->job);
@@ -139,13 +47,13 @@ static void refuse(struct control *c, struct config_problems *p)
     }
     log_error("reload (%s): refused; generation %llu stays in force",
               config_trigger_word(r->trigger), (unsigned long long)c->config.generation);
-    note_try(c, CONFIG_REFUSED, p);
+    reload_note_try(c, CONFIG_REFUSED, p);
     config_problems_free(p);
-    tell_waiters(c, CONFIG_REFUSED);
+    reload_tell_waiters(c, CONFIG_REFUSED);
     go_idle(c);
 }
 
-static void refuse_because(struct control *c, const char *why)
+void reload_refuse_because(struct control *c, const char *why)
 {
     struct config_problems p = {0};
     problem_add(&p, 0, 0, "", false, "%s", why);
@@ -193,25 +101,6 @@ static void save_last_good(struct control *c)
         log_error("last good copy in %s: %s", c->last_good, strerror(-rc));
 }
 
-/* For the serving process that comes after us should we crash, while the file is bad. */
-static void hold_in_memory(struct control *c)
-{
-    const struct config_job *j = &c->reload->job;
-    size_t done = 0;
-    int fd = memfd_create(memory_name, MFD_CLOEXEC);
-    while (fd >= 0 && done < j->n) {
-        ssize_t n = write(fd, j->text + done, j->n - done);
-        if (n <= 0)
-            break;
-        done += (size_t)n;
-    }
-    if (fd < 0 || done < j->n || channel_hold(c->channel, memory_name, fd) < 0)
-        log_warn("the supervisor does not hold the configuration: after a crash the file must be "
-                 "good");
-    if (fd >= 0)
-        (void)close(fd);
-}
-
 /* Every worker has it. */
 static void entered(struct control *c)
 {
@@ -222,7 +111,7 @@ static void entered(struct control *c)
         c->config.swap_last =
             max_u64(c->config.swap_last, count_read(&c->workers[i].stats.swap_us));
     c->config.swap_max = max_u64(c->config.swap_max, c->config.swap_last);
-    note_try(c, CONFIG_APPLIED, &none);
+    reload_note_try(c, CONFIG_APPLIED, &none);
     if (!r->first)
         log_info("reload (%s): generation %llu is in force after %.1f ms",
                  config_trigger_word(r->trigger), (unsigned long long)c->config.generation,
@@ -233,7 +122,7 @@ static void entered(struct control *c)
     r->step = RELOAD_SETTLING;
     save_last_good(c);
     (void)control_close_marked(c);
-    tell_waiters(c, CONFIG_APPLIED);
+    reload_tell_waiters(c, CONFIG_APPLIED);
     settle_done(c);
 }
 
@@ -333,7 +222,7 @@ static void put_in_force(struct control *c, struct generation *g)
     take_process_settings(c);
     c->reload->step = RELOAD_ENTERING;
     generation_post(g);
-    hold_in_memory(c);
+    reload_hold_in_memory(c);
     if (c->reload->first)
         control_started(c, true);
 }
@@ -347,7 +236,7 @@ static void apply(struct control *c)
 
     if (ends(c) && !r->first) {
         discovery_abandon(c->discovery, conf);
-        refuse_because(c, "a drain runs: nothing changes any more");
+        reload_refuse_because(c, "a drain runs: nothing changes any more");
         return;
     }
     if (control_open_listeners(c, conf, &p) < 0) {
@@ -377,7 +266,7 @@ static void apply(struct control *c)
     if (!r->first)
         (void)snapshot_free(snapshot);
     control_close_fresh(c);
-    refuse_because(c, "out of memory");
+    reload_refuse_because(c, "out of memory");
 }
 
 /* What is known of its names by now is what it begins with. */
@@ -391,7 +280,7 @@ static void resolve(struct control *c, const struct conf *conf)
     c->reload->step = RELOAD_RESOLVING;
     int rc = discovery_prepare(c->discovery, conf, on_resolved, c);
     if (rc < 0)
-        refuse_because(c, rc == -EIO ? "resolv.conf cannot be read" : "out of memory");
+        reload_refuse_because(c, rc == -EIO ? "resolv.conf cannot be read" : "out of memory");
 }
 
 /* --- reading --- */
@@ -408,11 +297,11 @@ static void on_read(struct mail *m, void *owner)
     if (j->unchanged) {
         struct config_problems none = {0};
         bool was_bad = !c->config.last_ok;
-        note_try(c, CONFIG_UNCHANGED, &none);
+        reload_note_try(c, CONFIG_UNCHANGED, &none);
         if (was_bad)
             log_info("reload (%s): the file is again what is in force, generation %llu",
                      config_trigger_word(r->trigger), (unsigned long long)c->config.generation);
-        tell_waiters(c, CONFIG_UNCHANGED);
+        reload_tell_waiters(c, CONFIG_UNCHANGED);
         go_idle(c);
         return;
     }
@@ -422,7 +311,7 @@ static void on_read(struct mail *m, void *owner)
         refuse(c, &p);
         return;
     }
-    log_problems(&c->config, &j->problems);
+    reload_log_problems(&c->config, &j->problems);
     resolve(c, j->conf);
 }
 
@@ -439,32 +328,10 @@ static void reload_begin(struct control *c)
     (void)channel_reloading(c->channel, true);
     int rc = config_job_start(&r->job);
     if (rc < 0)
-        refuse_because(c, strerror(-rc));
+        reload_refuse_because(c, strerror(-rc));
 }
 
 /* --- asking for one --- */
-
-static void on_waiter_gone(struct http_request *req)
-{
-    struct reload_waiter *w = req->user;
-    w->request = NULL;
-}
-
-static bool add_waiter(struct reload_waiter **list, struct http_request *req)
-{
-    struct reload_waiter *w = mem_zalloc(sizeof(*w));
-    if (!w) {
-        http_reply_problem(req, 503, "out_of_memory", NULL);
-        return false;
-    }
-    w->request = req;
-    req->user = w;
-    req->on_gone = on_waiter_gone;
-    while (*list)
-        list = &(*list)->next;
-    *list = w;
-    return true;
-}
 
 void control_reload(struct control *c, enum config_trigger trigger, struct http_request *req)
 {
@@ -477,7 +344,7 @@ void control_reload(struct control *c, enum config_trigger trigger, struct http_
         return;
     }
     bool idle = r->step == RELOAD_IDLE;
-    if (req && !add_waiter(idle ? &r->waiters : &r->again_waiters, req))
+    if (req && !reload_add_waiter(idle ? &r->waiters : &r->again_waiters, req))
         return;
     if (idle) {
         r->trigger = trigger;
@@ -495,116 +362,14 @@ static void on_file_changed(void *ctx, bool by_poll)
         control_reload(c, by_poll ? CONFIG_BY_POLL : CONFIG_BY_WATCH, NULL);
 }
 
-/* --- the start --- */
+/* --- the beginning and the end --- */
 
-static bool build_from(struct reload *r, enum config_source source, char *text, size_t n)
+void reload_connect(struct control *c)
 {
-    struct config_job *j = &r->job;
-    free(j->text);
-    j->text = text;
-    j->n = n;
-    config_digest(text, n, j->sha256);
-    config_problems_free(&j->problems);
-    j->conf = config_build(j->file, text, n, &j->problems);
-    r->source = source;
-    return j->conf != NULL;
-}
-
-static char *text_from_memory(int fd, size_t *ret_n)
-{
-    off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
-    char *text = size > 0 ? mem_alloc((size_t)size + 1) : NULL;
-    if (text && pread(fd, text, (size_t)size, 0) != size) {
-        free(text);
-        text = NULL;
-    }
-    if (text) {
-        text[size] = '\0';
-        *ret_n = (size_t)size;
-    }
-    return text;
-}
-
-/* The file is bad: what was good last stands in for it. */
-/* fd: what the supervisor held, -1: nothing. */
-static bool load_stand_in(struct control *c, int fd)
-{
-    struct reload *r = c->reload;
-    size_t n = 0;
-    int error = 0;
-    char *text = channel_restarted() ? text_from_memory(fd, &n) : NULL;
-    if (text && build_from(r, CONFIG_FROM_MEMORY, text, n)) {
-        log_error("%s is bad: the configuration that was in force before the crash is taken",
-                  c->config.file);
-        return true;
-    }
-    if (!c->last_good)
-        return false;
-    text = last_good_load(c->last_good, &n, &error);
-    if (!text) {
-        log_error("no last good copy in %s: %s", c->last_good, strerror(-error));
-        return false;
-    }
-    if (!build_from(r, CONFIG_FROM_LAST_GOOD, text, n)) {
-        log_error("the last good copy in %s is bad too", c->last_good);
-        log_problems(&c->config, &r->job.problems);
-        return false;
-    }
-    log_error("%s is bad: the last good copy in %s is taken", c->config.file, c->last_good);
-    return true;
-}
-
-static bool keep_restart_settings(struct reload *r, const struct conf *conf)
-{
-    r->at_start_arena = arena_new();
-    return r->at_start_arena &&
-           settings_copy(r->at_start_arena, conf->restart, &r->at_start.restart);
-}
-
-bool control_load(struct control *c)
-{
-    struct reload *r = c->reload = mem_zalloc(sizeof(*r));
-    struct config_problems file_problems = {0};
-    if (!r)
-        return false;
-    list_init(&c->generations);
     c->process.control = &c->mailbox;
     c->process.on_view_entered = on_view_entered;
     c->process.on_view_left = on_view_left;
     c->process.on_view_freed = on_view_freed;
-    r->first = true;
-    r->trigger = CONFIG_AT_START;
-    r->began = clock_mono();
-    r->job.file = c->config.file;
-    config_job_load(&r->job);
-    int fd = inherited_take(memory_name);
-    /* A crash must not bring down what a reload had refused: there is a stand-in for this, too. */
-    if (r->job.conf && channel_restarted() && fd >= 0 &&
-        control_open_listeners(c, r->job.conf, &r->job.problems) < 0)
-        r->job.conf = config_free(r->job.conf);
-    config_problems_print(&r->job.problems, c->config.file, STDERR_FILENO);
-    if (!r->job.conf) {
-        file_problems = r->job.problems;
-        r->job.problems = (struct config_problems){0};
-        c->config.error = (struct config_try){
-            .trigger = CONFIG_AT_START, .result = CONFIG_REFUSED, .wall = clock_wall()};
-        memcpy(c->config.error.sha256, r->job.sha256, sizeof(r->job.sha256));
-    }
-    bool good = r->job.conf || load_stand_in(c, fd);
-    if (fd >= 0)
-        (void)close(fd);
-    if (!good) {
-        config_problems_free(&file_problems);
-        return false;
-    }
-    c->config.problems = file_problems;
-    c->config.last_ok = r->source == CONFIG_FROM_FILE;
-    c->config.last = (struct config_try){.trigger = CONFIG_AT_START, .wall = clock_wall()};
-    c->snapshot = snapshot_new(r->job.conf, 1);
-    if (!c->snapshot || !keep_restart_settings(r, r->job.conf))
-        return false;
-    r->job.conf = NULL;
-    return true;
 }
 
 void control_first_reload(struct control *c)
@@ -618,7 +383,7 @@ void control_first_reload(struct control *c)
     if (c->discovery)
         resolve(c, conf);
     else
-        refuse_because(c, "out of memory");
+        reload_refuse_because(c, "out of memory");
 }
 
 void control_reload_join(struct control *c)

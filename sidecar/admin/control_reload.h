@@ -17,6 +17,8 @@
 #include "config/diff.h"
 #include "config/watch.h"
 
+struct http_request;
+
 enum reload_step {
     RELOAD_IDLE,
     RELOAD_READING,
@@ -45,5 +47,21 @@ struct reload {
     struct conf at_start; /* only what waits for a restart */
     struct arena *at_start_arena;
 };
+
+/* Between control_reload.c, control_reload_tell.c and control_start.c. */
+
+struct control;
+/* Where workers' mails about views go. */
+void reload_connect(struct control *c);
+/* What runs goes on; `why` is the whole file's problem. */
+void reload_refuse_because(struct control *c, const char *why);
+void reload_log_problems(const struct config_state *s, const struct config_problems *p);
+/* Into c->config. Takes the problems over where they are to be shown. */
+void reload_note_try(struct control *c, enum config_result result, struct config_problems *p);
+/* False: memory is short, which is answered. */
+bool reload_add_waiter(struct reload_waiter **list, struct http_request *req);
+void reload_tell_waiters(struct control *c, enum config_result result);
+/* The supervisor gets a copy of the text in force. */
+void reload_hold_in_memory(struct control *c);
 
 #endif
