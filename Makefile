@@ -144,7 +144,7 @@ $(VENV)/ready: tests/requirements.txt .ci/venv
 	@.ci/venv $(VENV) $(PYTHON) tests/requirements.txt || echo "the tests of the JSON Schema will fail"
 
 .PHONY: soak
-soak: $(PROGRAM) $(TOOL_BIN) ## The long run: a million requests, 50 drains, 20 kills, 50 upgrades (SOAK_ARGS=--short: a minute)
+soak: $(PROGRAM) $(TOOL_BIN) ## The long run: a million requests, 50 drains, 20 kills, 50 upgrades, 500 reloads (SOAK_ARGS=--short: a minute)
 	@BUILD=$(BUILD) $(PYTHON) tests/soak/soak.py $(SOAK_ARGS)
 
 .PHONY: sanitize asan tsan
@@ -217,6 +217,10 @@ bench: ## CPU, system calls and memory against HAProxy, nginx and nghttpx
 .PHONY: bench-config
 bench-config: $(BUILD)/tools/bench/config ## How long 20,000 routes take to build, and a request to find its own
 	@$<
+
+.PHONY: bench-reload
+bench-reload: $(PROGRAM) $(TOOL_BIN) ## How long a reload of 1,000 and of 10,000 routes takes, under light load
+	@BUILD=$(BUILD) $(PYTHON) tests/bench/reload.py
 
 # --- how the code looks -----------------------------------------------------------------------
 

@@ -572,7 +572,7 @@ def test_a_listener_is_added_and_removed(live):
     fds = live.s.count_fds()
     address = second_listener(live)
     live.apply()
-    assert live.s.count_fds() == fds + 1
+    wait_for(lambda: live.s.count_fds() == fds + 1, "one descriptor more")
     idlers = [live.sc.client(address) for _ in range(10)]
     talker, other = live.sc.client(address), live.sc.client()
     for client in (*idlers, talker, other):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The long run: a million requests through 50 drains, 20 kills and 50 upgrades, the deadline with everything
-open, a long upload against a slow reader, and the split over many requests.
+"""The long run: a million requests through 50 drains, 20 kills, 50 upgrades and 500 reloads, the
+deadline with everything open, a long upload against a slow reader, and the split over many requests.
 
-    soak.py [--short] [drains] [kills] [upgrades] [deadline] [backpressure] [split]
+    soak.py [--short] [drains] [kills] [upgrades] [reloads] [deadline] [backpressure] [split]
 
 Counts are the load client's, in the words of the design, and checked against what sluice and the
 application say. The last line is `N passed, N failed`."""
@@ -24,14 +24,16 @@ import time
 from rig import (App, Client, Load, Scenario, Tally, access_records, add_up, drain_report,
                  end_loads, ended_well, free_port, odd, print_table, served, start_loads,
                  start_sluice, take_down, total, wait_for)
+from reloads import reloads
 from upgrades import upgrades
 
 KILLED = re.compile(r"serving process \d+ was killed by signal 9")
 
 Size = collections.namedtuple(
-    "Size", "drains kills drain_requests kill_requests least deadlines upload split upgrades")
-FULL = Size(50, 20, 19000, 8000, 1000000, 3, 10 << 30, 100000, 50)
-SHORT = Size(5, 3, 9000, 4000, 50000, 1, 200 << 20, 40000, 5)
+    "Size", "drains kills drain_requests kill_requests least deadlines upload split upgrades "
+            "reloads reload_requests")
+FULL = Size(50, 20, 19000, 8000, 1000000, 3, 10 << 30, 100000, 50, 500, 500000)
+SHORT = Size(5, 3, 9000, 4000, 50000, 1, 200 << 20, 40000, 5, 40, 10000)
 
 
 def drains(size, tally, app, directory):
@@ -347,7 +349,7 @@ def split(size, tally, app, directory):
         canary.stop()
 
 
-PARTS = {f.__name__: f for f in (drains, kills, upgrades, deadline, backpressure, split)}
+PARTS = {f.__name__: f for f in (drains, kills, upgrades, reloads, deadline, backpressure, split)}
 
 
 def main():
