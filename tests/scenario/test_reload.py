@@ -567,12 +567,17 @@ def is_refused(address):
     return False
 
 
+def open_files(pid):
+    return {f: os.readlink(f"/proc/{pid}/fd/{f}") for f in os.listdir(f"/proc/{pid}/fd")}
+
+
 def test_a_listener_is_added_and_removed(live):
     live.start(more={"lifecycle": {"drainTimeout": "4s", "lastCall": "500ms"}})
     fds = live.s.count_fds()
     address = second_listener(live)
     live.apply()
-    wait_for(lambda: live.s.count_fds() == fds + 1, "one descriptor more")
+    wait_for(lambda: live.s.count_fds() == fds + 1,
+             lambda: f"one more than {fds} descriptors: {open_files(live.s.pid)}", 5)
     idlers = [live.sc.client(address) for _ in range(10)]
     talker, other = live.sc.client(address), live.sc.client()
     for client in (*idlers, talker, other):
