@@ -418,6 +418,20 @@ void generation_left(struct view *v)
         generation_freed(v);
 }
 
+/* To all workers; again later where memory is short for it. */
+static int deliver(const struct generation *g, struct upstream_shared *shared)
+{
+    shared->undelivered = true;
+    for (uint32_t k = 0; k < g->n_workers; k++) {
+        struct endpoint_list *list = endpoint_list_new(shared);
+        if (!list)
+            return -ENOMEM;
+        pool_post_endpoints(&g->views[k]->worker->mailbox, list);
+    }
+    shared->undelivered = false;
+    return 0;
+}
+
 int generation_update(struct generation *g, const struct conf_upstream *u,
                       const struct endpoint_address *list, uint32_t n)
 {
@@ -426,15 +440,16 @@ int generation_update(struct generation *g, const struct conf_upstream *u,
     int rc = upstream_shared_set(shared, list, n, &changed);
     if (rc < 0 || !(changed || shared->undelivered))
         return rc;
-    shared->undelivered = true;
-    for (uint32_t k = 0; k < g->n_workers; k++) {
-        struct endpoint_list *el = endpoint_list_new(shared);
-        if (!el)
-            return -ENOMEM;
-        pool_post_endpoints(&g->views[k]->worker->mailbox, el);
+    return deliver(g, shared);
+}
+
+void generation_deliver_missed(struct generation *g)
+{
+    for (uint32_t i = 0; i < g->snapshot->conf->n_upstreams; i++) {
+        struct upstream_shared *shared = g->upstreams[i];
+        if (atomic_exchange(&shared->missed, false) || shared->undelivered)
+            (void)deliver(g, shared);
     }
-    shared->undelivered = false;
-    return 0;
 }
 
 void generation_tear_down(struct generation *g, bool in_force)

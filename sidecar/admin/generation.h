@@ -46,10 +46,13 @@ bool generation_entered(struct view *v);
 void generation_left(struct view *v);
 void generation_freed(struct view *v);
 
-/* The addresses of an upstream of the generation in force are these from now on. 0 or -ENOMEM: the
- * workers keep the old ones until the next update. */
+/* The addresses of an upstream of the generation in force are these from now on. 0 or -ENOMEM: some
+ * workers keep the old ones until the next update, or generation_deliver_missed(). */
 int generation_update(struct generation *g, const struct conf_upstream *u,
                       const struct endpoint_address *list, uint32_t n);
+
+/* About once a second: what a worker, or we, had no memory for. */
+void generation_deliver_missed(struct generation *g);
 
 /* After the workers have stopped. */
 void generation_tear_down(struct generation *g, bool in_force);

@@ -180,6 +180,10 @@ struct conf_access_log {
 
 struct setting;
 
+/* The supervisor holds a copy of each socket (CHANNEL_MAX_HELD), those that are closing and our
+ * own servers' too. */
+enum { LISTENERS_MAX = 200 };
+
 struct conf {
     struct str file;
     uint32_t workers;         /* 0: from the CPU quota */

@@ -444,7 +444,8 @@ static const struct schema_key root_keys[] = {
     {"reload", "how changes of this file are noticed", SCHEMA_MAP,
      MEMBER(struct draft, conf.reload), .map = &reload_map},
     {"listeners", "where connections come in", SCHEMA_LIST, .flags = KEY_REQUIRED,
-     ITEMS(struct draft, listeners, n_listeners), .of = &listener_item, .min = 1},
+     ITEMS(struct draft, listeners, n_listeners), .of = &listener_item, .min = 1,
+     .max = LISTENERS_MAX},
     {"upstreams", "where requests go", SCHEMA_LIST,
      ITEMS(struct draft, conf.upstreams, conf.n_upstreams), .of = &upstream_item},
 };

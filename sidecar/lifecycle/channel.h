@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 enum {
-    CHANNEL_MAX_HELD = 64,    /* sockets that a supervisor holds */
+    CHANNEL_MAX_HELD = 256,   /* sockets that a supervisor holds */
     CHANNEL_NAME_MAX = 96,    /* bytes of a socket's name with its NUL */
     CHANNEL_TRIGGER_MAX = 64, /* bytes of a drain's trigger with its NUL */
     CHANNEL_TEXT_MAX = 256,

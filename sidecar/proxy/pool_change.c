@@ -65,8 +65,10 @@ int pool_set_endpoints(struct pool *p, struct endpoint_list *list)
 {
     uint32_t n, n_was = p->n_endpoints;
     struct endpoint **was = p->endpoints, **now = endpoints_of(p, list, &n);
-    if (!now)
+    if (!now) {
+        atomic_store(&p->shared->missed, true);
         return -ENOMEM;
+    }
     for (uint32_t i = 0; i < n_was; i++)
         was[i]->index = ENDPOINT_UNLISTED;
     p->endpoints = now;

@@ -40,7 +40,8 @@ struct upstream_shared {
      * that it had, which a worker still has a connection to. */
     uint32_t n_endpoints, n_left;
     struct endpoint_shared **endpoints;
-    bool undelivered; /* the workers' pools have not been told of them */
+    bool undelivered;    /* the workers' pools have not been told of them */
+    _Atomic bool missed; /* by a worker that had no memory for them: they are told again */
     struct {
         _Alignas(64) struct upstream_stats stats; /* written by its worker only */
         /* Set before the worker sees the pool, cleared by the worker when the pool goes; looked at

@@ -323,3 +323,27 @@ def test_sigusr2_at_the_serving_process_itself(sc):
     wait_for(lambda: old not in s.children() and s.children(), "the old one ends")
     s.base_fds = None
     assert sc.ask().status == 200
+
+
+def test_as_many_listeners_as_there_may_be(sc):
+    """Each has its place at the supervisor: over a crash, and over an upgrade."""
+    paths = [f"{sc.directory}/u{n}" for n in range(199)]
+    more = [{"name": f"l{n}", "address": f"unix:{path}", "routes": [forward(name=f"r{n}")]}
+            for n, path in enumerate(paths)]
+    sc.backend()
+    sc.address = f"127.0.0.1:{free_port()}"
+    sc.app = sc.backends[0]
+    sc.s = sc.sluice({"listeners": [{"name": "main", "address": sc.address, "routes": [forward()]},
+                                    *more],
+                      "upstreams": [{"name": "app", "endpoints": [sc.app.address]}]},
+                     program=install(sc))
+    sc.s.expect_faults = True
+    os.kill(sc.s.pid, signal.SIGKILL)
+    sc.s.wait_ready()
+    upgrade(sc.s, wait_gone=True)
+    sc.s.expect_faults = False
+    for address in [sc.address, *(f"unix:{path}" for path in paths)]:
+        client = sc.client(address)
+        assert client.ask("GET", "/").status == 200
+        client.close()
+    assert "does not hold" not in sc.s.log()

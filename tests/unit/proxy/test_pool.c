@@ -336,6 +336,7 @@ static void test_set_endpoints_without_memory(void **state)
         mem_fail_at(nth, false);
         assert_int_equal(pool_set_endpoints(f->pool, l), -ENOMEM);
         mem_fail_at(0, false);
+        assert_true(atomic_exchange(&f->shared->missed, false)); /* it is told again */
         assert_int_equal(f->pool->n_endpoints, 2);
         assert_true(f->pool->endpoints[0] == a && f->pool->endpoints[1] == b);
         assert_true(a->index == 0 && b->index == 1);
