@@ -341,7 +341,6 @@ def test_as_many_listeners_as_there_may_be(sc):
     os.kill(sc.s.pid, signal.SIGKILL)
     sc.s.wait_ready()
     upgrade(sc.s, wait_gone=True)
-    sc.s.expect_faults = False
     for address in [sc.address, *(f"unix:{path}" for path in paths)]:
         client = sc.client(address)
         assert client.ask("GET", "/").status == 200
