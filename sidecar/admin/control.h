@@ -94,6 +94,9 @@ bool control_load(struct control *c);
 void control_first_reload(struct control *c);
 /* Any time; `req` (NULL: nobody) is answered when it is done. */
 void control_reload(struct control *c, enum config_trigger trigger, struct http_request *req);
+/* A drain begins: nothing changes any more. The kernel takes some 15 ms to let go of a watch, which
+ * at the deadline would be too late. */
+void control_reload_unwatch(struct control *c);
 /* At the end: its thread, then (nobody posts any more) the rest. */
 void control_reload_join(struct control *c);
 void control_reload_free(struct control *c);

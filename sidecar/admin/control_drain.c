@@ -41,6 +41,7 @@ void control_step(struct control *c)
     usec_t next = USEC_NEVER;
     if (drain_now(&p->drain) == DRAIN_SERVING)
         return;
+    control_reload_unwatch(c);
     for (;;) {
         usec_t now = clock_mono();
         uint64_t inbound = atomic_load(&p->open[DIRECTION_INBOUND]);

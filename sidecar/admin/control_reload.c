@@ -386,6 +386,12 @@ void control_first_reload(struct control *c)
         reload_refuse_because(c, "out of memory");
 }
 
+void control_reload_unwatch(struct control *c)
+{
+    if (c->reload)
+        c->reload->watch = config_watch_free(c->reload->watch);
+}
+
 void control_reload_join(struct control *c)
 {
     struct reload *r = c->reload;

@@ -94,7 +94,7 @@ int held_add(struct held_set *s, const char *name, int fd, int base, bool bound)
     struct held *h = bound ? held_find(s, name) : NULL;
     if (h) {
         (void)close(h->fd);
-    } else if (s->n < CHANNEL_MAX_HELD) {
+    } else if (s->n < CHANNEL_MAX_HELD && (int)s->n < base - 3 - HELD_ROOM) {
         h = &s->at[s->n++];
     } else {
         (void)close(high);

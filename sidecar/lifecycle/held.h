@@ -16,6 +16,9 @@ struct held {
     char name[CHANNEL_NAME_MAX];
 };
 
+/* Between the places of held sockets, from 3 on, and `base` below. */
+enum { HELD_ROOM = 2 };
+
 /* Zero is a valid empty set. */
 struct held_set {
     size_t n;

@@ -44,7 +44,7 @@ static int sealed_memfd(const void *bytes, size_t size)
     int low = memfd_create("sluice-supervisor", MFD_ALLOW_SEALING);
     if (low < 0)
         return -errno;
-    int fd = held_fd_above(low, FD_BASE);
+    int fd = held_fd_above(low, supervisor_fd_base());
     if (fd < 0)
         return fd;
     ssize_t n = write(fd, bytes, size);

@@ -45,7 +45,7 @@ static int change_held(struct supervisor *s, struct serving *c, const struct cha
     if (m->kind == CHANNEL_DROP && set)
         rc = held_drop(set, m->name);
     if (m->kind == CHANNEL_HOLD && set && fd >= 0 && m->name[0] != '\0')
-        return held_add(set, m->name, fd, FD_BASE, true);
+        return held_add(set, m->name, fd, supervisor_fd_base(), true);
     if (m->kind == CHANNEL_HOLD && set)
         rc = -EINVAL;
     if (fd >= 0)

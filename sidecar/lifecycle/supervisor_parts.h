@@ -16,9 +16,6 @@
 
 enum {
     FD_FIRST = 3, /* where LISTEN_FDS begins */
-    /* Our own fds live above what a child's sockets are placed on, so that placing them never
-     * overwrites one. */
-    FD_BASE = FD_FIRST + CHANNEL_MAX_HELD + 2,
     RETIRING_MAX = 8,
     PLACES = RETIRING_MAX + 2,
     EXIT_FAULT = 3,
@@ -153,5 +150,10 @@ void upgrade_undo(struct supervisor *s, const char *why, int number);
 void succession_exec(struct supervisor *s);
 /* Is this process such a successor? 1: s->state is filled; 0: it is not; or -errno. */
 int succession_take(struct supervisor *s);
+
+/* Our own fds live from here on, above what a child's sockets are placed on, so that placing them
+ * never overwrites one: FD_FIRST and a place for each, or half of the descriptors that there may
+ * be. */
+int supervisor_fd_base(void);
 
 #endif

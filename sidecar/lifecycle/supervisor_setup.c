@@ -14,10 +14,23 @@
 #include <sys/auxv.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 const struct supervisor_signal supervisor_forwarded[SUPERVISOR_FORWARDED] = {
     {SIGHUP, SIG_HUP}, {SIGUSR1, SIG_USR1}, {SIGINT, SIG_INT}, {SIGTERM, SIG_TERM}};
+
+int supervisor_fd_base(void)
+{
+    static int base;
+    struct rlimit r;
+    if (base == 0) {
+        base = FD_FIRST + CHANNEL_MAX_HELD + HELD_ROOM;
+        if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur / 2 < (rlim_t)base)
+            base = (int)r.rlim_cur / 2;
+    }
+    return base;
+}
 
 /* Socket activation: what we were started with. */
 static void held_inherit(struct supervisor *s)
@@ -26,7 +39,7 @@ static void held_inherit(struct supervisor *s)
         char name[CHANNEL_NAME_MAX];
         (void)snprintf(name, sizeof(name), "%s", inherited_left_name(0));
         int fd = inherited_take(name);
-        int rc = fd < 0 ? fd : held_add(&s->state.held, name, fd, FD_BASE, false);
+        int rc = fd < 0 ? fd : held_add(&s->state.held, name, fd, supervisor_fd_base(), false);
         if (rc < 0)
             log_error("inherited socket %s is lost: %s", name, strerror(-rc));
     }
@@ -65,7 +78,7 @@ static int take_signals(struct supervisor *s, bool successor)
     int fd = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)
         return -errno;
-    s->signal_fd = held_fd_above(fd, FD_BASE);
+    s->signal_fd = held_fd_above(fd, supervisor_fd_base());
     return s->signal_fd < 0 ? s->signal_fd : 0;
 }
 
@@ -106,7 +119,7 @@ int supervisor_set_up(struct supervisor *s)
     if (rc < 0)
         return rc;
     s->program_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-    s->program_fd = s->program_fd < 0 ? -errno : held_fd_above(s->program_fd, FD_BASE);
+    s->program_fd = s->program_fd < 0 ? -errno : held_fd_above(s->program_fd, supervisor_fd_base());
     if (s->program_fd < 0)
         return s->program_fd;
     notify_init(&s->notify);

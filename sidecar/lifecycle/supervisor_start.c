@@ -148,14 +148,14 @@ static _Noreturn void child_main(struct supervisor *s, enum role role, int progr
     _exit(EXEC_FAILED);
 }
 
-/* A socketpair whose ends are above FD_BASE. */
+/* A socketpair whose ends are above supervisor_fd_base(). */
 static int channel_pair(int ret[2])
 {
     int low[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, low) < 0)
         return -errno;
-    ret[0] = held_fd_above(low[0], FD_BASE);
-    ret[1] = held_fd_above(low[1], FD_BASE);
+    ret[0] = held_fd_above(low[0], supervisor_fd_base());
+    ret[1] = held_fd_above(low[1], supervisor_fd_base());
     if (ret[0] >= 0 && ret[1] >= 0)
         return 0;
     int rc = ret[0] < 0 ? ret[0] : ret[1];

@@ -53,7 +53,7 @@ static void close_program(int *fd)
 static int open_program(const char *path)
 {
     int fd = open(path, O_PATH | O_CLOEXEC);
-    return fd < 0 ? -errno : held_fd_above(fd, FD_BASE);
+    return fd < 0 ? -errno : held_fd_above(fd, supervisor_fd_base());
 }
 
 static void start(struct supervisor *s, usec_t now)
@@ -65,7 +65,7 @@ static void start(struct supervisor *s, usec_t now)
                   strerror(-fd));
         return;
     }
-    int rc = held_copy(&s->state.held, &s->staged, FD_BASE);
+    int rc = held_copy(&s->state.held, &s->staged, supervisor_fd_base());
     if (rc < 0) {
         log_error("upgrade failed: cannot copy the sockets: %s; nothing has changed",
                   strerror(-rc));

@@ -4,6 +4,7 @@ the end that nothing is left alive."""
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -319,10 +320,17 @@ class Sluice:
         self.process.send_signal(number)
 
     def wait_exit(self, timeout=TIMEOUT):
-        try:
-            return self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"still there after {timeout} s:\n{self.log()[-3000:]}") from None
+        # wait(timeout) looks every 50 ms: too coarse for deadlines.
+        if self.process.poll() is not None:
+            return self.process.returncode
+        fd = os.pidfd_open(self.process.pid)
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        gone = poll.poll(timeout * 1000)
+        os.close(fd)
+        if not gone:
+            raise AssertionError(f"still there after {timeout} s:\n{self.log()[-3000:]}")
+        return self.process.wait()
 
     def stop(self, timeout=None):
         """SIGTERM; exit 0 within the drain's deadline; no process and no complaint left behind."""

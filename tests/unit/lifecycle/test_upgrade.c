@@ -305,11 +305,14 @@ static void test_a_reload_meanwhile(void **state)
     write_file(s->mode_file, "late", 0644);
     (void)kill(s->r->pid, SIGUSR2);
     expect_line(s->r, "waiting");
-    write_file(s->mode_file, "serve", 0644);
+    /* Each of these sockets undoes a newcomer; the one that has all of them is let go on. */
     assert_int_equal(CHANNEL_MAX_HELD - 1, answer(order(s->r->port, 'f'), NULL));
     expect_line(s->r, "the configuration changed");
-    struct started next = expect_start(s->r);
-    assert_int_equal(CHANNEL_MAX_HELD - 1, next.left);
+    assert_int_equal(8, write(s->r->in, "gggggggg", 8));
+    struct started next;
+    do {
+        next = expect_start(s->r);
+    } while (next.left != CHANNEL_MAX_HELD - 1);
     expect_line(s->r, " supervises");
     run_end(s->r);
 }
