@@ -24,8 +24,7 @@ OBJECTS   := $(SOURCES:%.c=$(BUILD)/obj/%.o)
 LIBRARY   := $(BUILD)/libsluice.a
 PROGRAM   := $(BUILD)/sluice
 
-UNIT_DIRS ?= *
-UNIT_SRC  := $(foreach d,$(UNIT_DIRS),$(wildcard tests/unit/$(d)/test_*.c))
+UNIT_SRC  := $(wildcard tests/unit/*/test_*.c)
 UNIT_BIN  := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
 TOOL_SRC  := $(wildcard tests/load/*.c tests/bench/*.c tests/scenario/*.c)
 LOAD_LIB  := $(wildcard tests/load/lib/*.c)
@@ -155,17 +154,11 @@ sanitize: ## The whole suite under ASan+UBSan, then under TSan
 
 # gcc's -Wconversion sees conversions in what the sanitizers add; the plain build has it.
 SANITIZED := OPT="-O1 -g -fno-omit-frame-pointer" WARNINGS="-Wall -Wextra -Werror -Wshadow"
-# Scenarios of what is only printed say nothing more under a sanitizer; nor do unit tests of what has
-# one thread under TSan.
-PRINTED   := --ignore=tests/scenario/test_schema.py --ignore=tests/scenario/test_docs.py
-THREADED  := admin base io lifecycle proxy
 asan:
 	@$(MAKE) --no-print-directory suite BUILD=$(BUILD)/asan $(SANITIZED) \
-	    SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all" \
-	    PYTEST_ARGS="$(PRINTED) $(PYTEST_ARGS)"
+	    SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"
 tsan:
-	@$(MAKE) --no-print-directory suite BUILD=$(BUILD)/tsan $(SANITIZED) SANITIZE="-fsanitize=thread" \
-	    UNIT_DIRS="$(THREADED)" PYTEST_ARGS="$(PRINTED) $(PYTEST_ARGS)"
+	@$(MAKE) --no-print-directory suite BUILD=$(BUILD)/tsan $(SANITIZED) SANITIZE="-fsanitize=thread"
 
 .PHONY: suite
 suite:
