@@ -165,14 +165,6 @@ int control_listener_fd(const struct control *c, const struct conf_listener *l)
     return s ? s->fd : -1;
 }
 
-bool control_listens(const struct control *c, enum direction d)
-{
-    const struct control_socket *s = c->sockets;
-    while (s && s->direction != d)
-        s = s->next;
-    return s != NULL;
-}
-
 /* --- closing --- */
 
 void control_mark_direction(struct control *c, enum direction d)

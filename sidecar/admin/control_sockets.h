@@ -45,8 +45,6 @@ void control_close_fresh(struct control *c);
 void control_keep_listeners(struct control *c, const struct conf *conf);
 /* The descriptor behind a listener; -1 when it is closed. */
 int control_listener_fd(const struct control *c, const struct conf_listener *l);
-/* Is there a socket of that direction that is not closed? */
-bool control_listens(const struct control *c, enum direction d);
 
 /* Marks what a drain closes, for control_close_marked(). */
 void control_mark_direction(struct control *c, enum direction d);
