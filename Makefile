@@ -16,7 +16,7 @@ CPPFLAGS  += -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' -Isidecar -I.
 CFLAGS    += -std=gnu17 $(OPT) $(WARNINGS) $(SANITIZE) -fno-strict-aliasing -fno-common -pthread \
              -fstack-protector-strong -MMD -MP
 LDFLAGS   += $(SANITIZE) -pthread -Wl,-z,relro -Wl,--as-needed
-LDLIBS    += -lev -lcares -lyaml -ljansson -lpcre2-8 -lcrypto -lm
+LDLIBS    += -lev -lcares -lyaml -ljansson -lnghttp2 -lpcre2-8 -lssl -lcrypto -lm
 
 # Everything but the program's own main goes into one archive, which the tests link too.
 SOURCES   := $(filter-out sidecar/main.c,$(wildcard sidecar/*.c sidecar/*/*.c policies/*.c canary/*.c healthcheck/*.c))
@@ -38,7 +38,7 @@ C_FILES    = $(shell find $(C_DIRS) -name '*.[ch]' | sort)
 
 # Debian bookworm's names.
 DEPS       := gcc libc6-dev make clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck \
-              libev-dev libyaml-dev libjansson-dev libpcre2-dev libssl-dev libc-ares-dev uthash-dev libcmocka-dev python3 \
+              libev-dev libyaml-dev libjansson-dev libpcre2-dev libnghttp2-dev libssl-dev libc-ares-dev uthash-dev libcmocka-dev python3 \
               python3-pytest python3-venv util-linux procps curl man-db
 DEPS_BENCH := $(DEPS) haproxy nginx libnginx-mod-stream nghttp2-proxy wrk linux-perf
 

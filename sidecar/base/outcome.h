@@ -28,6 +28,13 @@
     X(EXPECTATION_FAILED, "expectation_failed", 417, "http_request_error", "Expectation failed")   \
     X(CLIENT_TIMEOUT, "client_timeout", 408, "http_request_error", "Request not sent in time")     \
     X(CLIENT_ABORT, "client_abort", 0, "", "Client went away")                                     \
+    X(H2_PROTOCOL, "h2_protocol", 0, "", "HTTP/2 protocol error")                                  \
+    X(H2_RESET_FLOOD, "h2_reset_flood", 0, "", "Too many streams reset")                           \
+    X(H2_PING_FLOOD, "h2_ping_flood", 0, "", "Too many PING or SETTINGS frames")                   \
+    X(H2_EMPTY_DATA_FLOOD, "h2_empty_data_flood", 0, "", "Too many empty DATA frames")             \
+    X(H2_PRIORITY_FLOOD, "h2_priority_flood", 0, "", "Too many PRIORITY or unknown frames")        \
+    X(H2_WINDOW_UPDATE_FLOOD, "h2_window_update_flood", 0, "", "Too many WINDOW_UPDATE frames")    \
+    X(H2_HEADER_FLOOD, "h2_header_flood", 0, "", "Header block too large or in too many pieces")   \
     /* our own decisions */                                                                        \
     X(NO_ROUTE, "no_route", 404, "destination_not_found", "No route")                              \
     X(ROUTE_LIMIT, "route_limit", 500, "proxy_configuration_error", "Route match limit reached")   \

@@ -74,7 +74,10 @@ static inline bool method_is_idempotent(enum http_method m)
     X(PROXY_STATUS, "proxy-status")                                                                \
     X(USER_AGENT, "user-agent")                                                                    \
     X(SEC_WEBSOCKET_KEY, "sec-websocket-key")                                                      \
-    X(SEC_WEBSOCKET_ACCEPT, "sec-websocket-accept")
+    X(SEC_WEBSOCKET_ACCEPT, "sec-websocket-accept")                                                \
+    X(GRPC_TIMEOUT, "grpc-timeout")                                                                \
+    X(GRPC_STATUS, "grpc-status")                                                                  \
+    X(GRPC_MESSAGE, "grpc-message")
 
 enum field_id {
     FIELD_OTHER,
@@ -124,6 +127,11 @@ struct message {
     uint8_t te_trailers : 1;
     uint8_t has_query : 1; /* a '?' was there, even with nothing behind it */
     uint8_t asterisk : 1;  /* OPTIONS * */
+    uint8_t http2 : 1;     /* it came by HTTP/2 (version_minor is 1 then, connection_* are unset) */
+    /* A request for a WebSocket, or the answer that opens it, whatever carried it: looks as by
+     * HTTP/1.1 (GET, Upgrade, Sec-WebSocket-Key; 101, Sec-WebSocket-Accept). */
+    uint8_t websocket : 1;
+    uint8_t grpc : 1; /* a request with Content-Type application/grpc */
     uint16_t n_fields, cap_fields;
     uint32_t len, cap;       /* of buf */
     uint64_t content_length; /* BODY_LENGTH; also what a HEAD response declared */

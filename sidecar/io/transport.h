@@ -2,6 +2,7 @@
 #ifndef SLUICE_IO_TRANSPORT_H
 #define SLUICE_IO_TRANSPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -17,12 +18,19 @@ struct transport_ops {
     void (*shutdown_write)(struct transport *t);
     /* Frees its state and the fd. */
     void (*close)(struct transport *t);
+    /* What comes before the first byte: 0 done, -EAGAIN (wants_write says what for), other -errno
+     * broken. NULL: nothing does. */
+    int (*handshake)(struct transport *t);
+    /* Bytes have been taken from the socket and wait inside, where no poll sees them. NULL: never.
+     */
+    bool (*pending)(const struct transport *t);
 };
 
 struct transport {
     const struct transport_ops *ops;
     void *state; /* of the ops; NULL for plain */
     int fd;
+    bool wants_write; /* the handshake waits until it can write, not read */
 };
 
 void transport_plain(struct transport *t, int fd);

@@ -1,0 +1,113 @@
+/* tls.h - TLS by OpenSSL, as a transport (transport.h).
+ *
+ * Three things: tls_context is what files and settings made (certificates, CAs, rules); immutable,
+ * counted, shared by all workers. tls_slot holds the context in force of one listener or upstream,
+ * and is what connections are made from: new certificates are put in there, and connections that
+ * stand are not touched. tls_identity is what a handshake proved about the peer. */
+#ifndef SLUICE_IO_TLS_H
+#define SLUICE_IO_TLS_H
+
+#include "base/str.h"
+#include "io/transport.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+struct tls_context;
+struct tls_slot;
+
+enum tls_version { TLS_1_2, TLS_1_3 };
+enum tls_client_auth {
+    TLS_CLIENT_NONE,     /* no certificate is asked for; the default */
+    TLS_CLIENT_OPTIONAL, /* verified if there is one */
+    TLS_CLIENT_REQUIRE,
+};
+
+/* A certificate chain and its key: PEM files, named for messages and read by the caller, off the
+ * workers' loops. */
+struct tls_pair {
+    struct str cert_file, key_file; /* names */
+    struct str cert, key;           /* their contents */
+};
+
+struct tls_server_settings {
+    uint32_t n_pairs; /* the first is for clients without a (known) SNI */
+    const struct tls_pair *pairs;
+    enum tls_version min_version; /* TLS_1_2; ciphers are Mozilla's intermediate list */
+    enum tls_client_auth client_auth;
+    struct str ca_file, ca; /* client_auth: who signs clients */
+    uint32_t n_spiffe_ids;  /* allow rules; none: every verified client. "spiffe://td/ns/x" for one,
+                             * "spiffe://td/ns/" and a star behind it for all that begin so */
+    const struct str *spiffe_ids;
+    bool http2; /* offer h2 before http/1.1 by ALPN */
+    bool alpn;  /* false: no ALPN (protocol: tcp) */
+};
+
+struct tls_client_settings {
+    struct str ca_file, ca; /* empty: the system's CAs (OpenSSL's default places) */
+    struct str server_name; /* SNI, and the name to verify unless `sans` are given; empty: the
+                             * endpoint's own host name or address */
+    uint32_t n_sans;        /* DNS names or IP addresses, any of which the certificate must carry */
+    const struct str *sans;
+    uint32_t n_spiffe_ids; /* as above, in place of names */
+    const struct str *spiffe_ids;
+    bool insecure; /* nothing is verified (a warning of `sluice validate`) */
+    bool has_pair; /* mTLS */
+    struct tls_pair pair;
+    enum tls_version min_version;
+    bool http1, http2; /* ALPN: what is offered */
+};
+
+/* What makes a context: the time is for validity. NULL with a sentence in why[] that names the
+ * file: unreadable PEM, key that does not match, expired or not yet valid, weak (RSA < 2048), no
+ * memory. */
+struct tls_context *tls_context_server(const struct tls_server_settings *s, time_t now, char *why,
+                                       size_t why_len);
+struct tls_context *tls_context_client(const struct tls_client_settings *s, time_t now, char *why,
+                                       size_t why_len);
+struct tls_context *tls_context_ref(struct tls_context *c);
+/* NULL is harmless; returns NULL. */
+struct tls_context *tls_context_unref(struct tls_context *c);
+/* Certificates in it, for certificate_expiry_seconds: the i-th leaf's file and its notAfter; false
+ * when there are fewer. */
+bool tls_context_certificate(const struct tls_context *c, uint32_t i, struct str *ret_file,
+                             time_t *ret_not_after);
+
+/* References 1. Takes the context over (it may be NULL: then no connection can be made). */
+struct tls_slot *tls_slot_new(struct tls_context *c);
+struct tls_slot *tls_slot_ref(struct tls_slot *s);
+struct tls_slot *tls_slot_unref(struct tls_slot *s);
+/* From any thread: new connections get this context from now on. Takes it over. */
+void tls_slot_set(struct tls_slot *s, struct tls_context *c);
+/* A reference; NULL: none is set. */
+struct tls_context *tls_slot_get(struct tls_slot *s);
+
+/* A transport over fd, whose handshake is to be done (transport_ops.handshake). `name` (client):
+ * the endpoint's host name or address, where the settings have no server_name. 0 or -ENOMEM (fd is
+ * the caller's still). */
+int transport_tls_server(struct transport *t, int fd, struct tls_slot *slot);
+int transport_tls_client(struct transport *t, int fd, struct tls_slot *slot, struct str name);
+
+/* After the handshake; each text is valid while the transport lives. */
+struct tls_identity {
+    struct str alpn;      /* "h2", "http/1.1", empty */
+    struct str sni;       /* server: what the client asked for */
+    struct str spiffe_id; /* the peer's, if it has one; empty else */
+    struct str subject;   /* RFC 2253; empty: no certificate */
+    const char *version;  /* "TLSv1.3" */
+    const char *cipher;
+    bool resumed;
+};
+bool transport_is_tls(const struct transport *t);
+void transport_tls_identity(const struct transport *t, struct tls_identity *ret);
+/* Why the handshake failed, a literal for people and a word for metrics ("certificate_unknown_ca",
+ * "name_mismatch", "no_shared_cipher", "protocol_version", "peer_closed", "timeout"...). */
+const char *transport_tls_failure(const struct transport *t, const char **ret_word);
+
+/* Session tickets' keys (RFC 5077, RFC 8446 §4.6.1), of the whole process: made at start, a new one
+ * every `period`, the one before still opens tickets. From the control thread. 0 or -errno. */
+int tls_tickets_init(void);
+int tls_tickets_rotate(void);
+
+#endif
