@@ -39,7 +39,7 @@ C_FILES    = $(shell find $(C_DIRS) -name '*.[ch]' | sort)
 # Debian bookworm's names.
 DEPS       := gcc libc6-dev make clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck \
               libev-dev libyaml-dev libjansson-dev libpcre2-dev libnghttp2-dev libssl-dev libc-ares-dev uthash-dev libcmocka-dev python3 \
-              python3-pytest python3-venv util-linux procps curl man-db
+              python3-pytest python3-venv util-linux procps curl man-db openssl
 DEPS_BENCH := $(DEPS) haproxy nginx libnginx-mod-stream nghttp2-proxy wrk linux-perf
 
 # Each run of tests leaves its counts here; `make test` adds them up.
