@@ -95,7 +95,7 @@ static json_t *connection_json(const struct downstream *d, usec_t now)
     (void)json_object_set_new(o, "listener", json_stringn(l->name.p, l->name.n));
     (void)json_object_set_new(o, "peer", json_stringn(d->peer, d->peer_len));
     (void)json_object_set_new(o, "state",
-                              json_string(downstream_idle(d) ? "idle" : states[d->state]));
+                              json_string(d->idle ? "idle" : states[d->state]));
     (void)json_object_set_new(o, "age_ms", json_integer((json_int_t)((now - d->opened) / 1000)));
     (void)json_object_set_new(o, "requests", json_integer((json_int_t)d->requests));
     if (!s)

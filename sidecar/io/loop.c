@@ -31,10 +31,32 @@ static void on_after_wait(struct ev_loop *ev, struct ev_check *w, int events)
     l->now = clock_mono();
 }
 
+static void on_turn_end(struct ev_loop *ev, struct ev_prepare *w, int events)
+{
+    struct loop *l = CONTAINER_OF(w, struct loop, turn_end);
+    (void)ev;
+    (void)events;
+    while (!list_empty(&l->turn_ends)) {
+        struct turn_end *t = LIST_ENTRY(l->turn_ends.next, struct turn_end, link);
+        list_remove(&t->link);
+        t->fn(t);
+    }
+}
+
+void loop_at_turn_end(struct loop *l, struct turn_end *t)
+{
+    if (list_linked(&t->link))
+        return;
+    if (list_empty(&l->turn_ends))
+        ev_feed_event(l->ev, &l->turn_end, EV_PREPARE);
+    list_push_back(&l->turn_ends, &t->link);
+}
+
 int loop_init(struct loop *l)
 {
     *l = (struct loop){0};
     list_init(&l->dead);
+    list_init(&l->turn_ends);
     l->scratch = mem_alloc(LOOP_SCRATCH_BYTES);
     l->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (!l->scratch || !l->ev) {
@@ -47,6 +69,8 @@ int loop_init(struct loop *l)
     ev_prepare_init(&l->before_wait, on_before_wait);
     ev_check_init(&l->after_wait, on_after_wait);
     ev_set_priority(&l->after_wait, EV_MAXPRI);
+    ev_prepare_init(&l->turn_end, on_turn_end);
+    ev_set_priority(&l->turn_end, EV_MINPRI);
     ev_prepare_start(l->ev, &l->before_wait);
     ev_check_start(l->ev, &l->after_wait);
     ev_unref(l->ev);

@@ -19,14 +19,23 @@ struct reap {
     void (*free)(struct reap *);
 };
 
+/* Work that many events of one turn ask for and that is done once, behind them all: the writing of
+ * an HTTP/2 connection. Embedded in whose work it is. */
+struct turn_end {
+    struct list link;
+    void (*fn)(struct turn_end *);
+};
+
 struct loop {
     struct ev_loop *ev;
     usec_t now; /* monotonic, when this turn's events were fetched */
     struct list dead;
+    struct list turn_ends;
     struct buf_pool bufs;
     struct rng rng;
     char *scratch; /* LOOP_SCRATCH_BYTES; where reads go. Valid until the callback ends */
     struct ev_prepare before_wait;
+    struct ev_prepare turn_end; /* never started: fed, with the lowest priority */
     struct ev_check after_wait;
 };
 
@@ -44,6 +53,18 @@ void loop_forget(struct loop *l);
 
 /* Hands an object to the reaper; once only. */
 void loop_reap(struct loop *l, struct reap *r, void (*free_fn)(struct reap *));
+
+static inline void turn_end_init(struct turn_end *t, void (*fn)(struct turn_end *))
+{
+    *t = (struct turn_end){.fn = fn};
+}
+/* fn is called once behind the events of this turn; harmless when it waits already. */
+void loop_at_turn_end(struct loop *l, struct turn_end *t);
+/* Before the memory goes. */
+static inline void turn_end_cancel(struct turn_end *t)
+{
+    list_remove(&t->link);
+}
 
 /* A timer that is cheap to move later: setting it to a later time only notes it, and when it
  * fires too early it arms itself again for the rest. Embedded in what it times. */

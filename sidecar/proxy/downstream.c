@@ -1,4 +1,4 @@
-/* downstream.c - a client's connection from accept to close: reading, timing, draining. */
+/* downstream.c - a client's connection from accept to close, whatever it speaks. */
 #include "proxy/downstream.h"
 
 #include "io/socket.h"
@@ -9,133 +9,30 @@
 #include <errno.h>
 #include <unistd.h>
 
-enum {
-    LINGER_MS = 2000,          /* for the client's end, after ours */
-    PIPELINED_MAX = 16 * 1024, /* bytes kept behind the request in hand */
-};
-
-static const struct conf_listener *conf_of(const struct downstream *d)
-{
-    return d->listener->conf;
-}
+enum { LINGER_MS = 2000 }; /* for the client's end, after ours */
 
 void downstream_set_population(struct downstream *d, bool idle)
 {
     struct population *p = &d->worker->population[d->direction];
+    d->idle = idle;
     list_remove(&d->link);
     list_push_back(idle ? &p->idle : &p->active, &d->link);
 }
 
-static void downstream_reaped(struct reap *r)
-{
-    struct downstream *d = CONTAINER_OF(r, struct downstream, reap);
-    struct worker *w = d->worker;
-    CHECK(!ev_is_active(&d->timer.ev) && !d->conn.open);
-    d->magic = 0;
-    slab_free(&w->downstreams, d);
-}
-
-void downstream_close(struct downstream *d)
-{
-    struct worker *w = d->worker;
-    if (d->state == DOWNSTREAM_CLOSED)
-        return;
-    CHECK(!d->side.stream);
-    d->state = DOWNSTREAM_CLOSED;
-    timer_stop(&w->loop, &d->timer);
-    conn_close(&d->conn);
-    buf_clear(&w->loop.bufs, &d->pipelined);
-    list_remove(&d->link);
-    worker_count_connection(w, (enum direction)d->direction, -1);
-    listener_count(d->listener, -1);
-    loop_reap(&w->loop, &d->reap, downstream_reaped);
-}
-
-void downstream_linger(struct downstream *d)
-{
-    if (d->state == DOWNSTREAM_LINGER || d->state == DOWNSTREAM_CLOSED)
-        return;
-    d->state = DOWNSTREAM_LINGER;
-    d->since = d->worker->loop.now;
-    d->stalled = false;
-    buf_clear(&d->worker->loop.bufs, &d->pipelined);
-    downstream_set_population(d, false);
-    conn_shutdown(&d->conn);
-    downstream_note_blocked(d);
-    if (d->request_eof && !d->conn.blocked) {
-        downstream_close(d);
-        return;
-    }
-    if (!d->request_eof)
-        conn_read_start(&d->conn);
-    downstream_arm(d);
-}
-
-void downstream_next_request(struct downstream *d)
-{
-    d->state = DOWNSTREAM_HEAD;
-    d->since = d->worker->loop.now;
-    d->must_close = false;
-    d->stalled = false;
-    if (d->request_eof && buf_len(&d->pipelined) == 0) {
-        downstream_linger(d);
-        return;
-    }
-    downstream_set_population(d, true);
-    conn_read_start(&d->conn);
-    if (buf_len(&d->pipelined) > 0)
-        ev_feed_event(d->worker->loop.ev, &d->conn.io, EV_READ);
-    downstream_arm(d);
-}
-
 /* --- time --- */
 
-static usec_t head_deadline(const struct downstream *d)
+/* A client that takes no byte has writeTimeout to take one; a tunnel's peers may rest. */
+static bool must_take(const struct downstream *d)
 {
-    const struct conf_listener *l = conf_of(d);
-    return d->since +
-           (d->side.stream || d->requests == 0 ? l->header_timeout : l->keep_alive_timeout);
-}
-
-static usec_t linger_deadline(const struct downstream *d)
-{
-    return d->since + LINGER_MS * USEC_PER_MSEC;
-}
-
-/* For a request or for its end, as long as `since` and a timeout say. Before that it has to take
- * what we sent. */
-static bool waits_for_client(const struct downstream *d)
-{
-    if (d->side.stream)
-        return d->state == DOWNSTREAM_HEAD;
-    return !d->conn.blocked && (d->state == DOWNSTREAM_HEAD || d->state == DOWNSTREAM_LINGER);
-}
-
-static usec_t next_deadline(const struct downstream *d)
-{
-    const struct conf_listener *l = conf_of(d);
-    usec_t at = USEC_NEVER;
-    if (waits_for_client(d))
-        at = d->state == DOWNSTREAM_LINGER ? linger_deadline(d) : head_deadline(d);
-    else if (d->state == DOWNSTREAM_BODY && !d->stalled)
-        at = d->since + l->body_idle_timeout;
-    if (d->side.blocked && d->state != DOWNSTREAM_RAW)
-        at = min_u64(at, d->sent_mark_at + l->write_timeout);
-    if (d->side.stream)
-        at = min_u64(at, stream_next_deadline(d->side.stream));
-    return at;
+    return d->behind && d->state != DOWNSTREAM_RAW;
 }
 
 void downstream_arm(struct downstream *d)
 {
-    usec_t at = next_deadline(d);
+    usec_t at = d->ops->next_deadline(d);
+    if (must_take(d))
+        at = min_u64(at, d->sent_mark_at + d->listener->conf->write_timeout);
     timer_set(&d->worker->loop, &d->timer, at == USEC_NEVER ? 0 : at);
-}
-
-static void on_deadline_changed(struct stream *s)
-{
-    if (s->down)
-        downstream_arm(CONTAINER_OF(s->down, struct downstream, side));
 }
 
 static void mark_sent(struct downstream *d, size_t left)
@@ -152,29 +49,23 @@ static size_t not_taken(const struct downstream *d)
 
 void downstream_note_blocked(struct downstream *d)
 {
-    bool was = d->side.blocked;
-    d->side.blocked = d->conn.blocked;
-    if (d->side.blocked && !was) {
+    bool was = d->behind;
+    d->behind = d->conn.blocked;
+    if (d->behind && !was) {
         mark_sent(d, not_taken(d));
         downstream_arm(d);
     }
 }
 
-/* True when the connection was dealt with. A tunnel's peers may rest: it has an idle time. */
-static bool check_blocked(struct downstream *d, usec_t now)
+static bool is_stuck(struct downstream *d, usec_t now)
 {
-    if (!d->side.blocked || d->state == DOWNSTREAM_RAW ||
-        now < d->sent_mark_at + conf_of(d)->write_timeout)
+    if (!must_take(d) || now < d->sent_mark_at + d->listener->conf->write_timeout)
         return false;
     size_t left = not_taken(d);
-    if (left != d->sent_mark) { /* it moved: slow, but alive */
-        mark_sent(d, left);
-        return false;
-    }
-    if (d->side.stream)
-        stream_on_client_gone(d->side.stream, REASON_CLIENT_TIMEOUT);
-    downstream_close(d);
-    return true;
+    if (left == d->sent_mark)
+        return true;
+    mark_sent(d, left); /* it moved: slow, but alive */
+    return false;
 }
 
 static void on_timer(struct timer *t)
@@ -182,303 +73,102 @@ static void on_timer(struct timer *t)
     struct downstream *d = CONTAINER_OF(t, struct downstream, timer);
     CHECK_OBJ(d, DOWNSTREAM_MAGIC);
     usec_t now = d->worker->loop.now;
-    struct stream *s = d->side.stream;
-    if (check_blocked(d, now))
-        return;
-    if (d->state == DOWNSTREAM_LINGER) {
-        if (waits_for_client(d) && now >= linger_deadline(d)) {
-            downstream_close(d);
-            return;
-        }
-    } else if (waits_for_client(d) && now >= head_deadline(d)) {
-        if (s)
-            stream_on_request_error(s, REASON_CLIENT_TIMEOUT, "request head not sent in time");
-        else
-            downstream_linger(d);
-    } else if (d->state == DOWNSTREAM_BODY && !d->stalled &&
-               now >= d->since + conf_of(d)->body_idle_timeout) {
-        stream_on_request_error(s, REASON_CLIENT_TIMEOUT, "request body not sent in time");
-    } else if (s) {
-        stream_check(s, now);
-    }
+    if (is_stuck(d, now))
+        d->ops->gone(d, REASON_CLIENT_TIMEOUT);
+    else
+        d->ops->check(d, now);
     if (d->state != DOWNSTREAM_CLOSED)
         downstream_arm(d);
 }
 
-/* --- reading --- */
+/* --- the end --- */
 
-static void deliver(struct downstream *d, const char *p, size_t n)
+void downstream_set_ops(struct downstream *d, const struct downstream_ops *ops)
 {
-    d->uncredited += n;
-    count_add(&d->listener->stats.bytes_in, (int64_t)n);
-    stream_on_request_body(d->side.stream, p, n);
+    d->ops = ops;
+    d->conn.ops = &ops->conn;
 }
 
-/* Without memory for a stream there is none to answer with: a fixed line says it. */
-static void refuse_without_memory(struct downstream *d)
+static void downstream_reaped(struct reap *r)
 {
-    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
-                               "Proxy-Status: sluice; error=proxy_internal_error; "
-                               "details=\"out_of_memory\"\r\nRetry-After: 1\r\n"
-                               "Connection: close\r\n\r\n";
-    count_add(&d->worker->stats.reasons[REASON_OUT_OF_MEMORY], 1);
-    conn_send(&d->conn, text, sizeof(text) - 1);
-    downstream_linger(d);
+    struct downstream *d = CONTAINER_OF(r, struct downstream, reap);
+    struct worker *w = d->worker;
+    CHECK(!ev_is_active(&d->timer.ev) && !d->conn.open && !d->h2);
+    d->magic = 0;
+    slab_free(&w->downstreams, d);
 }
 
-static size_t feed_head(struct downstream *d, const char *p, size_t n)
+void downstream_close(struct downstream *d)
 {
-    size_t taken = n;
-    struct stream *s = d->side.stream;
-    if (!s) {
-        s = stream_new(d->worker, d->listener, &d->side, &d->address,
-                       (struct str){d->peer, d->peer_len});
-        if (!s) {
-            refuse_without_memory(d);
-            return n;
-        }
-        s->deadline_changed = on_deadline_changed;
-        h1_head_init(&d->head, &s->listener->limits, METHOD_OTHER);
-        d->since = d->worker->loop.now;
-        d->requests++;
-        downstream_set_population(d, false);
-    }
-    switch (h1_head_feed(&d->head, &s->req, p, n, &taken)) {
-    case H1_MORE:
-        downstream_arm(d);
-        break;
-    case H1_ERROR:
-        s->req.connection_close = false; /* half a head decides nothing */
-        stream_on_request_error(s, d->head.reason, d->head.detail);
-        return n;
-    case H1_DONE:
-        d->state = DOWNSTREAM_WAIT;
-        h1_body_init(&d->body, &s->req, &s->listener->limits);
-        s->request_ended = s->request.from_ended = d->body.done; /* none, or Content-Length: 0 */
-        if (!s->request_ended) {
-            d->state = DOWNSTREAM_BODY;
-            d->since = d->worker->loop.now;
-            if (s->req.body == BODY_CHUNKED && !stream_trailers(s, true)) {
-                stream_on_request_error(s, REASON_OUT_OF_MEMORY, NULL);
-                return n;
-            }
-        }
-        stream_on_request(s);
-        break;
-    }
-    return taken;
-}
-
-static size_t feed_body(struct downstream *d, const char *p, size_t n)
-{
-    struct stream *s = d->side.stream;
-    struct str data = STR_NONE;
-    size_t taken = 0;
-    d->since = d->worker->loop.now;
-    enum h1_result r = h1_body_feed(&d->body, s->trailers[0], p, n, &taken, &data);
-    if (data.n > 0)
-        deliver(d, data.p, data.n);
-    if (d->side.stream != s)
-        return taken; /* the bytes were the last straw: it has ended */
-    if (r == H1_ERROR) {
-        stream_on_request_error(s, d->body.reason, d->body.detail);
-        return n;
-    }
-    if (r == H1_DONE) {
-        d->state = DOWNSTREAM_WAIT;
-        stream_on_request_end(s);
-    }
-    return taken;
-}
-
-static void keep_pipelined(struct downstream *d, const char *p, size_t n)
-{
-    if (buf_append(&d->worker->loop.bufs, &d->pipelined, p, n) < 0) {
-        conn_break(&d->conn, ENOMEM);
+    struct worker *w = d->worker;
+    if (d->state == DOWNSTREAM_CLOSED)
         return;
-    }
-    if (buf_len(&d->pipelined) >= PIPELINED_MAX)
-        conn_read_stop(&d->conn);
+    CHECK(!d->side.stream && !d->h2);
+    d->state = DOWNSTREAM_CLOSED;
+    timer_stop(&w->loop, &d->timer);
+    conn_close(&d->conn);
+    buf_clear(&w->loop.bufs, &d->pipelined);
+    list_remove(&d->link);
+    worker_count_connection(w, (enum direction)d->direction, -1);
+    listener_count(d->listener, -1);
+    loop_reap(&w->loop, &d->reap, downstream_reaped);
 }
 
-static void feed(struct downstream *d, const char *p, size_t n)
-{
-    while (n > 0) {
-        size_t taken = n;
-        switch ((enum downstream_state)d->state) {
-        case DOWNSTREAM_HEAD:
-            taken = feed_head(d, p, n);
-            break;
-        case DOWNSTREAM_BODY:
-            taken = feed_body(d, p, n);
-            break;
-        case DOWNSTREAM_WAIT:
-            keep_pipelined(d, p, n);
-            break;
-        case DOWNSTREAM_RAW:
-            deliver(d, p, n);
-            break;
-        case DOWNSTREAM_LINGER:
-            if (d->idle_closed) {
-                d->idle_closed = false;
-                count_add(&d->worker->stats.crossed, 1);
-                d->worker->tally.crossed++;
-            }
-            break;
-        case DOWNSTREAM_CLOSED:
-            break;
-        }
-        p += taken;
-        n -= taken;
-    }
-}
+/* --- after our end --- */
 
-static void on_eof(struct downstream *d)
-{
-    struct stream *s = d->side.stream;
-    d->request_eof = true;
-    conn_read_stop(&d->conn);
-    switch ((enum downstream_state)d->state) {
-    case DOWNSTREAM_HEAD:
-        if (s)
-            stream_on_client_gone(s, REASON_CLIENT_ABORT);
-        else if (d->conn.blocked)
-            downstream_linger(d);
-        else
-            downstream_close(d);
-        break;
-    case DOWNSTREAM_BODY:
-        stream_on_client_gone(s, REASON_CLIENT_ABORT);
-        break;
-    case DOWNSTREAM_RAW:
-        stream_on_request_end(s);
-        break;
-    case DOWNSTREAM_LINGER:
-        if (!d->conn.blocked)
-            downstream_close(d);
-        break;
-    case DOWNSTREAM_WAIT: /* half closed: it still reads its answer */
-    case DOWNSTREAM_CLOSED:
-        break;
-    }
-}
-
-static void flush_stream(struct stream *s)
-{
-    if (s->step == STREAM_FINISHED)
-        return;
-    if (s->up)
-        s->up->ops->flush(s->up);
-    if (s->down)
-        s->down->ops->flush(s->down);
-}
-
-static void feed_and_flush(struct downstream *d, const char *p, size_t n)
-{
-    feed(d, p, n);
-    if (d->side.stream)
-        flush_stream(d->side.stream);
-}
-
-static void on_gone(struct downstream *d)
-{
-    if (d->side.stream)
-        stream_on_client_gone(d->side.stream, REASON_CLIENT_ABORT);
-    downstream_close(d);
-}
-
-static void on_readable(struct conn *c)
+static void linger_readable(struct conn *c)
 {
     struct downstream *d = CONTAINER_OF(c, struct downstream, conn);
-    CHECK_OBJ(d, DOWNSTREAM_MAGIC);
     struct loop *l = &d->worker->loop;
-    if (buf_len(&d->pipelined) > 0 && d->state != DOWNSTREAM_WAIT) {
-        struct buf held = d->pipelined;
-        d->pipelined = (struct buf){0};
-        feed_and_flush(d, buf_data(&held), buf_len(&held));
-        buf_clear(&l->bufs, &held);
-        return;
-    }
-    if (d->uncredited > 0) {
-        d->stalled = true;
-        conn_read_stop(c);
-        return;
-    }
+    CHECK_OBJ(d, DOWNSTREAM_MAGIC);
     ssize_t n = conn_read(c, l->scratch, LOOP_SCRATCH_BYTES);
-    if (n > 0)
-        feed_and_flush(d, l->scratch, (size_t)n);
-    else if (n == 0)
-        on_eof(d);
-    else if (n != -EAGAIN)
-        on_gone(d);
-}
-
-static void on_drained(struct conn *c)
-{
-    struct downstream *d = CONTAINER_OF(c, struct downstream, conn);
-    CHECK_OBJ(d, DOWNSTREAM_MAGIC);
-    d->side.blocked = false;
-    if (d->side.stream) {
-        struct stream *s = d->side.stream;
-        stream_on_writable(s, &d->side);
-        flush_stream(s);
-    } else if (d->request_eof && d->state == DOWNSTREAM_LINGER) {
+    if (n > 0) {
+        downstream_note_crossed(d);
+    } else if (n == 0) {
+        d->request_eof = true;
+        conn_read_stop(c);
+        if (!c->blocked)
+            downstream_close(d);
+    } else if (n != -EAGAIN) {
         downstream_close(d);
-    } else if (d->state != DOWNSTREAM_CLOSED) {
-        d->since = d->worker->loop.now; /* from here on it may have kept us waiting */
-        downstream_arm(d);
     }
 }
 
-static void on_failed(struct conn *c, int err)
+static void linger_drained(struct conn *c)
 {
     struct downstream *d = CONTAINER_OF(c, struct downstream, conn);
     CHECK_OBJ(d, DOWNSTREAM_MAGIC);
-    (void)err;
-    on_gone(d);
-}
-
-static const struct conn_ops conn_ops = {
-    .readable = on_readable,
-    .drained = on_drained,
-    .failed = on_failed,
-};
-
-/* --- the drain --- */
-
-/* For the drain's report: a listener that a reload removed is no drain. */
-static void tally_idle(struct downstream *d, enum drain_how how, enum reason reason)
-{
-    if (worker_phase(d->worker) != DRAIN_SERVING)
-        drain_tally_add(&d->worker->tally, DRAIN_H1_IDLE, how, reason,
-                        d->worker->loop.now - d->opened, (struct str){d->peer, d->peer_len},
-                        STR_NONE);
-}
-
-static void h1_idle_close(struct downstream *d)
-{
-    /* Bytes that wait are a request: it is served, and told to close. */
-    if (buf_len(&d->pipelined) > 0 || socket_has_unread(d->conn.transport.fd))
+    d->behind = false;
+    if (d->request_eof) {
+        downstream_close(d);
         return;
-    d->idle_closed = true;
-    tally_idle(d, DRAIN_CLOSED, REASON_NONE);
-    downstream_linger(d);
+    }
+    d->since = d->worker->loop.now; /* from here on it may have kept us waiting */
+    downstream_arm(d);
 }
 
-static void h1_last_call(struct downstream *d)
+static void linger_failed(struct conn *c, int err)
 {
-    if (d->side.stream)
-        stream_last_call(d->side.stream);
+    (void)err;
+    downstream_close(CONTAINER_OF(c, struct downstream, conn));
 }
 
-static void any_force(struct downstream *d)
+static void linger_gone(struct downstream *d, enum reason reason)
 {
-    bool draining = worker_phase(d->worker) != DRAIN_SERVING;
-    if (d->side.stream)
-        stream_force(d->side.stream, draining ? REASON_FORCED : REASON_ROUTE_REMOVED);
-    else if (d->state == DOWNSTREAM_HEAD)
-        tally_idle(d, DRAIN_FORCED, REASON_FORCED);
+    (void)reason;
     downstream_close(d);
+}
+
+/* Before that it has to take what we sent. */
+static usec_t linger_deadline(const struct downstream *d)
+{
+    return d->conn.blocked ? USEC_NEVER : d->since + LINGER_MS * USEC_PER_MSEC;
+}
+
+static void linger_check(struct downstream *d, usec_t now)
+{
+    if (now >= linger_deadline(d))
+        downstream_close(d);
 }
 
 static void nothing(struct downstream *d)
@@ -486,8 +176,61 @@ static void nothing(struct downstream *d)
     (void)d;
 }
 
-static const struct drain_ops h1_drain = {h1_idle_close, h1_last_call, any_force};
-static const struct drain_ops tcp_drain = {nothing, nothing, any_force};
+static void linger_force(struct downstream *d, enum force_rank rank)
+{
+    (void)rank;
+    downstream_close(d);
+}
+
+static const struct downstream_ops linger_ops = {
+    .conn = {.readable = linger_readable, .drained = linger_drained, .failed = linger_failed},
+    .next_deadline = linger_deadline,
+    .check = linger_check,
+    .gone = linger_gone,
+    .notice = nothing,
+    .idle_close = nothing,
+    .last_call = nothing,
+    .force = linger_force,
+};
+
+void downstream_linger(struct downstream *d)
+{
+    if (d->state == DOWNSTREAM_LINGER || d->state == DOWNSTREAM_CLOSED)
+        return;
+    CHECK(!d->side.stream && !d->h2);
+    d->state = DOWNSTREAM_LINGER;
+    d->since = d->worker->loop.now;
+    d->stalled = false;
+    buf_clear(&d->worker->loop.bufs, &d->pipelined);
+    downstream_set_population(d, false);
+    downstream_set_ops(d, &linger_ops);
+    conn_shutdown(&d->conn);
+    downstream_note_blocked(d);
+    if (d->request_eof && !d->conn.blocked) {
+        downstream_close(d);
+        return;
+    }
+    if (!d->request_eof)
+        conn_read_start(&d->conn);
+    downstream_arm(d);
+}
+
+void downstream_note_crossed(struct downstream *d)
+{
+    if (!d->idle_closed)
+        return;
+    d->idle_closed = false;
+    count_add(&d->worker->stats.crossed, 1);
+    d->worker->tally.crossed++;
+}
+
+void downstream_tally_idle(struct downstream *d, enum drain_class cls, enum drain_how how)
+{
+    if (worker_phase(d->worker) != DRAIN_SERVING)
+        drain_tally_add(
+            &d->worker->tally, cls, how, how == DRAIN_FORCED ? REASON_FORCED : REASON_NONE,
+            d->worker->loop.now - d->opened, (struct str){d->peer, d->peer_len}, STR_NONE);
+}
 
 /* --- the beginning --- */
 
@@ -506,28 +249,13 @@ struct downstream *downstream_open(struct worker *w, struct listener *l, int fd,
     d->direction = (uint8_t)l->conf->direction;
     d->address = *peer;
     d->peer_len = (uint8_t)address_format_ip(peer, d->peer);
-    d->side.ops = &downstream_h1_side;
     d->opened = d->since = w->loop.now;
     timer_init(&d->timer, on_timer);
-    conn_open(&d->conn, &w->loop, fd, &conn_ops, false);
+    d->ops = &downstream_h1_ops;
+    conn_open(&d->conn, &w->loop, fd, &d->ops->conn, false);
     listener_count(l, 1);
     worker_count_connection(w, l->conf->direction, 1);
     bool tcp = l->conf->protocol == PROTOCOL_TCP;
-    d->drain = tcp ? &tcp_drain : &h1_drain;
     downstream_set_population(d, !tcp);
-    if (!tcp) {
-        downstream_arm(d);
-        return d;
-    }
-    d->state = DOWNSTREAM_RAW;
-    d->tx = BODY_CLOSE;
-    struct stream *s = stream_new(w, l, &d->side, &d->address, (struct str){d->peer, d->peer_len});
-    if (!s) {
-        count_add(&w->stats.reasons[REASON_OUT_OF_MEMORY], 1);
-        downstream_close(d);
-        return NULL;
-    }
-    s->deadline_changed = on_deadline_changed;
-    stream_on_request(s);
-    return d;
+    return downstream_h1_begin(d, tcp) < 0 ? NULL : d;
 }

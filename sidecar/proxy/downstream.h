@@ -1,4 +1,8 @@
-/* downstream.h - a client's connection: HTTP/1, or bytes. */
+/* downstream.h - a client's connection, whatever it speaks: opened, counted, timed, drained,
+ * closed.
+ *
+ * What it speaks is behind its ops: HTTP/1 and bytes in downstream_h1*.c, HTTP/2 in
+ * downstream_h2*.c. */
 #ifndef SLUICE_PROXY_DOWNSTREAM_H
 #define SLUICE_PROXY_DOWNSTREAM_H
 
@@ -10,6 +14,7 @@
 
 struct listener;
 struct downstream;
+struct downstream_h2;
 
 enum { DOWNSTREAM_MAGIC = 0x444f574e };
 
@@ -22,11 +27,28 @@ enum downstream_state {
     DOWNSTREAM_CLOSED,
 };
 
-/* What the drain asks of a connection, whatever it speaks. */
-struct drain_ops {
-    void (*idle_close)(struct downstream *d); /* it is idle and its turn has come */
+/* In which order the drain forces what is left (DESIGN §3): each rank with those before it. */
+enum force_rank {
+    FORCE_TUNNELS,   /* and what is idle */
+    FORCE_STREAMING, /* a response is under way */
+    FORCE_ALL,
+};
+
+/* What is asked of a connection, whatever it speaks. */
+struct downstream_ops {
+    struct conn_ops conn;
+    /* When there is something to look at next (monotonic; USEC_NEVER: nothing), and the look. */
+    usec_t (*next_deadline)(const struct downstream *d);
+    void (*check)(struct downstream *d, usec_t now);
+    /* The client has gone (CLIENT_ABORT), or takes nothing (CLIENT_TIMEOUT): all ends. */
+    void (*gone)(struct downstream *d, enum reason reason);
+    /* The drain (or its listener's leaving) has begun: the peer is told, where its protocol can. */
+    void (*notice)(struct downstream *d);
+    /* It is idle and its turn to be closed has come. */
+    void (*idle_close)(struct downstream *d);
     void (*last_call)(struct downstream *d);
-    void (*force)(struct downstream *d);
+    /* Ends its streams of that rank, and with the last one the connection. */
+    void (*force)(struct downstream *d, enum force_rank rank);
 };
 
 struct downstream {
@@ -37,11 +59,14 @@ struct downstream {
     bool must_close;   /* the response in hand says (or means) Connection: close */
     bool stalled;      /* reading is stopped until bytes are credited */
     bool flushed;      /* some of the response has been handed to the kernel */
+    bool behind;       /* the client does not take what we send as fast as it comes */
+    bool idle;         /* which of its population's lists it is on */
     bool idle_closed;  /* by the drain: bytes that come now have crossed our close */
     uint8_t tx;        /* enum body_kind of the response being sent */
     char peer[ADDRESS_IP_MAX];
     uint8_t peer_len;
-    const struct drain_ops *drain;
+    const struct downstream_ops *ops;
+    struct downstream_h2 *h2; /* NULL: it speaks something else */
     struct worker *worker;
     struct listener *listener;
     struct conn conn;
@@ -64,12 +89,22 @@ struct downstream {
 /* Takes fd over. NULL when memory is short (fd is closed then). */
 struct downstream *downstream_open(struct worker *w, struct listener *l, int fd,
                                    const struct address *peer);
-/* Closes at once and frees at the end of the turn. */
+/* Closes at once and frees at the end of the turn. No stream may be left on it. */
 void downstream_close(struct downstream *d);
-
-static inline bool downstream_idle(const struct downstream *d)
-{
-    return d->state == DOWNSTREAM_HEAD && !d->side.stream;
-}
+/* Our end is sent, what still comes is discarded until the client's. */
+void downstream_linger(struct downstream *d);
+/* It speaks that from now on. */
+void downstream_set_ops(struct downstream *d, const struct downstream_ops *ops);
+/* After a write: whether the client is behind, and since when. */
+void downstream_note_blocked(struct downstream *d);
+/* Sets the timer to what the connection has to look at next. */
+void downstream_arm(struct downstream *d);
+/* Idle: between requests, closed by the drain in its own time. */
+void downstream_set_population(struct downstream *d, bool idle);
+/* For the drain's report: an idle connection ended. A listener that a reload removed is no drain.
+ */
+void downstream_tally_idle(struct downstream *d, enum drain_class cls, enum drain_how how);
+/* A connection that failed while idle lingered: bytes that come now have crossed our close. */
+void downstream_note_crossed(struct downstream *d);
 
 #endif

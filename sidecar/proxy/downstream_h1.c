@@ -1,202 +1,373 @@
-/* downstream_h1.c - the side towards a client: a response becomes HTTP/1 bytes, or raw ones. */
+/* downstream_h1.c - HTTP/1 from a client, or bytes: reading, timing, draining. */
 #include "proxy/downstream_h1.h"
 
-#include "http/h1_write.h"
-#include "proxy/h1_out.h"
+#include "io/socket.h"
 #include "proxy/listener.h"
 #include "proxy/stream.h"
 
 #include <errno.h>
-#include <sys/socket.h>
 
-static struct downstream *of(struct side *s)
+enum { PIPELINED_MAX = 16 * 1024 }; /* bytes kept behind the request in hand */
+
+static const struct conf_listener *conf_of(const struct downstream *d)
 {
-    return CONTAINER_OF(s, struct downstream, side);
+    return d->listener->conf;
 }
 
-static bool has_field(const struct message *m, enum field_id id)
+void downstream_h1_next(struct downstream *d)
 {
-    for (uint32_t i = 0; i < m->n_fields; i++) {
-        if (m->fields[i].id == id)
-            return true;
-    }
-    return false;
-}
-
-/* The connection ends behind this response. */
-static bool closes_after(const struct downstream *d, const struct stream *s)
-{
-    uint64_t max = d->listener->conf->max_requests;
-    return !s->request_ended || s->req.connection_close ||
-           (d->request_eof && buf_len(&d->pipelined) == 0) || (max > 0 && d->requests >= max) ||
-           worker_phase_for(d->worker, d->direction) != DRAIN_SERVING || d->listener->leaving;
-}
-
-static struct h1_framing framing_of(struct downstream *d, const struct stream *s,
-                                    const struct message *m, enum side_end end)
-{
-    struct h1_framing f = {.body = BODY_NONE, .content_length = m->content_length};
-    bool http10 = s->step > STREAM_RECEIVE && s->req.version_minor == 0;
-    if (m->status == 101) {
-        f.upgrade = true;
-        return f;
-    }
-    if (end == SIDE_END) {
-        /* HEAD and 304 repeat a declared length; where a body could be, its absence is said. */
-        bool bodiless = s->req.method == METHOD_HEAD || m->status == 304;
-        f.declare_length = bodiless ? has_field(m, FIELD_CONTENT_LENGTH) || m->body == BODY_LENGTH
-                                    : m->status != 204;
-    } else if (m->body == BODY_LENGTH) {
-        f.body = BODY_LENGTH;
-    } else {
-        f.body = http10 ? BODY_CLOSE : BODY_CHUNKED;
-    }
-    d->must_close = f.body == BODY_CLOSE || closes_after(d, s);
-    f.connection_close = d->must_close;
-    f.connection_keep_alive = http10 && !d->must_close;
-    return f;
-}
-
-static void side_head(struct side *side, const struct message *m, enum side_end end)
-{
-    struct downstream *d = of(side);
-    struct h1_framing f = framing_of(d, side->stream, m, end);
-    d->tx = (uint8_t)f.body;
-    side->ended = end == SIDE_END;
-    d->flushed = buf_len(&d->conn.out) > 0 || d->conn.blocked;
-    if (h1_write_response(&d->worker->loop.bufs, &d->conn.out, m, &f) < 0)
-        conn_break(&d->conn, ENOMEM);
-}
-
-static void side_interim(struct side *side, const struct message *m)
-{
-    struct downstream *d = of(side);
-    struct h1_framing f = {.body = BODY_NONE};
-    if (h1_write_response(&d->worker->loop.bufs, &d->conn.out, m, &f) < 0)
-        conn_break(&d->conn, ENOMEM);
-    conn_flush(&d->conn);
-    downstream_note_blocked(d);
-}
-
-static void side_body(struct side *side, const char *p, size_t n)
-{
-    struct downstream *d = of(side);
-    if (d->tx == BODY_NONE && d->state != DOWNSTREAM_RAW)
-        return;
-    count_add(&d->listener->stats.bytes_out, (int64_t)n);
-    if (h1_out_body(&d->conn, (enum body_kind)d->tx, p, n))
-        d->flushed = true;
-    downstream_note_blocked(d);
-}
-
-static void side_finish(struct side *side, const struct message *trailers)
-{
-    struct downstream *d = of(side);
-    side->ended = true;
-    if (d->state == DOWNSTREAM_RAW) {
-        conn_shutdown(&d->conn);
-        downstream_note_blocked(d);
+    d->state = DOWNSTREAM_HEAD;
+    d->since = d->worker->loop.now;
+    d->must_close = false;
+    d->stalled = false;
+    if (d->request_eof && buf_len(&d->pipelined) == 0) {
+        downstream_linger(d);
         return;
     }
-    h1_out_end(&d->conn, (enum body_kind)d->tx, trailers);
+    downstream_set_population(d, true);
+    conn_read_start(&d->conn);
+    if (buf_len(&d->pipelined) > 0)
+        ev_feed_event(d->worker->loop.ev, &d->conn.io, EV_READ);
+    downstream_arm(d);
 }
 
-static void side_flush(struct side *side)
+/* --- time --- */
+
+static usec_t head_deadline(const struct downstream *d)
 {
-    struct downstream *d = of(side);
-    if (buf_len(&d->conn.out) == 0)
-        return;
-    conn_flush(&d->conn);
-    d->flushed = true;
-    downstream_note_blocked(d);
+    const struct conf_listener *l = conf_of(d);
+    return d->since +
+           (d->side.stream || d->requests == 0 ? l->header_timeout : l->keep_alive_timeout);
 }
 
-static bool side_recall(struct side *side)
+/* As long as `since` and a timeout say. Before that it has to take what we sent. */
+static bool waits_for_client(const struct downstream *d)
 {
-    struct downstream *d = of(side);
-    if (d->flushed)
-        return false;
-    buf_clear(&d->worker->loop.bufs, &d->conn.out);
-    side->ended = false;
-    return true;
+    return d->state == DOWNSTREAM_HEAD && (d->side.stream || !d->conn.blocked);
 }
 
-static void side_credit(struct side *side, size_t n)
+static usec_t next_deadline(const struct downstream *d)
 {
-    struct downstream *d = of(side);
-    d->uncredited -= min_u64(n, d->uncredited);
-    if (d->uncredited == 0 && d->stalled) {
-        d->stalled = false;
+    usec_t at = USEC_NEVER;
+    if (waits_for_client(d))
+        at = head_deadline(d);
+    else if (d->state == DOWNSTREAM_BODY && !d->stalled)
+        at = d->since + conf_of(d)->body_idle_timeout;
+    if (d->side.stream)
+        at = min_u64(at, stream_next_deadline(d->side.stream));
+    return at;
+}
+
+static void on_deadline_changed(struct stream *s)
+{
+    if (s->down)
+        downstream_arm(CONTAINER_OF(s->down, struct downstream, side));
+}
+
+static void check(struct downstream *d, usec_t now)
+{
+    struct stream *s = d->side.stream;
+    if (waits_for_client(d) && now >= head_deadline(d)) {
+        if (s)
+            stream_on_request_error(s, REASON_CLIENT_TIMEOUT, "request head not sent in time");
+        else
+            downstream_linger(d);
+    } else if (d->state == DOWNSTREAM_BODY && !d->stalled &&
+               now >= d->since + conf_of(d)->body_idle_timeout) {
+        stream_on_request_error(s, REASON_CLIENT_TIMEOUT, "request body not sent in time");
+    } else if (s) {
+        stream_check(s, now);
+    }
+}
+
+/* --- reading --- */
+
+static void deliver(struct downstream *d, const char *p, size_t n)
+{
+    d->uncredited += n;
+    count_add(&d->listener->stats.bytes_in, (int64_t)n);
+    stream_on_request_body(d->side.stream, p, n);
+}
+
+/* Without memory for a stream there is none to answer with: a fixed line says it. */
+static void refuse_without_memory(struct downstream *d)
+{
+    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
+                               "Proxy-Status: sluice; error=proxy_internal_error; "
+                               "details=\"out_of_memory\"\r\nRetry-After: 1\r\n"
+                               "Connection: close\r\n\r\n";
+    count_add(&d->worker->stats.reasons[REASON_OUT_OF_MEMORY], 1);
+    conn_send(&d->conn, text, sizeof(text) - 1);
+    downstream_linger(d);
+}
+
+static size_t feed_head(struct downstream *d, const char *p, size_t n)
+{
+    size_t taken = n;
+    struct stream *s = d->side.stream;
+    if (!s) {
+        s = stream_new(d->worker, d->listener, &d->side, &d->address,
+                       (struct str){d->peer, d->peer_len});
+        if (!s) {
+            refuse_without_memory(d);
+            return n;
+        }
+        s->deadline_changed = on_deadline_changed;
+        h1_head_init(&d->head, &s->listener->limits, METHOD_OTHER);
         d->since = d->worker->loop.now;
-        conn_read_start(&d->conn);
+        d->requests++;
+        downstream_set_population(d, false);
+    }
+    switch (h1_head_feed(&d->head, &s->req, p, n, &taken)) {
+    case H1_MORE:
+        downstream_arm(d);
+        break;
+    case H1_ERROR:
+        s->req.connection_close = false; /* half a head decides nothing */
+        stream_on_request_error(s, d->head.reason, d->head.detail);
+        return n;
+    case H1_DONE:
+        d->state = DOWNSTREAM_WAIT;
+        h1_body_init(&d->body, &s->req, &s->listener->limits);
+        s->request_ended = s->request.from_ended = d->body.done; /* none, or Content-Length: 0 */
+        if (!s->request_ended) {
+            d->state = DOWNSTREAM_BODY;
+            d->since = d->worker->loop.now;
+            if (s->req.body == BODY_CHUNKED && !stream_trailers(s, true)) {
+                stream_on_request_error(s, REASON_OUT_OF_MEMORY, NULL);
+                return n;
+            }
+        }
+        stream_on_request(s);
+        break;
+    }
+    return taken;
+}
+
+static size_t feed_body(struct downstream *d, const char *p, size_t n)
+{
+    struct stream *s = d->side.stream;
+    struct str data = STR_NONE;
+    size_t taken = 0;
+    d->since = d->worker->loop.now;
+    enum h1_result r = h1_body_feed(&d->body, s->trailers[0], p, n, &taken, &data);
+    if (data.n > 0)
+        deliver(d, data.p, data.n);
+    if (d->side.stream != s)
+        return taken; /* the bytes were the last straw: it has ended */
+    if (r == H1_ERROR) {
+        stream_on_request_error(s, d->body.reason, d->body.detail);
+        return n;
+    }
+    if (r == H1_DONE) {
+        d->state = DOWNSTREAM_WAIT;
+        stream_on_request_end(s);
+    }
+    return taken;
+}
+
+static void keep_pipelined(struct downstream *d, const char *p, size_t n)
+{
+    if (buf_append(&d->worker->loop.bufs, &d->pipelined, p, n) < 0) {
+        conn_break(&d->conn, ENOMEM);
+        return;
+    }
+    if (buf_len(&d->pipelined) >= PIPELINED_MAX)
+        conn_read_stop(&d->conn);
+}
+
+static void feed(struct downstream *d, const char *p, size_t n)
+{
+    while (n > 0) {
+        size_t taken = n;
+        switch ((enum downstream_state)d->state) {
+        case DOWNSTREAM_HEAD:
+            taken = feed_head(d, p, n);
+            break;
+        case DOWNSTREAM_BODY:
+            taken = feed_body(d, p, n);
+            break;
+        case DOWNSTREAM_WAIT:
+            keep_pipelined(d, p, n);
+            break;
+        case DOWNSTREAM_RAW:
+            deliver(d, p, n);
+            break;
+        case DOWNSTREAM_LINGER:
+            downstream_note_crossed(d);
+            break;
+        case DOWNSTREAM_CLOSED:
+            break;
+        }
+        p += taken;
+        n -= taken;
+    }
+}
+
+static void on_eof(struct downstream *d)
+{
+    struct stream *s = d->side.stream;
+    d->request_eof = true;
+    conn_read_stop(&d->conn);
+    switch ((enum downstream_state)d->state) {
+    case DOWNSTREAM_HEAD:
+        if (s)
+            stream_on_client_gone(s, REASON_CLIENT_ABORT);
+        else if (d->conn.blocked)
+            downstream_linger(d);
+        else
+            downstream_close(d);
+        break;
+    case DOWNSTREAM_BODY:
+        stream_on_client_gone(s, REASON_CLIENT_ABORT);
+        break;
+    case DOWNSTREAM_RAW:
+        stream_on_request_end(s);
+        break;
+    case DOWNSTREAM_WAIT: /* half closed: it still reads its answer */
+    case DOWNSTREAM_LINGER:
+    case DOWNSTREAM_CLOSED:
+        break;
+    }
+}
+
+static void flush_stream(struct stream *s)
+{
+    if (s->step == STREAM_FINISHED)
+        return;
+    if (s->up)
+        s->up->ops->flush(s->up);
+    if (s->down)
+        s->down->ops->flush(s->down);
+}
+
+static void feed_and_flush(struct downstream *d, const char *p, size_t n)
+{
+    feed(d, p, n);
+    if (d->side.stream)
+        flush_stream(d->side.stream);
+}
+
+static void on_gone(struct downstream *d, enum reason reason)
+{
+    if (d->side.stream)
+        stream_on_client_gone(d->side.stream, reason);
+    downstream_close(d);
+}
+
+static void on_readable(struct conn *c)
+{
+    struct downstream *d = CONTAINER_OF(c, struct downstream, conn);
+    CHECK_OBJ(d, DOWNSTREAM_MAGIC);
+    struct loop *l = &d->worker->loop;
+    if (buf_len(&d->pipelined) > 0 && d->state != DOWNSTREAM_WAIT) {
+        struct buf held = d->pipelined;
+        d->pipelined = (struct buf){0};
+        feed_and_flush(d, buf_data(&held), buf_len(&held));
+        buf_clear(&l->bufs, &held);
+        return;
+    }
+    if (d->uncredited > 0) {
+        d->stalled = true;
+        conn_read_stop(c);
+        return;
+    }
+    ssize_t n = conn_read(c, l->scratch, LOOP_SCRATCH_BYTES);
+    if (n > 0)
+        feed_and_flush(d, l->scratch, (size_t)n);
+    else if (n == 0)
+        on_eof(d);
+    else if (n != -EAGAIN)
+        on_gone(d, REASON_CLIENT_ABORT);
+}
+
+static void on_drained(struct conn *c)
+{
+    struct downstream *d = CONTAINER_OF(c, struct downstream, conn);
+    CHECK_OBJ(d, DOWNSTREAM_MAGIC);
+    d->side.blocked = d->behind = false;
+    if (d->side.stream) {
+        struct stream *s = d->side.stream;
+        stream_on_writable(s, &d->side);
+        flush_stream(s);
+    } else if (d->state != DOWNSTREAM_CLOSED) {
+        d->since = d->worker->loop.now; /* from here on it may have kept us waiting */
         downstream_arm(d);
     }
 }
 
-static void side_tunnel(struct side *side)
+static void on_failed(struct conn *c, int err)
 {
-    struct downstream *d = of(side);
-    conn_flush(&d->conn);
-    d->state = DOWNSTREAM_RAW;
-    d->tx = BODY_CLOSE;
-    d->flushed = true;
-    downstream_note_blocked(d);
-    conn_read_start(&d->conn);
-    /* What the client sent behind its upgrade request is the tunnel's first bytes. */
-    if (buf_len(&d->pipelined) > 0)
-        ev_feed_event(d->worker->loop.ev, &d->conn.io, EV_READ);
+    struct downstream *d = CONTAINER_OF(c, struct downstream, conn);
+    CHECK_OBJ(d, DOWNSTREAM_MAGIC);
+    (void)err;
+    on_gone(d, REASON_CLIENT_ABORT);
 }
 
-/* The peer must be able to tell a cut from an end: where only the connection's end marks the end
- * of the body, a FIN would be a lie. */
-static void cut(struct downstream *d, enum reason reason)
+/* --- the drain --- */
+
+/* Responses say it themselves, by Connection: close. */
+static void notice(struct downstream *d)
 {
-    bool reset =
-        d->tx == BODY_CLOSE && (d->state != DOWNSTREAM_RAW || reason == REASON_UPSTREAM_RESET);
-    if (reset) {
-        struct linger hard = {.l_onoff = 1, .l_linger = 0};
-        (void)setsockopt(d->conn.transport.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-    } else {
-        conn_flush(&d->conn);
-    }
+    (void)d;
+}
+
+static void idle_close(struct downstream *d)
+{
+    /* Bytes that wait are a request: it is served, and told to close. */
+    if (buf_len(&d->pipelined) > 0 || socket_has_unread(d->conn.transport.fd))
+        return;
+    d->idle_closed = true;
+    downstream_tally_idle(d, DRAIN_H1_IDLE, DRAIN_CLOSED);
+    downstream_linger(d);
+}
+
+static void last_call(struct downstream *d)
+{
+    if (d->side.stream)
+        stream_last_call(d->side.stream);
+}
+
+static void force(struct downstream *d, enum force_rank rank)
+{
+    struct stream *s = d->side.stream;
+    if (s && stream_force_rank(s) > rank)
+        return;
+    if (s)
+        stream_force(s);
+    else if (d->state == DOWNSTREAM_HEAD)
+        downstream_tally_idle(d, DRAIN_H1_IDLE, DRAIN_FORCED);
     downstream_close(d);
 }
 
-static void side_release(struct side *side, bool clean, enum reason reason)
-{
-    struct downstream *d = of(side);
-    const struct stream *s = side->stream;
-    bool client_closes = s->req.connection_close && s->request_ended;
-    bool complete = side->ended;
-    side_flush(side);
-    side->stream = NULL;
-    d->uncredited = 0;
-    if (d->state == DOWNSTREAM_CLOSED)
-        return;
-    if (!complete) {
-        cut(d, reason);
-        return;
-    }
-    if (clean && !d->must_close && d->state != DOWNSTREAM_RAW) {
-        downstream_next_request(d);
-        return;
-    }
-    /* The client said that nothing more comes: no need to wait for its end. */
-    if (clean && client_closes && !d->conn.blocked && buf_len(&d->pipelined) == 0 &&
-        d->state != DOWNSTREAM_RAW)
-        downstream_close(d);
-    else
-        downstream_linger(d);
-}
-
-const struct side_ops downstream_h1_side = {
-    .head = side_head,
-    .interim = side_interim,
-    .body = side_body,
-    .end = side_finish,
-    .flush = side_flush,
-    .recall = side_recall,
-    .credit = side_credit,
-    .tunnel = side_tunnel,
-    .release = side_release,
+const struct downstream_ops downstream_h1_ops = {
+    .conn = {.readable = on_readable, .drained = on_drained, .failed = on_failed},
+    .next_deadline = next_deadline,
+    .check = check,
+    .gone = on_gone,
+    .notice = notice,
+    .idle_close = idle_close,
+    .last_call = last_call,
+    .force = force,
 };
+
+int downstream_h1_begin(struct downstream *d, bool tcp)
+{
+    d->side.ops = &downstream_h1_side;
+    if (!tcp) {
+        downstream_arm(d);
+        return 0;
+    }
+    d->state = DOWNSTREAM_RAW;
+    d->tx = BODY_CLOSE;
+    struct stream *s = stream_new(d->worker, d->listener, &d->side, &d->address,
+                                  (struct str){d->peer, d->peer_len});
+    if (!s) {
+        count_add(&d->worker->stats.reasons[REASON_OUT_OF_MEMORY], 1);
+        downstream_close(d);
+        return -ENOMEM;
+    }
+    s->deadline_changed = on_deadline_changed;
+    stream_on_request(s);
+    return 0;
+}

@@ -1,18 +1,23 @@
-/* downstream_h1.h - the HTTP/1 side towards a client: what a stream may ask of it. */
+/* downstream_h1.h - HTTP/1 from a client, or bytes (TCP, a tunnel after 101). */
 #ifndef SLUICE_PROXY_DOWNSTREAM_H1_H
 #define SLUICE_PROXY_DOWNSTREAM_H1_H
 
 #include "proxy/downstream.h"
 
+extern const struct downstream_ops downstream_h1_ops;
+/* What a stream may ask of it; in downstream_h1_side.c. */
 extern const struct side_ops downstream_h1_side;
 
-/* Called by the side when the stream has let go: the next request, or the end. In downstream.c. */
-void downstream_next_request(struct downstream *d);
-void downstream_linger(struct downstream *d);
-/* After a write: whether the client is behind, and since when. */
-void downstream_note_blocked(struct downstream *d);
-/* Sets the timer to what the connection has to look at next. */
-void downstream_arm(struct downstream *d);
-void downstream_set_population(struct downstream *d, bool idle);
+/* Its first bytes are HTTP/1's, or, with `tcp`, whatever they are: then the stream begins now.
+ * 0, or -ENOMEM and it is closed. */
+int downstream_h1_begin(struct downstream *d, bool tcp);
+/* From the side, when the stream has let go and the connection can carry another. */
+void downstream_h1_next(struct downstream *d);
+/* From the side, after a write. */
+static inline void downstream_h1_note_blocked(struct downstream *d)
+{
+    d->side.blocked = d->conn.blocked;
+    downstream_note_blocked(d);
+}
 
 #endif

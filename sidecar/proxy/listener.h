@@ -30,7 +30,7 @@ struct listener {
     int fd;         /* shared by all workers, not closed here; -1: no more */
     bool accepting; /* but for pauses */
     bool leaving;
-    bool last_called;
+    bool noticed, last_called; /* its connections were told */
     struct ev_io io;
     struct listener_stats stats;
     /* While it leaves; monotonic. */

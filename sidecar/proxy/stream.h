@@ -11,6 +11,7 @@
 #ifndef SLUICE_PROXY_STREAM_H
 #define SLUICE_PROXY_STREAM_H
 
+#include "proxy/downstream.h"
 #include "proxy/relay.h"
 #include "proxy/worker.h"
 
@@ -129,7 +130,10 @@ void stream_check(struct stream *s, usec_t now);
 
 /* The drain's operations. */
 void stream_last_call(struct stream *s);
-void stream_force(struct stream *s, enum reason reason);
+/* At once: FORCED by a drain, ROUTE_REMOVED by a reload. */
+void stream_force(struct stream *s);
+/* In which order they are let go of: tunnels and TCP, responses under way, the others. */
+enum force_rank stream_force_rank(const struct stream *s);
 enum drain_class stream_drain_class(const struct stream *s);
 
 /* How many hops in front of us, the connection's peer first, are believed in X-Forwarded-For. */

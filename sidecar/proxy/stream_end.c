@@ -300,8 +300,14 @@ void stream_last_call(struct stream *s)
     stream_reply(s, REASON_LAST_CALL, NULL);
 }
 
-void stream_force(struct stream *s, enum reason reason)
+void stream_force(struct stream *s)
 {
+    bool draining = worker_phase(s->worker) != DRAIN_SERVING;
     if (s->step != STREAM_FINISHED)
-        stream_finish(s, reason, false, false);
+        stream_finish(s, draining ? REASON_FORCED : REASON_ROUTE_REMOVED, false, false);
+}
+
+enum force_rank stream_force_rank(const struct stream *s)
+{
+    return s->tcp || s->tunnel ? FORCE_TUNNELS : s->response_begun ? FORCE_STREAMING : FORCE_ALL;
 }

@@ -61,7 +61,7 @@ static bool reseat_some(struct view *v, uint32_t *budget)
         list_push_back(&v->streams, &s->link);
         enum seat seat = reseat(s);
         if (seat == SEAT_GONE && overdue(s))
-            stream_force(s, REASON_ROUTE_REMOVED);
+            stream_force(s);
         moved = moved || seat == SEAT_MOVED;
     }
     return moved;

@@ -117,9 +117,10 @@ int worker_start(struct worker *w)
 
 static void close_population(struct list *l)
 {
-    while (!list_empty(l))
-        LIST_ENTRY(l->next, struct downstream, link)
-            ->drain->force(LIST_ENTRY(l->next, struct downstream, link));
+    while (!list_empty(l)) {
+        struct downstream *d = LIST_ENTRY(l->next, struct downstream, link);
+        d->ops->force(d, FORCE_ALL);
+    }
 }
 
 /* Without a socket the listener is gone with its last connection. */

@@ -41,7 +41,7 @@ static usec_t close_some(struct worker *w, enum direction dir, usec_t from, usec
     while (n > 0 && it != idle) {
         struct list *next = it->next;
         struct downstream *d = LIST_ENTRY(it, struct downstream, link);
-        d->drain->idle_close(d);
+        d->ops->idle_close(d);
         it = next;
         n--;
     }
@@ -72,33 +72,31 @@ static void each(struct list *l, void (*op)(struct downstream *))
 
 static void last_call_one(struct downstream *d)
 {
-    d->drain->last_call(d);
+    d->ops->last_call(d);
 }
 
-static void force_one(struct downstream *d)
+static void notice_one(struct downstream *d)
 {
-    d->drain->force(d);
+    d->ops->notice(d);
 }
 
-/* Streams with a class of their own are let go in the design's order: tunnels and TCP, then
- * responses that are under way, then those that have not begun. */
-static int force_rank(const struct downstream *d)
+static void notice(struct worker *w, enum direction dir)
 {
-    const struct stream *s = d->side.stream;
-    if (!s || s->tcp || s->tunnel)
-        return 0;
-    return s->response_begun ? 1 : 2;
+    each(&w->population[dir].idle, notice_one);
+    each(&w->population[dir].active, notice_one);
 }
 
 static void force(struct worker *w, enum direction dir)
 {
     struct population *p = &w->population[dir];
-    each(&p->idle, force_one);
-    for (int rank = 0; rank < 3; rank++) {
+    LIST_FOREACH_SAFE (it, &p->idle) {
+        struct downstream *d = LIST_ENTRY(it, struct downstream, link);
+        d->ops->force(d, FORCE_ALL);
+    }
+    for (int rank = FORCE_TUNNELS; rank <= FORCE_ALL; rank++) {
         LIST_FOREACH_SAFE (it, &p->active) {
             struct downstream *d = LIST_ENTRY(it, struct downstream, link);
-            if (force_rank(d) <= rank)
-                force_one(d);
+            d->ops->force(d, (enum force_rank)rank);
         }
     }
 }
@@ -117,6 +115,9 @@ static void on_phase(struct mail *m, void *owner)
     struct worker *w = owner;
     switch (CONTAINER_OF(m, struct phase_mail, mail)->phase) {
     case DRAIN_DRAIN:
+        notice(w, DIRECTION_INBOUND);
+        if (drain_by_upgrade(&w->process->drain))
+            notice(w, DIRECTION_OUTBOUND);
         timer_set(&w->loop, &w->drain_tick, w->loop.now);
         break;
     case DRAIN_LAST_CALL:

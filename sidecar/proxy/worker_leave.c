@@ -33,17 +33,22 @@ static void each_of(struct list *population, const struct listener *l, uint32_t 
 
 static void idle_close_one(struct downstream *d)
 {
-    d->drain->idle_close(d);
+    d->ops->idle_close(d);
+}
+
+static void notice_one(struct downstream *d)
+{
+    d->ops->notice(d);
 }
 
 static void last_call_one(struct downstream *d)
 {
-    d->drain->last_call(d);
+    d->ops->last_call(d);
 }
 
 static void force_one(struct downstream *d)
 {
-    d->drain->force(d);
+    d->ops->force(d, FORCE_ALL);
 }
 
 /* Longest idle first, as many as bring the rest to zero at the window's end; few are spread over
@@ -70,6 +75,11 @@ static void advance(struct worker *w, struct listener *l, usec_t now)
         each_of(&p->idle, l, UINT32_MAX, force_one);
         each_of(&p->active, l, UINT32_MAX, force_one);
         return;
+    }
+    if (!l->noticed) {
+        l->noticed = true;
+        each_of(&p->idle, l, UINT32_MAX, notice_one);
+        each_of(&p->active, l, UINT32_MAX, notice_one);
     }
     if (now >= l->last_call_at && !l->last_called) {
         l->last_called = true;

@@ -176,7 +176,7 @@ static struct stream *stream_for(struct fixture *f)
 
 static void finish(struct stream *s)
 {
-    stream_force(s, REASON_FORCED);
+    stream_force(s);
 }
 
 /* A stream on a connection to the server of that number. */
