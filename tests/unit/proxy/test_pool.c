@@ -193,9 +193,9 @@ static struct stream *busy_at(struct fixture *f, int server)
 /* What the stream had could carry another request. */
 static void release_clean(struct stream *s)
 {
-    struct upstream_conn *u = CONTAINER_OF(s->up, struct upstream_conn, side);
-    u->keep = true;
-    u->side.ended = true;
+    struct upstream_conn *u = CONTAINER_OF(s->up, struct upstream_conn, h1.side);
+    u->h1.keep = true;
+    u->h1.side.ended = true;
     stream_drop_upstream(s, true, REASON_NONE);
 }
 
