@@ -53,11 +53,27 @@ struct conf_dns {
     uint32_t tries; /* of each server; 2 */
 };
 
+enum upstream_protocol {
+    UPSTREAM_HTTP1,
+    UPSTREAM_HTTP2, /* from the first byte ("prior knowledge", RFC 9113 §3.3), or by ALPN */
+    UPSTREAM_AUTO,  /* over TLS what the server chooses by ALPN; HTTP/1.1 else */
+};
+
+/* Connections to an upstream that speak HTTP/2. */
+struct conf_upstream_http2 {
+    uint32_t max_concurrent_streams; /* of ours on a connection, the server's limit below; 100 */
+    uint32_t stream_window;          /* body bytes a response may send ahead; 64 KiB */
+    uint32_t connection_window;      /* of all of them on the wire; 1 MiB */
+    usec_t ping_interval; /* without a byte, while streams are open; as long again for the answer;
+                           * 0: none; 0 */
+};
+
 struct conf_upstream {
     struct str name;
     uint32_t index; /* in conf.upstreams */
     uint32_t n_endpoints;
     struct conf_endpoint *endpoints;
+    enum upstream_protocol protocol; /* http1 */
     enum balance balance;
     usec_t connect_timeout; /* 5 s */
     /* pool */
@@ -70,6 +86,7 @@ struct conf_upstream {
     uint32_t max_requests;    /* in flight; 1024 */
     uint32_t max_pending;     /* waiting for a connection; 1024 */
     usec_t queue_timeout;     /* longest wait there; 1 s */
+    struct conf_upstream_http2 http2;
     struct conf_upstream_dns dns;
 };
 

@@ -35,6 +35,7 @@ void lint_upstream_timeout(struct builder *b);
 void lint_pool_lifetime(struct builder *b);
 void lint_min_idle(struct builder *b);
 void lint_tcp_requests(struct builder *b);
+void lint_upstream_http2(struct builder *b);
 void lint_lone_endpoint(struct builder *b);
 void lint_link_local(struct builder *b);
 

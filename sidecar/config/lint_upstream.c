@@ -121,6 +121,29 @@ void lint_tcp_requests(struct builder *b)
     }
 }
 
+/* ---- protocol ---- */
+
+static void http2_keys(struct builder *b, const struct conf_upstream *u, const struct users *users,
+                       const struct yaml_node *node)
+{
+    const struct yaml_node *http2 = yaml_get(node, "http2"), *it = yaml_get(node, "protocol");
+    if (users->route && !users->http) {
+        if (it && u->protocol != UPSTREAM_HTTP1)
+            warning_at(b->problems, it, "has no effect: only tcp listeners use this upstream");
+        if (http2)
+            warning_at(b->problems, http2, "has no effect: only tcp listeners use this upstream");
+    } else if (http2 && u->protocol == UPSTREAM_HTTP1) {
+        warning_at(b->problems, http2, "has no effect: protocol is http1");
+    }
+}
+
+void lint_upstream_http2(struct builder *b)
+{
+    const struct users *users = find_users(b);
+    for (uint32_t i = 0; i < b->conf->n_upstreams && users; i++)
+        http2_keys(b, &b->conf->upstreams[i], &users[i], b->upstreams[i].node);
+}
+
 /* ---- endpoints ---- */
 
 void lint_lone_endpoint(struct builder *b)

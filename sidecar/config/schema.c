@@ -311,12 +311,31 @@ static const struct schema_key upstream_dns_keys[] = {
 };
 static const struct schema_map upstream_dns_map = {MAP(upstream_dns_keys)};
 
+static const struct schema_name upstream_protocols[] = {
+    WORD("http1", UPSTREAM_HTTP1), WORD("http2", UPSTREAM_HTTP2), WORD("auto", UPSTREAM_AUTO), {0}};
+static const struct schema_key upstream_http2_keys[] = {
+    {"maxConcurrentStreams", "requests at once on a connection; the server may allow fewer",
+     SCHEMA_INT, UPSTREAM(http2.max_concurrent_streams), .preset = "100", .min = 1, .max = 10000},
+    {"streamWindow", "of a response's body, sent ahead of what the client has taken", SCHEMA_SIZE,
+     UPSTREAM(http2.stream_window), .preset = "64KiB", .min = 16 * KIB, .max = 16 * MIB},
+    {"connectionWindow", "of all responses of a connection, on the wire", SCHEMA_SIZE,
+     UPSTREAM(http2.connection_window), .preset = "1MiB", .min = 64 * KIB, .max = 64 * MIB},
+    {"pingInterval",
+     "without a byte while requests are open, then a PING; no answer in the same time again: the "
+     "connection is dead; 0: none",
+     SCHEMA_DURATION, UPSTREAM(http2.ping_interval), .preset = "0", .max = WEEK},
+};
+static const struct schema_map upstream_http2_map = {MAP(upstream_http2_keys)};
+
 static const struct schema_key upstream_keys[] = {
     {"name", "what routes call it", SCHEMA_STRING, FORMAT_NAME, KEY_REQUIRED | KEY_IDENTITY,
      UPSTREAM(name)},
     {"endpoints", "ip:port, [ipv6]:port, unix:/path, name:port or srv:_service._tcp.name",
      SCHEMA_LIST, .flags = KEY_REQUIRED, ITEMS(struct conf_upstream, endpoints, n_endpoints),
      .of = &endpoint_item, .min = 1},
+    {"protocol", "http1; http2 without asking; auto: by ALPN over TLS, http1 without TLS",
+     SCHEMA_ENUM, UPSTREAM(protocol), .preset = "http1", .names = upstream_protocols},
+    {"http2", "connections that speak HTTP/2", SCHEMA_MAP, .map = &upstream_http2_map},
     {"balance", "which endpoint takes the next request", SCHEMA_ENUM, UPSTREAM(balance),
      .preset = "leastRequest", .names = balances},
     {"connectTimeout", "for a new connection", SCHEMA_DURATION, UPSTREAM(connect_timeout),

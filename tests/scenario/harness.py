@@ -469,7 +469,7 @@ def reasons():
         with open(os.path.join(ROOT, "sidecar/base/outcome.h")) as f:
             text = f.read()
         _reasons = {w: (int(s), p) for w, s, p in re.findall(
-            r'X\([A-Z_]+,\s*"(\w+)",\s*(\d+),[\s\\]*"(\w*)",', text)}
+            r'X\([A-Z0-9_]+,\s*"(\w+)",\s*(\d+),[\s\\]*"(\w*)",', text)}
         assert len(_reasons) == text.count('    X(')
     return _reasons
 

@@ -174,6 +174,11 @@ static void test_sample(void **state)
 static void check_default_upstream(const struct conf_upstream *u)
 {
     assert_int_equal(u->balance, BALANCE_LEAST_REQUEST);
+    assert_int_equal(u->protocol, UPSTREAM_HTTP1);
+    assert_int_equal(u->http2.max_concurrent_streams, 100);
+    assert_int_equal(u->http2.stream_window, 64 * 1024);
+    assert_int_equal(u->http2.connection_window, 1024 * 1024);
+    assert_int_equal(u->http2.ping_interval, 0);
     assert_int_equal(u->connect_timeout, 5 * SEC);
     assert_int_equal(u->idle_timeout, 1500 * USEC_PER_MSEC);
     assert_int_equal(u->max_lifetime, 0);
@@ -391,6 +396,11 @@ static void test_every_key(void **state)
     assert_int_equal(c->upstreams[0].connect_timeout, 1500);
     assert_int_equal(c->upstreams[0].max_pending, 0);
     assert_int_equal(c->upstreams[0].queue_timeout, 250 * USEC_PER_MSEC);
+    assert_int_equal(c->upstreams[0].protocol, UPSTREAM_AUTO);
+    assert_int_equal(c->upstreams[0].http2.max_concurrent_streams, 50);
+    assert_int_equal(c->upstreams[0].http2.stream_window, 128 * 1024);
+    assert_int_equal(c->upstreams[0].http2.connection_window, 2 * 1024 * 1024);
+    assert_int_equal(c->upstreams[0].http2.ping_interval, 30 * SEC);
     (void)config_free(c);
 }
 
