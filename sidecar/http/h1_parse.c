@@ -11,6 +11,7 @@
 #include "http/h1_parse.h"
 
 #include "http/authority.h"
+#include "http/field_rules.h"
 
 enum {
     C_NAME = 1,   /* tchar without '_' (RFC 9110 §5.6.2) */
@@ -405,34 +406,6 @@ static enum h1_result interesting(struct h1_head *h, struct message *m, const st
     }
 }
 
-/* A name like Transfer_Encoding: an application behind CGI or WSGI reads it as the field with
- * dashes, which it then has past us. */
-static bool underscore_double(struct str name)
-{
-    char dashed[32];
-    if (name.n > sizeof(dashed))
-        return false;
-    for (size_t i = 0; i < name.n; i++)
-        dashed[i] = name.p[i] == '_' ? '-' : name.p[i];
-    return field_id_of((struct str){dashed, name.n}) != FIELD_OTHER;
-}
-
-/* What a trailer may not say (RFC 9110 §6.5.1): of the fields that we know, all but one. */
-static bool trailer_forbidden(struct str name, unsigned id)
-{
-    static const struct str more[] = {
-        {"www-authenticate", 16}, {"set-cookie2", 11},      {"x-real-ip", 9}, {"range", 5},
-        {"content-location", 16}, {"x-forwarded-port", 16},
-    };
-    if (id != FIELD_OTHER)
-        return id != FIELD_PROXY_STATUS;
-    for (size_t i = 0; i < ARRAY_LEN(more); i++) {
-        if (str_ieq(name, more[i]))
-            return true;
-    }
-    return memchr(name.p, '_', name.n) && underscore_double(name);
-}
-
 /* `p` stopped the scan of a field line's name (at_value: value) and should not have. */
 static enum h1_result field_fault(struct h1_head *h, const struct message *m, bytes line, bytes p,
                                   bool at_value)
@@ -489,13 +462,13 @@ static enum h1_result field_line(struct h1_head *h, struct message *m, bytes lin
         .id = (uint8_t)field_id_of(name),
     };
     if (h->is_trailer) {
-        if (trailer_forbidden(name, f.id))
+        if (field_forbidden_in_trailer(name, (enum field_id)f.id))
             return H1_DONE;
     } else if (INTERESTING & BIT(f.id)) {
         r = interesting(h, m, &f);
         if (r != H1_DONE)
             return r;
-    } else if (underscore && m->is_request && underscore_double(name)) {
+    } else if (underscore && m->is_request && field_underscore_double(name)) {
         return bad(h, m, "a field name has an underscore in place of a dash");
     }
     return message_add_slice(m, f) < 0 ? no_memory(h, m) : H1_DONE;

@@ -75,14 +75,15 @@ struct h2_stream {
     bool recv_ended;          /* END_STREAM has come */
     bool send_ended;          /* ours was given (it may still wait behind `out`) */
     /* The codec's own. */
-    bool deferred, head_done, in_trailers, is_response_final, no_body;
+    bool deferred; /* the session waits for us to say that there is more */
+    bool head_done, left, peer_reset, self_reset, end_sent, bodiless;
     uint8_t seen;
     enum reason bad;
     const char *bad_detail;
-    uint32_t field_bytes, n_fields;
-    uint64_t received, sent; /* body bytes */
-    uint32_t held;           /* received, not yet credited */
+    uint32_t field_bytes, n_fields, n_cookies;
+    uint32_t held; /* received, not yet credited */
     struct message *own_trailers;
+    struct list ready; /* on h2->ready: writable is to be told */
 };
 
 /* What the peer did. The owner may release the stream (h2_forget, h2_reset) in any of them. */
@@ -100,8 +101,9 @@ struct h2_ops {
     /* END_STREAM behind a body; trailers, if any, are in st->trailers. Not after a head that was
      * the end. */
     void (*end)(struct h2_stream *st);
-    /* The request is to be answered with that reason's status (its head may be half there). Only
-     * a server's; the request counts as not ended. */
+    /* The message cannot be taken. A request is to be answered with that reason's status (its head
+     * may be half there), and counts as not ended; a response is upstream_protocol's or
+     * upstream_headers_too_large's, and its stream is to be reset. */
     void (*bad)(struct h2_stream *st, enum reason reason, const char *detail);
     /* The stream is at its end on the wire and st is the owner's alone (st->h2 is NULL): the peer
      * reset it, or we did for its faults (`ours`), or both directions are ended (H2_NO_ERROR). For
@@ -131,17 +133,18 @@ struct h2 {
     bool peer_settings;         /* its first SETTINGS have come */
     bool goaway_received;
     bool goaway_final; /* ours, with the last id: later streams are refused */
+    int32_t last_id;   /* of ours */
     enum h2_role role;
     enum h2_error failure;   /* with h2_feed()'s -EPROTO: what our GOAWAY says */
     enum reason failure_why; /* a guard's word, for metrics; REASON_NONE: plain protocol error */
     /* The codec's own. */
-    bool feeding, pulling, want;
-    int32_t last_id; /* highest that the peer has opened, and we have looked at */
-    size_t preface_left;
+    bool feeding, pulling, no_memory;
+    uint32_t own_resets;    /* submitted by the owner, not yet sent */
+    uint32_t window_credit; /* WINDOW_UPDATEs that what we sent explains */
+    struct list ready;
     struct buf *to;
     size_t most;
     usec_t now;
-    struct h2_stream *current; /* whose frame is being read */
 };
 
 /* Sends nothing yet: the preface and SETTINGS come with the first h2_pull(). 0 or -ENOMEM. */
@@ -176,11 +179,14 @@ int h2_send_end(struct h2_stream *st, const struct message *trailers);
 /* n body bytes have been taken by who they were for: the stream's window opens again. The
  * connection's opens when bytes come in, so that a slow reader stalls its own stream only. */
 void h2_credit(struct h2_stream *st, size_t n);
-/* The owner lets go of the stream: RST_STREAM with this code unless both directions are ended on
- * our side; st is the owner's alone from here on, and nothing more is told. Harmless when st->h2 is
- * NULL. With H2_NO_ERROR a complete response is followed by RST_STREAM(NO_ERROR) where the request
- * has not ended (RFC 9113 §8.1), and one that is still on its way is sent first. */
+/* The owner drops the stream: RST_STREAM with this code (unless it is over on the wire), what it
+ * had to send is forgotten, and st is the owner's alone: nothing more is told. Harmless when st->h2
+ * is NULL. */
 void h2_reset(struct h2_stream *st, enum h2_error code);
+/* The owner needs nothing more of it, and its end has been given: what was sent goes out, what
+ * comes is discarded; where the peer has not ended its direction then, RST_STREAM(NO_ERROR) follows
+ * (RFC 9113 §8.1). Only `closed` is told, which may be from within. */
+void h2_leave(struct h2_stream *st);
 
 /* GOAWAY(2^31-1): no new streams please (RFC 9113 §6.8); then h2_goaway_final() once the peer has
  * had a round trip to see it. */

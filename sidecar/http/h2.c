@@ -1,0 +1,413 @@
+/* h2.c - one HTTP/2 connection's codec: its life, and what its owner asks of it. */
+#include "http/h2_parts.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+
+enum {
+    /* nghttp2 counts some of it too, and ends with other codes: our own guard comes first. */
+    NGHTTP2_RESETS = 5000,
+    NGHTTP2_CONTINUATIONS = 10 * H2_CONTINUATIONS_MAX,
+    NV_SMALL = 48,
+};
+
+static int to_errno(int rv)
+{
+    return rv == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
+}
+
+static int submit_settings(struct h2 *h)
+{
+    const struct h2_settings *s = &h->settings;
+    nghttp2_settings_entry e[6];
+    size_t n = 0;
+    e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, s->stream_window};
+    if (h->role == H2_SERVER) {
+        e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
+                                          s->max_concurrent_streams};
+        /* RFC 9218 §2.1: streams are served by their Priority field, not by a tree. */
+        e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1};
+        if (s->connect_protocol)
+            e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1};
+    } else {
+        e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
+        e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0};
+    }
+    e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, s->max_field_bytes};
+    int rv = nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, e, n);
+    if (rv == 0)
+        rv = nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0,
+                                                   (int32_t)s->connection_window);
+    return rv;
+}
+
+static int new_session(struct h2 *h)
+{
+    nghttp2_session_callbacks *callbacks = NULL;
+    nghttp2_option *option = NULL;
+    int rv = nghttp2_session_callbacks_new(&callbacks);
+    if (rv == 0)
+        rv = nghttp2_option_new(&option);
+    if (rv == 0) {
+        h2_recv_callbacks(callbacks);
+        h2_send_callbacks(callbacks);
+        nghttp2_option_set_no_auto_window_update(option, 1);
+        nghttp2_option_set_no_closed_streams(option, 1);
+        nghttp2_option_set_max_reserved_remote_streams(option, 0);
+        nghttp2_option_set_stream_reset_rate_limit(option, NGHTTP2_RESETS, NGHTTP2_RESETS);
+        nghttp2_option_set_max_continuations(option, NGHTTP2_CONTINUATIONS);
+        nghttp2_option_set_peer_max_concurrent_streams(option, h->peer_max_streams);
+        rv = h->role == H2_SERVER ? nghttp2_session_server_new2(&h->session, callbacks, h, option)
+                                  : nghttp2_session_client_new2(&h->session, callbacks, h, option);
+    }
+    nghttp2_option_del(option);
+    nghttp2_session_callbacks_del(callbacks);
+    return rv;
+}
+
+int h2_init(struct h2 *h, enum h2_role role, const struct h2_settings *s, const struct h2_ops *ops,
+            struct buf_pool *bufs)
+{
+    *h = (struct h2){
+        .ops = ops, .bufs = bufs, .settings = *s, .role = role, .peer_max_streams = 100};
+    list_init(&h->streams);
+    list_init(&h->ready);
+    h2_guard_init(&h->guard);
+    int rv = new_session(h);
+    if (rv == 0)
+        rv = submit_settings(h);
+    if (rv != 0)
+        h2_free(h);
+    return rv == 0 ? 0 : -ENOMEM;
+}
+
+static void free_trailers(struct h2_stream *st)
+{
+    if (!st->own_trailers)
+        return;
+    message_free(st->own_trailers);
+    free(st->own_trailers);
+    st->own_trailers = NULL;
+}
+
+void h2_unlink(struct h2_stream *st)
+{
+    struct h2 *h = st->h2;
+    if (!h)
+        return;
+    if (st->id > 0)
+        (void)nghttp2_session_set_stream_user_data(h->session, st->id, NULL);
+    list_remove(&st->link);
+    list_remove(&st->ready);
+    buf_clear(h->bufs, &st->out);
+    free_trailers(st);
+    st->h2 = NULL;
+    st->blocked = false;
+    h->n_streams--;
+}
+
+void h2_free(struct h2 *h)
+{
+    while (!list_empty(&h->streams))
+        h2_unlink(LIST_ENTRY(h->streams.next, struct h2_stream, link));
+    nghttp2_session_del(h->session);
+    h->session = NULL;
+}
+
+void h2_fail(struct h2 *h, enum h2_error code, enum reason why)
+{
+    if (h->failure_why != REASON_NONE)
+        return;
+    h->failure = code;
+    h->failure_why = why;
+    (void)nghttp2_session_terminate_session(h->session, code);
+}
+
+int h2_feed(struct h2 *h, const char *p, size_t n, usec_t now)
+{
+    CHECK(!h->feeding && !h->pulling);
+    h->now = now;
+    h->feeding = true;
+    ssize_t rv = nghttp2_session_mem_recv(h->session, (const uint8_t *)p, n);
+    h->feeding = false;
+    if (h->no_memory || rv == NGHTTP2_ERR_NOMEM)
+        return -ENOMEM;
+    if (rv == NGHTTP2_ERR_FLOODED)
+        h2_fail(h, H2_ENHANCE_YOUR_CALM, REASON_H2_PING_FLOOD);
+    else if (rv < 0)
+        h2_fail(h, H2_PROTOCOL_ERROR, REASON_H2_PROTOCOL);
+    return h->failure_why != REASON_NONE ? -EPROTO : 0;
+}
+
+int h2_pull(struct h2 *h, struct buf *to, size_t most)
+{
+    CHECK(!h->feeding && !h->pulling);
+    h->to = to;
+    h->most = most;
+    h->pulling = true;
+    int rv = nghttp2_session_send(h->session);
+    h->pulling = false;
+    h->to = NULL;
+    while (!list_empty(&h->ready)) {
+        struct h2_stream *st = LIST_ENTRY(h->ready.next, struct h2_stream, ready);
+        list_remove(&st->ready);
+        st->blocked = false;
+        h->ops->writable(st);
+    }
+    return rv == 0 && !h->no_memory ? 0 : -ENOMEM;
+}
+
+bool h2_wants_pull(const struct h2 *h)
+{
+    return nghttp2_session_want_write(h->session) != 0;
+}
+
+bool h2_done(const struct h2 *h)
+{
+    if (nghttp2_session_want_write(h->session))
+        return false;
+    return h->failure_why != REASON_NONE || !nghttp2_session_want_read(h->session);
+}
+
+/* ---- messages ---- */
+
+static void begin(struct h2 *h, struct h2_stream *st)
+{
+    st->h2 = h;
+    list_push_back(&h->streams, &st->link);
+    h->n_streams++;
+}
+
+/* Path and query in one piece, as :path has them. */
+static struct str target_of(const struct message *m, char **ret_free)
+{
+    struct str path = message_str(m, m->path);
+    if (!m->has_query)
+        return path;
+    if (m->query.off == m->path.off + m->path.len + 1)
+        return (struct str){path.p, path.n + 1 + m->query.len};
+    char *p = mem_alloc(path.n + 1 + m->query.len);
+    *ret_free = p;
+    if (!p)
+        return STR_NONE;
+    memcpy(p, path.p, path.n);
+    p[path.n] = '?';
+    memcpy(p + path.n + 1, m->buf + m->query.off, m->query.len);
+    return (struct str){p, path.n + 1 + m->query.len};
+}
+
+static const nghttp2_data_provider *body_of(struct h2_stream *st, nghttp2_data_provider *d);
+
+int h2_request(struct h2 *h, struct h2_stream *st, const struct message *m, struct str scheme,
+               bool end)
+{
+    nghttp2_nv small[NV_SMALL], *nv = h2_nv_alloc(m, small, NV_SMALL);
+    nghttp2_data_provider d;
+    char number[H2_NUMBERS], *joined = NULL;
+    struct str path = target_of(m, &joined);
+    int32_t id = NGHTTP2_ERR_NOMEM;
+
+    CHECK(h->role == H2_CLIENT && !st->h2);
+    if (nv && path.n > 0) {
+        size_t n = h2_nv_request(nv, m, path, scheme, end, number);
+        id = nghttp2_submit_request(h->session, NULL, nv, n, end ? NULL : body_of(st, &d), st);
+    }
+    if (nv != small)
+        free(nv);
+    free(joined);
+    if (id < 0)
+        return id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EAGAIN;
+    st->id = id;
+    st->send_ended = st->end_sent = end;
+    st->bodiless = m->method == METHOD_HEAD;
+    begin(h, st);
+    return 0;
+}
+
+static int failed(struct h2_stream *st, int rv)
+{
+    if (rv == 0)
+        return 0;
+    st->h2->no_memory |= rv == NGHTTP2_ERR_NOMEM;
+    return to_errno(rv);
+}
+
+int h2_interim(struct h2_stream *st, const struct message *m)
+{
+    nghttp2_nv small[NV_SMALL], *nv = h2_nv_alloc(m, small, NV_SMALL);
+    char number[H2_NUMBERS];
+    if (!st->h2)
+        return 0;
+    int rv = NGHTTP2_ERR_NOMEM;
+    if (nv)
+        rv = nghttp2_submit_headers(st->h2->session, NGHTTP2_FLAG_NONE, st->id, NULL, nv,
+                                    h2_nv_response(nv, m, false, false, number), NULL);
+    if (nv != small)
+        free(nv);
+    return failed(st, rv);
+}
+
+int h2_respond(struct h2_stream *st, const struct message *m, bool end)
+{
+    nghttp2_nv small[NV_SMALL], *nv = h2_nv_alloc(m, small, NV_SMALL);
+    nghttp2_data_provider d;
+    char number[H2_NUMBERS];
+    if (!st->h2)
+        return 0;
+    int rv = NGHTTP2_ERR_NOMEM;
+    if (nv)
+        rv = nghttp2_submit_response(st->h2->session, st->id, nv,
+                                     h2_nv_response(nv, m, end, st->bodiless, number),
+                                     end ? NULL : body_of(st, &d));
+    if (nv != small)
+        free(nv);
+    st->send_ended = end;
+    return failed(st, rv);
+}
+
+/* ---- bodies ---- */
+
+static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t most,
+                       uint32_t *flags, nghttp2_data_source *source, void *user)
+{
+    struct h2_stream *st = h2_stream_of(session, id);
+    (void)to;
+    (void)source;
+    (void)user;
+    if (!st)
+        return NGHTTP2_ERR_DEFERRED; /* let go of: RST_STREAM is on its way */
+    size_t n = min_u64(buf_len(&st->out), most);
+    if (n == 0 && !st->send_ended) {
+        st->deferred = true;
+        return NGHTTP2_ERR_DEFERRED;
+    }
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    if (st->send_ended && n == buf_len(&st->out)) {
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+        st->end_sent = true;
+        if (st->own_trailers) {
+            nghttp2_nv small[NV_SMALL], *nv = h2_nv_alloc(st->own_trailers, small, NV_SMALL);
+            if (!nv)
+                return NGHTTP2_ERR_CALLBACK_FAILURE;
+            *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+            int rv = nghttp2_submit_trailer(session, id, nv, h2_nv_trailers(nv, st->own_trailers));
+            if (nv != small)
+                free(nv);
+            if (rv != 0)
+                return NGHTTP2_ERR_CALLBACK_FAILURE;
+        }
+    }
+    return (ssize_t)n;
+}
+
+static const nghttp2_data_provider *body_of(struct h2_stream *st, nghttp2_data_provider *d)
+{
+    (void)st;
+    *d = (nghttp2_data_provider){.read_callback = on_read};
+    return d;
+}
+
+static void resume(struct h2_stream *st)
+{
+    if (!st->deferred)
+        return;
+    st->deferred = false;
+    (void)nghttp2_session_resume_data(st->h2->session, st->id);
+}
+
+int h2_send(struct h2_stream *st, const char *p, size_t n)
+{
+    if (!st->h2 || st->send_ended || n == 0)
+        return 0;
+    if (buf_append(st->h2->bufs, &st->out, p, n) < 0)
+        return -ENOMEM;
+    if (buf_len(&st->out) > H2_STREAM_KEEPS) {
+        st->blocked = true;
+        list_remove(&st->ready);
+    }
+    resume(st);
+    return 0;
+}
+
+static struct message *copy_fields(const struct message *m)
+{
+    struct message *c = mem_alloc(sizeof(*c));
+    if (!c)
+        return NULL;
+    message_init(c, m->is_request);
+    for (uint32_t i = 0; i < m->n_fields; i++) {
+        const struct field *f = &m->fields[i];
+        if (!f->dropped &&
+            message_add(c, (enum field_id)f->id, field_name(m, f), field_value(m, f)) < 0) {
+            message_free(c);
+            free(c);
+            return NULL;
+        }
+    }
+    return c;
+}
+
+int h2_send_end(struct h2_stream *st, const struct message *trailers)
+{
+    if (!st->h2 || st->send_ended)
+        return 0;
+    if (trailers && trailers->n_fields > 0) {
+        st->own_trailers = copy_fields(trailers);
+        if (!st->own_trailers)
+            return -ENOMEM;
+    }
+    st->send_ended = true;
+    resume(st);
+    return 0;
+}
+
+void h2_credit(struct h2_stream *st, size_t n)
+{
+    if (!st->h2 || n == 0)
+        return;
+    n = min_u64(n, st->held);
+    st->held -= (uint32_t)n;
+    if (!st->recv_ended)
+        (void)nghttp2_session_consume_stream(st->h2->session, st->id, n);
+}
+
+/* ---- ends ---- */
+
+void h2_reset(struct h2_stream *st, enum h2_error code)
+{
+    struct h2 *h = st->h2;
+    if (!h)
+        return;
+    if (nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, st->id, code) == 0)
+        h->own_resets++;
+    h2_unlink(st);
+}
+
+void h2_leave(struct h2_stream *st)
+{
+    if (!st->h2)
+        return;
+    st->left = true;
+    st->head = st->trailers = NULL;
+    h2_credit(st, st->held);
+}
+
+void h2_goaway_notice(struct h2 *h)
+{
+    (void)nghttp2_submit_shutdown_notice(h->session);
+}
+
+void h2_goaway_final(struct h2 *h, enum h2_error code)
+{
+    if (h->goaway_final)
+        return;
+    h->goaway_final = true;
+    h->last_id = nghttp2_session_get_last_proc_stream_id(h->session);
+    (void)nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, h->last_id, code, NULL, 0);
+}
+
+void h2_ping(struct h2 *h)
+{
+    (void)nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, NULL);
+}

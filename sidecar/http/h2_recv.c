@@ -1,0 +1,263 @@
+/* h2_recv.c - what comes in: frames become messages, bodies and ends. */
+#include "http/h2_parts.h"
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    struct h2 *h = user;
+    if (h->role != H2_SERVER || frame->headers.cat != NGHTTP2_HCAT_REQUEST ||
+        h->failure_why != REASON_NONE)
+        return 0;
+    struct h2_stream *st = h->ops->begin(h);
+    if (!st) {
+        if (nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                      NGHTTP2_REFUSED_STREAM) == 0)
+            h->own_resets++;
+        return 0;
+    }
+    st->id = frame->hd.stream_id;
+    st->h2 = h;
+    list_push_back(&h->streams, &st->link);
+    h->n_streams++;
+    (void)nghttp2_session_set_stream_user_data(session, st->id, st);
+    return 0;
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                     void *user)
+{
+    struct h2_stream *st = h2_stream_of(session, frame->hd.stream_id);
+    (void)flags;
+    (void)user;
+    if (!st || st->left)
+        return 0;
+    return h2_head_field(st, (struct str){(const char *)name, name_len},
+                         (struct str){(const char *)value, value_len})
+               ? 0
+               : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
+/* nghttp2 would leave the field out; a message that has one is malformed (RFC 9113 §8.2.1). */
+static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame,
+                             const uint8_t *name, size_t name_len, const uint8_t *value,
+                             size_t value_len, uint8_t flags, void *user)
+{
+    (void)session;
+    (void)frame;
+    (void)name;
+    (void)name_len;
+    (void)value;
+    (void)value_len;
+    (void)flags;
+    (void)user;
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
+static bool is_abuse(struct h2 *h, enum h2_abuse what)
+{
+    if (h2_guard_count(&h->guard, what, 1, h->now))
+        return false;
+    h2_fail(h, H2_ENHANCE_YOUR_CALM, h2_abuse_reason(what));
+    return true;
+}
+
+static void guard_frame(struct h2 *h, const nghttp2_frame_hd *f)
+{
+    bool ack = (f->flags & NGHTTP2_FLAG_ACK) != 0;
+    switch (f->type) {
+    case NGHTTP2_DATA:
+        if (f->length == 0 && !(f->flags & NGHTTP2_FLAG_END_STREAM))
+            (void)is_abuse(h, H2_ABUSE_EMPTY_DATA);
+        break;
+    case NGHTTP2_HEADERS:
+        h->guard.continuations = 0;
+        h->guard.headers_bytes = (uint32_t)f->length;
+        break;
+    case NGHTTP2_CONTINUATION:
+        h->guard.headers_bytes += (uint32_t)f->length;
+        if (++h->guard.continuations > H2_CONTINUATIONS_MAX ||
+            h->guard.headers_bytes > H2_HEADER_BLOCK_MAX)
+            h2_fail(h, H2_ENHANCE_YOUR_CALM, REASON_H2_HEADER_FLOOD);
+        break;
+    case NGHTTP2_RST_STREAM:
+        (void)is_abuse(h, H2_ABUSE_RESET);
+        break;
+    case NGHTTP2_SETTINGS:
+    case NGHTTP2_PING:
+        if (!ack)
+            (void)is_abuse(h, H2_ABUSE_PING);
+        break;
+    case NGHTTP2_WINDOW_UPDATE:
+        if (h->window_credit > 0)
+            h->window_credit--;
+        else
+            (void)is_abuse(h, H2_ABUSE_WINDOW_UPDATE);
+        break;
+    case NGHTTP2_GOAWAY:
+        break;
+    default:
+        (void)is_abuse(h, H2_ABUSE_PRIORITY);
+        break;
+    }
+}
+
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *f, void *user)
+{
+    struct h2 *h = user;
+    if (h->failure_why != REASON_NONE)
+        return 0;
+    guard_frame(h, f);
+    /* nghttp2 says nothing to a stream above our last GOAWAY, and its client would wait. */
+    if (h->goaway_final && h->role == H2_SERVER && f->type == NGHTTP2_HEADERS &&
+        (f->stream_id & 1) && f->stream_id > h->last_id &&
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, f->stream_id,
+                                  NGHTTP2_REFUSED_STREAM) == 0) {
+        h->last_id = f->stream_id; /* trailers of it are not refused once more */
+        h->own_resets++;
+    }
+    return 0;
+}
+
+/* ---- whole frames ---- */
+
+static void finish_head(struct h2 *h, struct h2_stream *st, bool end)
+{
+    enum reason reason = h2_head_finish(st, end);
+    if (reason != REASON_NONE) {
+        st->head_done = true;
+        st->recv_ended = end;
+        h->ops->bad(st, reason, st->bad_detail);
+        return;
+    }
+    if (h->role == H2_CLIENT && st->head->status < 200) {
+        h->ops->interim(st);
+        st->n_fields = st->field_bytes = st->n_cookies = 0;
+        st->seen = 0;
+        return;
+    }
+    if (h->role == H2_SERVER)
+        st->bodiless = st->head->method == METHOD_HEAD;
+    st->head_done = true;
+    st->n_fields = st->field_bytes = 0;
+    st->recv_ended = end;
+    h->ops->head(st);
+}
+
+static void finish_body(struct h2 *h, struct h2_stream *st)
+{
+    st->recv_ended = true;
+    if (st->left)
+        return;
+    if (st->bad != REASON_NONE)
+        h->ops->bad(st, st->bad, st->bad_detail);
+    else
+        h->ops->end(st);
+}
+
+/* RFC 9113 §5.3.1 has no use for it, and a stream that depends on itself is still a mistake. */
+static bool depends_on_itself(const nghttp2_frame *f)
+{
+    if (f->hd.type == NGHTTP2_PRIORITY)
+        return f->priority.pri_spec.stream_id == f->hd.stream_id;
+    return f->hd.type == NGHTTP2_HEADERS && (f->hd.flags & NGHTTP2_FLAG_PRIORITY) &&
+           f->headers.pri_spec.stream_id == f->hd.stream_id;
+}
+
+static void on_settings(struct h2 *h, nghttp2_session *session)
+{
+    h->peer_settings = true;
+    h->peer_max_streams =
+        nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    h->peer_connect_protocol =
+        nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+    if (h->ops->settings)
+        h->ops->settings(h);
+}
+
+static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user)
+{
+    struct h2 *h = user;
+    struct h2_stream *st = h2_stream_of(session, f->hd.stream_id);
+    bool end = (f->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    if (h->failure_why != REASON_NONE)
+        return 0;
+    if (depends_on_itself(f)) {
+        h2_fail(h, H2_PROTOCOL_ERROR, REASON_H2_PROTOCOL);
+        return 0;
+    }
+    switch (f->hd.type) {
+    case NGHTTP2_HEADERS:
+        if (!st)
+            break;
+        if (!st->head_done && !st->left)
+            finish_head(h, st, end);
+        else if (end)
+            finish_body(h, st);
+        break;
+    case NGHTTP2_DATA:
+        if (st && end)
+            finish_body(h, st);
+        break;
+    case NGHTTP2_RST_STREAM:
+        if (st)
+            st->peer_reset = true;
+        break;
+    case NGHTTP2_SETTINGS:
+        if (!(f->hd.flags & NGHTTP2_FLAG_ACK))
+            on_settings(h, session);
+        break;
+    case NGHTTP2_PING:
+        if ((f->hd.flags & NGHTTP2_FLAG_ACK) && h->ops->ping_acked)
+            h->ops->ping_acked(h);
+        break;
+    case NGHTTP2_GOAWAY:
+        h->goaway_received = true;
+        if (h->ops->goaway)
+            h->ops->goaway(h, (enum h2_error)f->goaway.error_code);
+        break;
+    default:
+        break;
+    }
+    return 0;
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n,
+                   void *user)
+{
+    struct h2 *h = user;
+    struct h2_stream *st = h2_stream_of(session, id);
+    (void)flags;
+    /* The connection's window opens at once: a stream that nobody reads must not stall others. */
+    (void)nghttp2_session_consume_connection(session, n);
+    if (!st || st->left || h->failure_why != REASON_NONE) {
+        (void)nghttp2_session_consume_stream(session, id, n);
+        return 0;
+    }
+    st->held += (uint32_t)n;
+    h->ops->body(st, (const char *)p, n);
+    return 0;
+}
+
+static int on_closed(nghttp2_session *session, int32_t id, uint32_t code, void *user)
+{
+    struct h2 *h = user;
+    struct h2_stream *st = h2_stream_of(session, id);
+    if (!st)
+        return 0;
+    bool ours = !st->peer_reset && !st->self_reset && code != NGHTTP2_NO_ERROR;
+    bool unprocessed = code == NGHTTP2_REFUSED_STREAM && !st->head_done;
+    h2_unlink(st);
+    h->ops->closed(st, (enum h2_error)code, ours, unprocessed);
+    return 0;
+}
+
+void h2_recv_callbacks(nghttp2_session_callbacks *c)
+{
+    nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(c, on_header);
+    nghttp2_session_callbacks_set_on_invalid_header_callback(c, on_invalid_header);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(c, on_closed);
+}

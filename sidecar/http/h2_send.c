@@ -1,0 +1,117 @@
+/* h2_send.c - what goes out: frames into the buffer that the owner gave to h2_pull(). */
+#include "http/h2_parts.h"
+
+enum { FRAME_HEAD = 9, WINDOW_CREDIT_MAX = 4096 };
+
+static bool is_full(const struct h2 *h)
+{
+    return buf_len(h->to) >= h->most;
+}
+
+static int put(struct h2 *h, const void *p, size_t n)
+{
+    if (buf_append(h->bufs, h->to, p, n) == 0)
+        return 0;
+    h->no_memory = true;
+    return NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+static ssize_t on_send(nghttp2_session *session, const uint8_t *p, size_t n, int flags, void *user)
+{
+    struct h2 *h = user;
+    (void)session;
+    (void)flags;
+    if (is_full(h))
+        return NGHTTP2_ERR_WOULDBLOCK;
+    return put(h, p, n) == 0 ? (ssize_t)n : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+/* A DATA frame whose bytes go from the stream's buffer to the connection's in one copy. */
+static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
+                        size_t n, nghttp2_data_source *source, void *user)
+{
+    struct h2 *h = user;
+    struct h2_stream *st = h2_stream_of(session, frame->hd.stream_id);
+    (void)source;
+    if (is_full(h))
+        return NGHTTP2_ERR_WOULDBLOCK;
+    if (!st) /* let go of between the two callbacks */
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    CHECK(frame->data.padlen == 0 && n <= buf_len(&st->out));
+    char *to = buf_reserve(h->bufs, h->to, FRAME_HEAD + n);
+    if (!to) {
+        h->no_memory = true;
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
+    memcpy(to, head, FRAME_HEAD);
+    if (n > 0) {
+        memcpy(to + FRAME_HEAD, buf_data(&st->out), n);
+        buf_consume(h->bufs, &st->out, n);
+    }
+    buf_commit(h->to, FRAME_HEAD + n);
+    if (st->blocked && buf_len(&st->out) <= H2_STREAM_KEEPS / 2 && !list_linked(&st->ready))
+        list_push_back(&h->ready, &st->ready);
+    return 0;
+}
+
+static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    struct h2 *h = user;
+    struct h2_stream *st = h2_stream_of(session, frame->hd.stream_id);
+    switch (frame->hd.type) {
+    case NGHTTP2_RST_STREAM:
+        /* One that nobody here asked for answers a fault of the peer's, and costs us as much as one
+         * of its own would (MadeYouReset). */
+        if (h->own_resets > 0 && !st)
+            h->own_resets--;
+        else if (h->role == H2_SERVER && !h2_guard_count(&h->guard, H2_ABUSE_RESET, 1, h->now))
+            h2_fail(h, H2_ENHANCE_YOUR_CALM, REASON_H2_RESET_FLOOD);
+        break;
+    case NGHTTP2_DATA:
+        /* Honest receivers answer it with two WINDOW_UPDATEs at most, soon or late. */
+        if (h->window_credit < WINDOW_CREDIT_MAX)
+            h->window_credit += 2;
+        break;
+    case NGHTTP2_GOAWAY:
+        if (frame->goaway.error_code != NGHTTP2_NO_ERROR && h->failure_why == REASON_NONE) {
+            h->failure = (enum h2_error)frame->goaway.error_code;
+            h->failure_why = REASON_H2_PROTOCOL;
+        }
+        break;
+    default:
+        break;
+    }
+    /* The whole response is out, and nobody waits for the rest of the request. */
+    if (st && st->left && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && !st->recv_ended &&
+        (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR) == 0)
+        st->self_reset = true;
+    return 0;
+}
+
+/* A request of ours that cannot go out any more. */
+static int on_frame_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int why,
+                             void *user)
+{
+    struct h2 *h = user;
+    (void)why;
+    if (frame->hd.type == NGHTTP2_RST_STREAM && h->own_resets > 0 &&
+        !h2_stream_of(session, frame->hd.stream_id))
+        h->own_resets--;
+    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0;
+    struct h2_stream *st = h2_stream_of(session, frame->hd.stream_id);
+    if (st) {
+        h2_unlink(st);
+        h->ops->closed(st, H2_REFUSED_STREAM, false, true);
+    }
+    return 0;
+}
+
+void h2_send_callbacks(nghttp2_session_callbacks *c)
+{
+    nghttp2_session_callbacks_set_send_callback(c, on_send);
+    nghttp2_session_callbacks_set_send_data_callback(c, on_send_data);
+    nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_sent);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(c, on_frame_not_sent);
+}
