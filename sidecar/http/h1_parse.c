@@ -12,6 +12,7 @@
 
 #include "http/authority.h"
 #include "http/field_rules.h"
+#include "http/websocket_handshake.h"
 
 enum {
     C_NAME = 1,   /* tchar without '_' (RFC 9110 §5.6.2) */
@@ -550,7 +551,10 @@ static enum h1_result finish(struct h1_head *h, struct message *m)
         return bad(h, m, "Host is missing");
     m->connection_close =
         (h->seen & SEEN_CLOSE) || (m->version_minor == 0 && !(h->seen & SEEN_KEEP_ALIVE));
-    return finish_body(h, m);
+    enum h1_result r = finish_body(h, m);
+    if (r == H1_DONE && m->connection_upgrade)
+        m->websocket = websocket_is_upgrade(m);
+    return r;
 }
 
 static enum h1_result parse_lines(struct h1_head *h, struct message *m)

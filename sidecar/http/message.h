@@ -129,7 +129,7 @@ struct message {
     uint8_t asterisk : 1;  /* OPTIONS * */
     uint8_t http2 : 1;     /* it came by HTTP/2 (version_minor is 1 then, connection_* are unset) */
     /* A request for a WebSocket, or the answer that opens it, whatever carried it: looks as by
-     * HTTP/1.1 (GET, Upgrade, Sec-WebSocket-Key; 101, Sec-WebSocket-Accept). */
+     * HTTP/1.1 (GET or 101, connection_upgrade, Upgrade; see websocket_handshake.h). */
     uint8_t websocket : 1;
     uint8_t grpc : 1; /* a request with Content-Type application/grpc */
     uint16_t n_fields, cap_fields;

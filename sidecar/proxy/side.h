@@ -20,7 +20,8 @@ enum side_end {
 };
 
 struct side_ops {
-    /* A request's or a final response's head. Sent with the first body bytes, or by flush. */
+    /* A request's or a final response's head. Sent with the first body bytes, or by flush. A
+     * request with m->websocket comes with SIDE_MORE: a tunnel may follow, or nothing. */
     void (*head)(struct side *s, const struct message *m, enum side_end end);
     /* An interim response (1xx). */
     void (*interim)(struct side *s, const struct message *m);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "http/hop.h"
 #include "http/path.h"
+#include "http/websocket_handshake.h"
 #include "proxy/admission.h"
 #include "proxy/listener.h"
 #include "proxy/pool.h"
@@ -97,6 +98,12 @@ static enum stream_next step_route(struct stream *s)
     s->route_state = s->view->routes[s->route->index].state;
     if (s->route->timeout > 0 && !s->tcp)
         s->deadline = s->began + s->route->timeout;
+    /* As a GET it could get an answer that an HTTP/2 client takes for an open WebSocket. */
+    if (s->req.http2 && s->req.websocket && !stream_wants_upgrade(s) &&
+        s->route->action != ACTION_REDIRECT) {
+        stream_reply(s, REASON_METHOD_NOT_ALLOWED, "the route has no WebSocket");
+        return STREAM_WAIT;
+    }
     if (s->route->action != ACTION_FORWARD) {
         stream_answer(s);
         return STREAM_WAIT;
@@ -174,11 +181,7 @@ uint32_t stream_trusted_hops(const struct stream *s)
 
 bool stream_wants_upgrade(const struct stream *s)
 {
-    const struct field *f;
-    return s->route && s->route->upgrade_websocket && s->req.connection_upgrade &&
-           s->req.version_minor == 1 && s->req.method == METHOD_GET && s->req.body == BODY_NONE &&
-           (f = message_find(&s->req, FIELD_UPGRADE)) != NULL &&
-           str_ieq(field_value(&s->req, f), STR("websocket"));
+    return s->route && s->route->upgrade_websocket && s->req.websocket;
 }
 
 static int rewrite(struct stream *s)
@@ -231,7 +234,11 @@ int stream_prepare(struct stream *s)
         .keep_upgrade = stream_wants_upgrade(s),
         .rng = &s->worker->loop.rng,
     };
-    int rc = hop_request(&s->req, &hop);
+    int rc = 0;
+    if (s->req.http2 && s->req.websocket) /* an HTTP/1 server wants one */
+        rc = websocket_add_key(&s->req, &s->worker->loop.rng);
+    if (rc == 0)
+        rc = hop_request(&s->req, &hop);
     return rc < 0 || !s->route ? rc : rewrite(s);
 }
 
@@ -253,6 +260,12 @@ static enum stream_next step_forward(struct stream *s)
     }
     if (stream_prepare(s) < 0) {
         stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
+        return STREAM_WAIT;
+    }
+    if (stream_wants_upgrade(s)) {
+        /* What the client sends before it has an answer waits for the 101. */
+        s->up->ops->head(s->up, &s->req, SIDE_MORE);
+        s->sent = s->worker->loop.now;
         return STREAM_WAIT;
     }
     bool whole = s->request_ended && buf_len(&s->request.early) == 0 && !s->trailers[0] &&
@@ -312,6 +325,8 @@ void stream_on_request_end(struct stream *s)
     s->request.from_ended = true;
     if (s->step == STREAM_FINISHED || s->step < STREAM_RESPOND)
         return;
+    if (stream_wants_upgrade(s) && !s->tunnel)
+        return; /* it is not answered yet */
     s->sent = s->worker->loop.now;
     if (s->up && !s->up->ended)
         s->up->ops->end(s->up, s->trailers[0]);

@@ -2,21 +2,34 @@
 #include "proxy/stream_steps.h"
 
 #include "http/hop.h"
+#include "http/websocket_handshake.h"
 #include "proxy/pool.h"
 #include "proxy/endpoint.h"
 #include "proxy/upstream.h"
-#include "proxy/websocket_key.h"
 
 /* 101 opens a tunnel only for the upgrade that was asked for, and for WebSocket only with the
  * accept key that belongs to the client's (RFC 6455 §4.1). */
 static bool upgrade_is_valid(const struct stream *s)
 {
-    const struct field *upgrade = message_find(&s->res, FIELD_UPGRADE);
-    const struct field *accept = message_find(&s->res, FIELD_SEC_WEBSOCKET_ACCEPT);
     const struct field *key = message_find(&s->req, FIELD_SEC_WEBSOCKET_KEY);
-    return stream_wants_upgrade(s) && s->res.connection_upgrade && upgrade && accept && key &&
-           str_ieq(field_value(&s->res, upgrade), STR("websocket")) &&
-           websocket_accept_ok(field_value(&s->req, key), field_value(&s->res, accept));
+    if (!stream_wants_upgrade(s) || !s->res.websocket || !key)
+        return false;
+    if (s->res.http2) /* whose servers give none (RFC 8441 §5.1) */
+        return true;
+    const struct field *accept = message_find(&s->res, FIELD_SEC_WEBSOCKET_ACCEPT);
+    return accept && websocket_accept_ok(field_value(&s->req, key), field_value(&s->res, accept));
+}
+
+/* The answer as the client is to see it. 0 or -ENOMEM. */
+static int prepare_101(struct stream *s)
+{
+    if (s->res.http2 && !s->req.http2) {
+        const struct field *key = message_find(&s->req, FIELD_SEC_WEBSOCKET_KEY);
+        int rc = websocket_add_accept(&s->res, field_value(&s->req, key));
+        if (rc < 0)
+            return rc;
+    }
+    return hop_response(&s->res, s->listener->via, true);
 }
 
 static void begin_tunnel(struct stream *s)
@@ -25,19 +38,24 @@ static void begin_tunnel(struct stream *s)
         stream_on_upstream_failed(s, REASON_UPGRADE_FAILED, "invalid 101 response", false);
         return;
     }
-    if (hop_response(&s->res, s->listener->via, true) < 0) {
+    if (prepare_101(s) < 0) {
         stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
         return;
     }
     s->tunnel = true;
     s->response_begun = true;
-    s->request_ended = s->request.from_ended = false;
+    /* An HTTP/1 request had ended with its head; the direction it came by goes on. */
+    if (!s->req.http2)
+        s->request_ended = s->request.from_ended = false;
     s->status = 101;
     s->deadline = 0;
     s->down->ops->head(s->down, &s->res, SIDE_MORE);
     s->up->ended = s->down->ended = false;
     s->up->ops->tunnel(s->up);
     s->down->ops->tunnel(s->down);
+    relay_open(&s->request, &s->worker->loop.bufs, s->up);
+    if (s->request_ended)
+        s->up->ops->end(s->up, NULL);
 }
 
 void stream_on_interim(struct stream *s)
@@ -61,6 +79,11 @@ void stream_on_response(struct stream *s)
     s->first_byte = clock_mono();
     if (s->res.status == 101) {
         begin_tunnel(s);
+        return;
+    }
+    /* By HTTP/2 any 2xx would say that the WebSocket is open (RFC 8441 §5). */
+    if (s->req.websocket && s->req.http2 && s->res.status / 100 == 2) {
+        stream_on_upstream_failed(s, REASON_UPGRADE_FAILED, "no 101 response", false);
         return;
     }
     struct str via = s->listener->via;

@@ -42,7 +42,7 @@ static void side_head(struct side *side, const struct message *m, enum side_end 
     u->h1.keep = false;
     u->h1.received = false;
     u->requests++;
-    side->ended = end == SIDE_END;
+    side->ended = f.body == BODY_NONE; /* an upgrade's too: a tunnel begins anew */
     message_free(&s->res);
     message_init(&s->res, false);
     h1_head_init(&u->h1.head, &s->listener->limits, (enum http_method)m->method);
