@@ -40,6 +40,7 @@ C_FILES    = $(shell find $(C_DIRS) -name '*.[ch]' | sort)
 DEPS       := gcc libc6-dev make clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck \
               libev-dev libyaml-dev libjansson-dev libpcre2-dev libnghttp2-dev libssl-dev libc-ares-dev uthash-dev libcmocka-dev python3 \
               python3-pytest python3-venv util-linux procps curl man-db openssl
+DEPS_GO    := $(DEPS) golang-go
 DEPS_BENCH := $(DEPS) haproxy nginx libnginx-mod-stream nghttp2-proxy wrk linux-perf
 
 # Each run of tests leaves its counts here; `make test` adds them up.
@@ -53,7 +54,7 @@ all: $(PROGRAM) ## The program, build/sluice (the default)
 
 .PHONY: help
 help: ## This list
-	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(firstword $(MAKEFILE_LIST)) | \
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(firstword $(MAKEFILE_LIST)) | \
 	    while read -r target what; do printf '  %-14s %s\n' "$$target" "$$what"; done
 	@echo '  Variables: BUILD=build V=0 CC=gcc OPT="-O2 -g" SANITIZE= PREFIX=/usr/local DESTDIR= FUZZ_SECONDS=60'
 
@@ -141,7 +142,17 @@ VENV := build/venv
 .PHONY: venv
 venv: $(VENV)/ready
 $(VENV)/ready: tests/requirements.txt .ci/venv
-	@.ci/venv $(VENV) $(PYTHON) tests/requirements.txt || echo "the tests of the JSON Schema will fail"
+	@.ci/venv $(VENV) $(PYTHON) tests/requirements.txt || echo "the tests of the JSON Schema, HTTP/2 and gRPC will fail"
+
+# Go programs that the tests speak with, as tests/go/go.mod pins them.
+GOBIN := build/gobin
+$(GOBIN)/%: tests/go/go.mod tests/go/go.sum .ci/go-tools
+	@.ci/deps $(DEPS_GO)
+	$(call Q,GO  ).ci/go-tools $(GOBIN) $*
+
+.PHONY: h2spec
+h2spec: $(PROGRAM) $(GOBIN)/h2spec ## HTTP/2 conformance by h2spec, plain and by TLS, each with --strict too
+	@BUILD=$(BUILD) $(PYTHON) tests/h2spec/run.py $(H2SPEC_ARGS)
 
 .PHONY: soak
 soak: $(PROGRAM) $(TOOL_BIN) ## The long run: a million requests, 50 drains, 20 kills, 50 upgrades, 500 reloads (SOAK_ARGS=--short: a minute)
