@@ -1,12 +1,32 @@
 /* conn.c - a transport in a loop, with the bytes that it could not send yet. */
 #include "io/conn.h"
 
+#include "io/socket.h"
+
 #include <errno.h>
-#include <sys/socket.h>
+
+/* What the transport has inside is told as if the socket had become readable. */
+static void feed_pending(struct conn *c)
+{
+    const struct transport *t = &c->transport;
+    if (t->ops->pending && c->reading && c->stage == CONN_STANDS && t->ops->pending(t))
+        ev_feed_event(c->loop->ev, &c->io, EV_READ);
+}
+
+/* A direction of TLS may have to wait for the other direction of the socket. */
+static int wanted(const struct conn *c)
+{
+    const struct transport *t = &c->transport;
+    if (c->stage != CONN_STANDS)
+        return c->stage == CONN_CONNECTS || t->wants_write ? EV_WRITE : EV_READ;
+    bool read = c->reading || (c->blocked && t->wants_read);
+    bool write = (c->blocked && !t->wants_read) || (c->reading && t->wants_write);
+    return (read ? EV_READ : 0) | (write ? EV_WRITE : 0);
+}
 
 static void update_interest(struct conn *c)
 {
-    int want = (c->reading ? EV_READ : 0) | (c->blocked ? EV_WRITE : 0);
+    int want = wanted(c);
     if (ev_is_active(&c->io)) {
         if ((c->io.events & (EV_READ | EV_WRITE)) == want)
             return;
@@ -19,6 +39,17 @@ static void update_interest(struct conn *c)
     /* Stopping it has dropped what was pending for it. */
     if (c->error && !c->told)
         ev_feed_event(c->loop->ev, &c->io, EV_READ | EV_WRITE);
+    else
+        feed_pending(c);
+}
+
+static void end_writing(struct conn *c)
+{
+    c->ending = c->transport.ops->shutdown_write(&c->transport) == -EAGAIN;
+    if (c->ending) {
+        c->blocked = true;
+        update_interest(c);
+    }
 }
 
 static void on_writable(struct conn *c)
@@ -26,16 +57,53 @@ static void on_writable(struct conn *c)
     c->blocked = false;
     if (buf_len(&c->out) > 0)
         conn_send(c, NULL, 0);
+    else if (c->ending)
+        end_writing(c);
     if (c->blocked || c->error)
         return;
     update_interest(c);
     c->ops->drained(c);
 }
 
-static void on_io(struct ev_loop *ev, struct ev_io *w, int events)
+static int go_on_connecting(struct conn *c)
 {
-    struct conn *c = CONTAINER_OF(w, struct conn, io);
-    (void)ev;
+    int err = 0;
+    if (c->stage == CONN_CONNECTS) {
+        err = socket_connect_result(c->transport.fd);
+        c->stage = CONN_SHAKES;
+    }
+    return err ? -err : c->transport.ops->handshake(&c->transport);
+}
+
+static void on_handshake(struct conn *c)
+{
+    int r = go_on_connecting(c);
+    bool accepting = c->stage == CONN_ACCEPTS;
+    if (r == -EAGAIN) {
+        update_interest(c);
+        return;
+    }
+    c->stage = CONN_STANDS;
+    c->blocked = false;
+    if (r < 0) {
+        conn_break(c, -r);
+        update_interest(c);
+        return;
+    }
+    if (buf_len(&c->out) > 0)
+        conn_send(c, NULL, 0);
+    else if (c->shut)
+        end_writing(c);
+    update_interest(c);
+    feed_pending(c);
+    if (!accepting)
+        c->ops->drained(c);
+    else if (c->ops->ready)
+        c->ops->ready(c);
+}
+
+static void on_events(struct conn *c, int events)
+{
     if (c->error) {
         if (!c->told) {
             c->told = true;
@@ -54,19 +122,64 @@ static void on_io(struct ev_loop *ev, struct ev_io *w, int events)
         c->ops->readable(c);
 }
 
-void conn_open(struct conn *c, struct loop *l, int fd, const struct conn_ops *ops, bool connecting)
+/* What TLS does besides. */
+static void on_layered_events(struct conn *c, int events)
 {
-    *c = (struct conn){.ops = ops, .loop = l, .open = true};
-    transport_plain(&c->transport, fd);
-    ev_io_init(&c->io, on_io, fd, EV_READ);
-    c->blocked = connecting;
+    const struct transport *t = &c->transport;
+    int also = 0;
+    if (c->stage != CONN_STANDS && !c->error) {
+        on_handshake(c);
+        return;
+    }
+    if ((events & EV_READ) && t->wants_read)
+        also |= EV_WRITE;
+    if ((events & EV_WRITE) && t->wants_write)
+        also |= EV_READ;
+    on_events(c, events | also);
+    if (c->open) {
+        update_interest(c);
+        feed_pending(c);
+    }
+}
+
+static void on_io(struct ev_loop *ev, struct ev_io *w, int events)
+{
+    struct conn *c = CONTAINER_OF(w, struct conn, io);
+    (void)ev;
+    if (c->transport.state)
+        on_layered_events(c, events);
+    else
+        on_events(c, events);
+}
+
+void conn_open_transport(struct conn *c, struct loop *l, struct transport t,
+                         const struct conn_ops *ops, bool connecting)
+{
+    *c = (struct conn){.ops = ops, .loop = l, .transport = t, .open = true};
+    ev_io_init(&c->io, on_io, t.fd, EV_READ);
+    if (t.ops->handshake)
+        c->stage = connecting ? CONN_CONNECTS : CONN_ACCEPTS;
+    c->blocked = connecting || c->stage != CONN_STANDS;
     c->reading = !connecting;
     update_interest(c);
+}
+
+void conn_open(struct conn *c, struct loop *l, int fd, const struct conn_ops *ops, bool connecting)
+{
+    struct transport t;
+    transport_plain(&t, fd);
+    conn_open_transport(c, l, t, ops, connecting);
 }
 
 ssize_t conn_read(struct conn *c, void *p, size_t n)
 {
     return c->transport.ops->read(&c->transport, p, n);
+}
+
+bool conn_has_unread(const struct conn *c)
+{
+    const struct transport *t = &c->transport;
+    return (t->ops->pending && t->ops->pending(t)) || socket_has_unread(t->fd);
 }
 
 void conn_read_stop(struct conn *c)
@@ -83,6 +196,7 @@ void conn_read_start(struct conn *c)
         return;
     c->reading = true;
     update_interest(c);
+    feed_pending(c);
 }
 
 void conn_break(struct conn *c, int err)
@@ -138,7 +252,7 @@ void conn_send(struct conn *c, const void *p, size_t n)
         return;
     }
     if (c->shut)
-        c->transport.ops->shutdown_write(&c->transport);
+        end_writing(c);
 }
 
 void conn_shutdown(struct conn *c)
@@ -147,7 +261,7 @@ void conn_shutdown(struct conn *c)
         return;
     c->shut = true;
     if (buf_len(&c->out) == 0 && !c->blocked)
-        c->transport.ops->shutdown_write(&c->transport);
+        end_writing(c);
     else
         conn_flush(c);
 }

@@ -9,6 +9,8 @@
 #include "io/loop.h"
 #include "io/transport.h"
 
+#include <stdint.h>
+
 struct conn;
 
 struct conn_ops {
@@ -17,6 +19,17 @@ struct conn_ops {
     void (*drained)(struct conn *c);
     /* A write failed; err is the errno. Called once. What was read before is still readable. */
     void (*failed)(struct conn *c, int err);
+    /* On the accepting side: the handshake is done, what it agreed on can be asked for. Not told
+     * where the transport has none. May be NULL. */
+    void (*ready)(struct conn *c);
+};
+
+/* What a transport's handshake makes of the beginning; `blocked` until it is over. */
+enum conn_stage {
+    CONN_STANDS,   /* or has no handshake */
+    CONN_CONNECTS, /* connect() first */
+    CONN_SHAKES,   /* on the connecting side */
+    CONN_ACCEPTS,
 };
 
 struct conn {
@@ -31,14 +44,24 @@ struct conn {
     bool reading;   /* the read interest is on */
     bool shut;      /* our direction is ended, or will be when `out` is sent */
     bool open;
+    bool ending;   /* the transport's end waits until it can be written */
+    uint8_t stage; /* enum conn_stage */
 };
 
 /* Takes fd over; reading begins at once unless `connecting`, when ops->drained tells that the
- * connection stands (or ops->failed that it does not). */
+ * connection is made or has failed (socket_connect_result()). */
 void conn_open(struct conn *c, struct loop *l, int fd, const struct conn_ops *ops, bool connecting);
+/* The same over any transport. Its handshake comes first, driven by the loop; what is sent
+ * meanwhile is kept. Who is `connecting` is told ops->drained when it is done, who accepts
+ * ops->ready; either is told ops->failed instead, with the errno of connect() or of the handshake
+ * (transport_ops.handshake). Without end if the peer is silent: the owner has a time for it. */
+void conn_open_transport(struct conn *c, struct loop *l, struct transport t,
+                         const struct conn_ops *ops, bool connecting);
 
-/* recv into p; as transport_ops.read. */
+/* As transport_ops.read. */
 ssize_t conn_read(struct conn *c, void *p, size_t n);
+/* True when bytes (or an end) wait to be read. */
+bool conn_has_unread(const struct conn *c);
 void conn_read_stop(struct conn *c);
 void conn_read_start(struct conn *c);
 

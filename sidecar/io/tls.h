@@ -8,6 +8,7 @@
 #define SLUICE_IO_TLS_H
 
 #include "base/str.h"
+#include "io/address.h"
 #include "io/transport.h"
 
 #include <stdbool.h>
@@ -37,15 +38,15 @@ struct tls_server_settings {
     enum tls_version min_version; /* TLS_1_2; ciphers are Mozilla's intermediate list */
     enum tls_client_auth client_auth;
     struct str ca_file, ca; /* client_auth: who signs clients */
-    uint32_t n_spiffe_ids;  /* allow rules; none: every verified client. "spiffe://td/ns/x" for one,
-                             * "spiffe://td/ns/" and a star behind it for all that begin so */
+    uint32_t n_spiffe_ids;  /* allow rules; none: every verified client. "spiffe://td/ns/x" for one;
+                             * a star as the last part of the path for all that begin so */
     const struct str *spiffe_ids;
     bool http2; /* offer h2 before http/1.1 by ALPN */
     bool alpn;  /* false: no ALPN (protocol: tcp) */
 };
 
 struct tls_client_settings {
-    struct str ca_file, ca; /* empty: the system's CAs (OpenSSL's default places) */
+    struct str ca_file, ca; /* both empty: the system's CAs (OpenSSL's default places) */
     struct str server_name; /* SNI, and the name to verify unless `sans` are given; empty: the
                              * endpoint's own host name or address */
     uint32_t n_sans;        /* DNS names or IP addresses, any of which the certificate must carry */
@@ -83,16 +84,19 @@ void tls_slot_set(struct tls_slot *s, struct tls_context *c);
 /* A reference; NULL: none is set. */
 struct tls_context *tls_slot_get(struct tls_slot *s);
 
-/* A transport over fd, whose handshake is to be done (transport_ops.handshake). `name` (client):
- * the endpoint's host name or address, where the settings have no server_name. 0 or -ENOMEM (fd is
- * the caller's still). */
+/* A transport over fd (whose connect() may be under way), whose handshake is to be done
+ * (transport_ops.handshake). `name` (client): the endpoint's host name or address, where the
+ * settings have no server_name. `peer`: where it is; the last session with that name there is
+ * resumed (NULL: none is, or kept). 0, -ENOMEM, -ENOKEY: the slot holds no context (fd is the
+ * caller's still). */
 int transport_tls_server(struct transport *t, int fd, struct tls_slot *slot);
-int transport_tls_client(struct transport *t, int fd, struct tls_slot *slot, struct str name);
+int transport_tls_client(struct transport *t, int fd, struct tls_slot *slot, struct str name,
+                         const struct address *peer);
 
 /* After the handshake; each text is valid while the transport lives. */
 struct tls_identity {
     struct str alpn;      /* "h2", "http/1.1", empty */
-    struct str sni;       /* server: what the client asked for */
+    struct str sni;       /* what the client asked for, as it came */
     struct str spiffe_id; /* the peer's, if it has one; empty else */
     struct str subject;   /* RFC 2253; empty: no certificate */
     const char *version;  /* "TLSv1.3" */
@@ -101,12 +105,15 @@ struct tls_identity {
 };
 bool transport_is_tls(const struct transport *t);
 void transport_tls_identity(const struct transport *t, struct tls_identity *ret);
-/* Why the handshake failed, a literal for people and a word for metrics ("certificate_unknown_ca",
- * "name_mismatch", "no_shared_cipher", "protocol_version", "peer_closed", "timeout"...). */
+/* Why the handshake failed: a literal for people, and a word for metrics, one of tls_failure.c's
+ * ("certificate_unknown_ca", "name_mismatch", "no_shared_cipher", "peer_closed"...). NULL: it did
+ * not fail (a time that ran out is the caller's to name). */
 const char *transport_tls_failure(const struct transport *t, const char **ret_word);
 
-/* Session tickets' keys (RFC 5077, RFC 8446 §4.6.1), of the whole process: made at start, a new one
- * every `period`, the one before still opens tickets. From the control thread. 0 or -errno. */
+/* Session tickets' keys (RFC 5077, RFC 8446 §4.6.1), of the whole process: the first is made with
+ * the first server's context. The control thread makes a new one every TLS_TICKETS_PERIOD_S; the
+ * one before still opens tickets. From any thread. 0 or -errno. */
+enum { TLS_TICKETS_PERIOD_S = 3600 };
 int tls_tickets_init(void);
 int tls_tickets_rotate(void);
 

@@ -33,9 +33,10 @@ static ssize_t plain_writev(struct transport *t, const struct iovec *iov, int n)
     }
 }
 
-static void plain_shutdown_write(struct transport *t)
+static int plain_shutdown_write(struct transport *t)
 {
     (void)shutdown(t->fd, SHUT_WR);
+    return 0;
 }
 
 static void plain_close(struct transport *t)

@@ -46,7 +46,8 @@ static void on_failed(struct conn *c, int err)
     of(c)->error = err;
 }
 
-static const struct conn_ops ops = {on_readable, on_drained, on_failed};
+static const struct conn_ops ops = {
+    .readable = on_readable, .drained = on_drained, .failed = on_failed};
 
 static int setup(void **state)
 {
