@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "canary/split.h"
 #include "http/h1_parse.h"
+#include "http/h2.h"
 #include "http/path.h"
 #include "io/address.h"
 #include "policies/route.h"
@@ -151,6 +152,8 @@ struct conf_listener {
     uint32_t max_connections; /* 10000 */
     /* http */
     struct h1_limits limits;
+    bool http2;                /* by preface or ALPN; true */
+    struct h2_settings h2;     /* its limits of fields are those above */
     usec_t header_timeout;     /* first byte of a request to its last header byte; 10 s */
     usec_t body_idle_timeout;  /* between two reads of a request body; 30 s */
     usec_t write_timeout;      /* the client takes no byte of a response; 30 s */

@@ -220,6 +220,18 @@ static const struct schema_key http_keys[] = {
 };
 static const struct schema_map http_map = {MAP(http_keys)};
 
+static const struct schema_key http2_keys[] = {
+    {"enabled", "HTTP/2 is spoken with clients that begin it", SCHEMA_BOOL, LISTENER(http2),
+     .preset = "true"},
+    {"maxConcurrentStreams", "requests at once on a connection", SCHEMA_INT,
+     LISTENER(h2.max_concurrent_streams), .preset = "100", .min = 1, .max = 10000},
+    {"streamWindow", "bytes of a request's body that may wait here", SCHEMA_SIZE,
+     LISTENER(h2.stream_window), .preset = "64KiB", .min = 16 * KIB, .max = 16 * MIB},
+    {"connectionWindow", "bytes of all bodies of a connection on their way", SCHEMA_SIZE,
+     LISTENER(h2.connection_window), .preset = "1MiB", .min = 64 * KIB, .max = 64 * MIB},
+};
+static const struct schema_map http2_map = {MAP(http2_keys)};
+
 static const struct schema_name directions[] = {
     WORD("inbound", DIRECTION_INBOUND), WORD("outbound", DIRECTION_OUTBOUND), {0}};
 static const struct schema_name protocols[] = {
@@ -241,6 +253,7 @@ static const struct schema_key listener_keys[] = {
     {"socketMode", "of a Unix socket's file, octal", SCHEMA_MODE, .flags = KEY_RESTART,
      LISTENER(socket_mode), .preset = "0660", .max = 0777},
     {"http", "limits and timeouts of an http listener", SCHEMA_MAP, .map = &http_map},
+    {"http2", "of an http listener: connections that speak HTTP/2", SCHEMA_MAP, .map = &http2_map},
     {"routes", "of an http listener: the first that matches takes the request", SCHEMA_LIST,
      .flags = KEY_ORDERED, ITEMS(struct draft_listener, routes, n_routes), .of = &route_item,
      .min = 1},
@@ -252,7 +265,7 @@ static const struct schema_key listener_keys[] = {
 };
 static const struct schema_case listener_cases[] = {
     {"protocol", "http", "routes", {"backends", "idleTimeout"}},
-    {"protocol", "tcp", "backends", {"http", "routes"}},
+    {"protocol", "tcp", "backends", {"http", "http2", "routes"}},
 };
 static const struct schema_map listener_map = {MAP(listener_keys), CASES(listener_cases),
                                                .size = sizeof(struct draft_listener),

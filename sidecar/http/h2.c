@@ -262,7 +262,7 @@ int h2_respond(struct h2_stream *st, const struct message *m, bool end)
                                      end ? NULL : body_of(st, &d));
     if (nv != small)
         free(nv);
-    st->send_ended = end;
+    st->send_ended |= end; /* the body's end may have been given before its head */
     return failed(st, rv);
 }
 
@@ -360,6 +360,15 @@ int h2_send_end(struct h2_stream *st, const struct message *trailers)
     st->send_ended = true;
     resume(st);
     return 0;
+}
+
+void h2_take_back(struct h2_stream *st)
+{
+    if (!st->h2)
+        return;
+    buf_clear(st->h2->bufs, &st->out);
+    free_trailers(st);
+    st->blocked = st->send_ended = false;
 }
 
 void h2_credit(struct h2_stream *st, size_t n)

@@ -74,6 +74,7 @@ struct h2_stream {
     bool blocked;             /* out is over H2_STREAM_KEEPS: writable comes */
     bool recv_ended;          /* END_STREAM has come */
     bool send_ended;          /* ours was given (it may still wait behind `out`) */
+    uint64_t sent;            /* body bytes that have gone into frames */
     /* The codec's own. */
     bool deferred; /* the session waits for us to say that there is more */
     bool head_done, left, peer_reset, self_reset, end_sent, bodiless;
@@ -176,6 +177,8 @@ int h2_respond(struct h2_stream *st, const struct message *m, bool end);
 int h2_send(struct h2_stream *st, const char *p, size_t n);
 /* The end behind what was sent; trailers may be NULL. 0 or -ENOMEM. */
 int h2_send_end(struct h2_stream *st, const struct message *trailers);
+/* What h2_send() and h2_send_end() were given is forgotten: before the message's head was given. */
+void h2_take_back(struct h2_stream *st);
 /* n body bytes have been taken by who they were for: the stream's window opens again. The
  * connection's opens when bytes come in, so that a slow reader stalls its own stream only. */
 void h2_credit(struct h2_stream *st, size_t n);

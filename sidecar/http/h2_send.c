@@ -47,6 +47,7 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
     if (n > 0) {
         memcpy(to + FRAME_HEAD, buf_data(&st->out), n);
         buf_consume(h->bufs, &st->out, n);
+        st->sent += n;
     }
     buf_commit(h->to, FRAME_HEAD + n);
     if (st->blocked && buf_len(&st->out) <= H2_STREAM_KEEPS / 2 && !list_linked(&st->ready))

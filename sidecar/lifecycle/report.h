@@ -10,6 +10,9 @@
 enum drain_class {
     DRAIN_H1_IDLE,
     DRAIN_H1_ACTIVE,
+    DRAIN_H2_IDLE,   /* connections without a stream */
+    DRAIN_H2_ACTIVE, /* streams */
+    DRAIN_GRPC,      /* streams that carry gRPC */
     DRAIN_WEBSOCKET, /* and other upgraded connections */
     DRAIN_TCP,
     DRAIN_CLASSES,

@@ -61,6 +61,7 @@ struct downstream {
     bool flushed;      /* some of the response has been handed to the kernel */
     bool behind;       /* the client does not take what we send as fast as it comes */
     bool idle;         /* which of its population's lists it is on */
+    bool sniffs;       /* nothing has been read yet that is not the beginning of HTTP/2's preface */
     bool idle_closed;  /* by the drain: bytes that come now have crossed our close */
     uint8_t tx;        /* enum body_kind of the response being sent */
     char peer[ADDRESS_IP_MAX];

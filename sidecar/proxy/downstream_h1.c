@@ -2,6 +2,7 @@
 #include "proxy/downstream_h1.h"
 
 #include "io/socket.h"
+#include "proxy/downstream_h2.h"
 #include "proxy/listener.h"
 #include "proxy/stream.h"
 
@@ -255,12 +256,39 @@ static void on_gone(struct downstream *d, enum reason reason)
     downstream_close(d);
 }
 
+/* The first bytes of a connection: HTTP/2's preface makes it another's (RFC 9113 §3.3). While they
+ * may still become one they are kept. True: there is nothing left to read as HTTP/1. */
+static bool begins_http2(struct downstream *d, const char *p, size_t n)
+{
+    struct buf_pool *bufs = &d->worker->loop.bufs;
+    size_t held = buf_len(&d->pipelined), look = min_u64(held + n, H2_PREFACE_LEN);
+    d->sniffs = conf_of(d)->http2 && memcmp(p, H2_PREFACE + held, look - held) == 0;
+    if (d->sniffs && look < H2_PREFACE_LEN) {
+        keep_pipelined(d, p, n);
+        return true;
+    }
+    bool http2 = d->sniffs;
+    d->sniffs = false;
+    if (!http2 && held == 0)
+        return false;
+    struct buf first = d->pipelined;
+    d->pipelined = (struct buf){0};
+    if (buf_append(bufs, &first, p, n) < 0)
+        conn_break(&d->conn, ENOMEM);
+    else if (http2)
+        downstream_h2_begin(d, buf_data(&first), buf_len(&first));
+    else
+        feed_and_flush(d, buf_data(&first), buf_len(&first));
+    buf_clear(bufs, &first);
+    return true;
+}
+
 static void on_readable(struct conn *c)
 {
     struct downstream *d = CONTAINER_OF(c, struct downstream, conn);
     CHECK_OBJ(d, DOWNSTREAM_MAGIC);
     struct loop *l = &d->worker->loop;
-    if (buf_len(&d->pipelined) > 0 && d->state != DOWNSTREAM_WAIT) {
+    if (buf_len(&d->pipelined) > 0 && d->state != DOWNSTREAM_WAIT && !d->sniffs) {
         struct buf held = d->pipelined;
         d->pipelined = (struct buf){0};
         feed_and_flush(d, buf_data(&held), buf_len(&held));
@@ -273,6 +301,8 @@ static void on_readable(struct conn *c)
         return;
     }
     ssize_t n = conn_read(c, l->scratch, LOOP_SCRATCH_BYTES);
+    if (n > 0 && d->sniffs && begins_http2(d, l->scratch, (size_t)n))
+        return;
     if (n > 0)
         feed_and_flush(d, l->scratch, (size_t)n);
     else if (n == 0)
@@ -355,6 +385,7 @@ int downstream_h1_begin(struct downstream *d, bool tcp)
 {
     d->side.ops = &downstream_h1_side;
     if (!tcp) {
+        d->sniffs = conf_of(d)->http2;
         downstream_arm(d);
         return 0;
     }

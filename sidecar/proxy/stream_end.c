@@ -233,7 +233,13 @@ static void tell_outcome(struct stream *s, enum reason reason, usec_t now)
 
 enum drain_class stream_drain_class(const struct stream *s)
 {
-    return s->tcp ? DRAIN_TCP : s->tunnel ? DRAIN_WEBSOCKET : DRAIN_H1_ACTIVE;
+    if (s->tcp)
+        return DRAIN_TCP;
+    if (s->tunnel)
+        return DRAIN_WEBSOCKET;
+    if (s->req.grpc)
+        return DRAIN_GRPC;
+    return s->req.http2 ? DRAIN_H2_ACTIVE : DRAIN_H1_ACTIVE;
 }
 
 static void tell_drain(struct stream *s, enum reason reason, usec_t now)

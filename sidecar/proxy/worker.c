@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "proxy/access_log.h"
 #include "proxy/downstream.h"
+#include "proxy/downstream_h2.h"
 #include "proxy/listener.h"
 #include "proxy/pool.h"
 #include "proxy/stream.h"
@@ -78,6 +79,7 @@ int worker_init(struct worker *w, uint32_t id, struct process *p)
         list_init(&w->population[d].active);
     }
     slab_init(&w->downstreams, sizeof(struct downstream));
+    slab_init(&w->h2_requests, sizeof(struct h2_request));
     slab_init(&w->streams, sizeof(struct stream));
     slab_init(&w->upstreams, sizeof(struct upstream_conn));
     timer_init(&w->drain_tick, worker_drain_tick);
@@ -165,6 +167,7 @@ static void on_stop(struct mail *m, void *owner)
 void worker_trim(struct worker *w)
 {
     slab_trim(&w->downstreams);
+    slab_trim(&w->h2_requests);
     slab_trim(&w->streams);
     slab_trim(&w->upstreams);
 }
@@ -195,6 +198,7 @@ void worker_free(struct worker *w)
         loop_free(&w->loop);
     /* The proof that nothing is left alive. */
     slab_free_all(&w->downstreams);
+    slab_free_all(&w->h2_requests);
     slab_free_all(&w->streams);
     slab_free_all(&w->upstreams);
     w->route_scratch = route_scratch_free(w->route_scratch);
