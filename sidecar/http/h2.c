@@ -209,6 +209,7 @@ int h2_request(struct h2 *h, struct h2_stream *st, const struct message *m, stru
     int32_t id = NGHTTP2_ERR_NOMEM;
 
     CHECK(h->role == H2_CLIENT && !st->h2);
+    end = end && !m->websocket;
     if (nv && path.n > 0) {
         size_t n = h2_nv_request(nv, m, path, scheme, end, number);
         id = nghttp2_submit_request(h->session, NULL, nv, n, end ? NULL : body_of(st, &d), st);
@@ -220,6 +221,7 @@ int h2_request(struct h2 *h, struct h2_stream *st, const struct message *m, stru
         return id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EAGAIN;
     st->id = id;
     st->send_ended = st->end_sent = end;
+    st->asked_websocket = m->websocket;
     st->bodiless = m->method == METHOD_HEAD;
     begin(h, st);
     return 0;

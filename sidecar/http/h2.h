@@ -77,7 +77,7 @@ struct h2_stream {
     uint64_t sent;            /* body bytes that have gone into frames */
     /* The codec's own. */
     bool deferred; /* the session waits for us to say that there is more */
-    bool head_done, left, peer_reset, self_reset, end_sent, bodiless;
+    bool head_done, left, peer_reset, self_reset, end_sent, bodiless, asked_websocket;
     uint8_t seen;
     enum reason bad;
     const char *bad_detail;
@@ -164,9 +164,10 @@ bool h2_wants_pull(const struct h2 *h);
 /* Nothing more is read or written: the connection can be closed when its bytes are sent. */
 bool h2_done(const struct h2 *h);
 
-/* Client: opens st with this request. `scheme` "http" or "https". A request with m->websocket goes
- * as an extended CONNECT (RFC 8441 §4). 0; -ENOMEM; -EAGAIN: no stream is free, or the connection
- * takes no new ones. Its trailers and response go where st->trailers and st->head say. */
+/* Client: opens st with this request. `end` has no meaning for a WebSocket. `scheme` "http" or
+ * "https". A request with m->websocket goes as an extended CONNECT (RFC 8441 §4). 0; -ENOMEM;
+ * -EAGAIN: no stream is free, or the connection takes no new ones. Its trailers and response go
+ * where st->trailers and st->head say. */
 int h2_request(struct h2 *h, struct h2_stream *st, const struct message *m, struct str scheme,
                bool end);
 /* Server: an interim, or the final response's head. A tunnel's 101 (m->websocket) goes as 200.

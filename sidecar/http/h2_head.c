@@ -6,6 +6,7 @@
 #include "http/authority.h"
 #include "http/field_rules.h"
 #include "http/h2_parts.h"
+#include "http/websocket_handshake.h"
 
 #include <errno.h>
 
@@ -286,6 +287,13 @@ static void check_target(struct h2_stream *st, struct message *m)
 
 static void finish_request(struct h2_stream *st, struct message *m, bool end)
 {
+    if (st->seen & SEEN_WEBSOCKET) {
+        if (websocket_from_connect(m, STR("websocket")) < 0)
+            bad(st, REASON_OUT_OF_MEMORY, NULL);
+        check_target(st, m);
+        check_authority(st, m);
+        return;
+    }
     if (st->seen & SEEN_PROTOCOL) {
         bad(st, REASON_METHOD_NOT_ALLOWED, "no protocol but websocket is served");
         return;
@@ -304,6 +312,12 @@ static void finish_response(struct h2_stream *st, struct message *m, bool end)
     if (m->status == 0 || (interim && end)) {
         bad(st, REASON_BAD_REQUEST, "the response is not complete");
         return;
+    }
+    if (st->asked_websocket && !interim && !end) {
+        if (websocket_from_ok(m) < 0)
+            bad(st, REASON_OUT_OF_MEMORY, NULL);
+        if (m->websocket)
+            return;
     }
     if (interim)
         m->content_length = 0;

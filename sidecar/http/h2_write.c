@@ -5,6 +5,7 @@
 #include "http/h2_parts.h"
 
 #include "base/mem.h"
+#include "http/websocket_handshake.h"
 
 static nghttp2_nv *put(nghttp2_nv *nv, struct str name, struct str value)
 {
@@ -21,10 +22,9 @@ static nghttp2_nv *put(nghttp2_nv *nv, struct str name, struct str value)
 /* About this connection only, or written anew. */
 static bool skipped(const struct message *m, const struct field *f)
 {
+    if (m->websocket && websocket_field_is_h1(f))
+        return true;
     switch ((enum field_id)f->id) {
-    case FIELD_SEC_WEBSOCKET_KEY:
-    case FIELD_SEC_WEBSOCKET_ACCEPT:
-        return f->dropped || m->websocket;
     case FIELD_HOST:
     case FIELD_CONTENT_LENGTH:
     case FIELD_TRANSFER_ENCODING:

@@ -128,8 +128,9 @@ static void on_head(struct h2_stream *st)
     struct h2_request *r = request_of(st);
     struct stream *s = r->side.stream;
     r->since = now_of(r->conn);
-    s->request_ended = s->request.from_ended = st->recv_ended;
-    if (!st->recv_ended) {
+    /* A WebSocket's request is its head; what comes behind it is the tunnel's. */
+    s->request_ended = s->request.from_ended = st->recv_ended || s->req.websocket;
+    if (!s->request_ended) {
         st->trailers = stream_trailers(s, true);
         if (!st->trailers) {
             stream_on_request_error(s, REASON_OUT_OF_MEMORY, NULL);
@@ -368,7 +369,7 @@ static usec_t write_deadline(const struct downstream_h2 *c, const struct h2_requ
 static usec_t read_deadline(const struct downstream_h2 *c, const struct h2_request *r)
 {
     const struct stream *s = r->side.stream;
-    if (!s || s->tunnel || r->st.recv_ended || r->st.held > 0)
+    if (!s || s->tunnel || r->st.recv_ended || r->st.held > 0 || s->req.websocket)
         return USEC_NEVER;
     return r->since +
            (r->st.head_done ? conf_of(c)->body_idle_timeout : conf_of(c)->header_timeout);

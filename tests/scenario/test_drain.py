@@ -493,7 +493,8 @@ def test_the_report(sc):
     client.expect_fin()
     sc.s.stop()
     found = report(sc)
-    assert set(found["classes"]) == {"h1_idle", "h1_active", "websocket", "tcp"}
+    assert set(found["classes"]) == {"h1_idle", "h1_active", "h2_idle", "h2_active", "grpc",
+                                     "websocket", "tcp"}
     for counts in found["classes"].values():
         assert set(counts) == {"completed", "closed", "peer", "last_call", "failed", "forced"}
     assert found["phase"] == "exit" and found["open"] == 0

@@ -49,6 +49,8 @@ static const char rich[] =
     "      via: off\n"
     "      trustedHops: 0\n"
     "      trustedProxies: [10.0.0.0/8, \"fd00::/8\"]\n"
+    "    http2: {enabled: true, maxConcurrentStreams: 50, streamWindow: 32KiB,\n"
+    "      connectionWindow: 128KiB}\n"
     "    routes:\n"
     "      - name: old\n"
     "        match:\n"
