@@ -94,8 +94,7 @@ static json_t *connection_json(const struct downstream *d, usec_t now)
     const struct conf_listener *l = d->listener->conf;
     (void)json_object_set_new(o, "listener", json_stringn(l->name.p, l->name.n));
     (void)json_object_set_new(o, "peer", json_stringn(d->peer, d->peer_len));
-    (void)json_object_set_new(o, "state",
-                              json_string(d->idle ? "idle" : states[d->state]));
+    (void)json_object_set_new(o, "state", json_string(d->idle ? "idle" : states[d->state]));
     (void)json_object_set_new(o, "age_ms", json_integer((json_int_t)((now - d->opened) / 1000)));
     (void)json_object_set_new(o, "requests", json_integer((json_int_t)d->requests));
     if (!s)

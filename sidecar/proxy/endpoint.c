@@ -25,6 +25,7 @@ struct endpoint *endpoint_get(struct pool *p, struct endpoint_shared *shared)
     e->index = ENDPOINT_UNLISTED;
     e->refs = 1;
     list_init(&e->idle);
+    list_init(&e->open);
     shared->worker[id].endpoint = e;
     p->endpoints_alive++;
     return e;
@@ -34,7 +35,7 @@ void endpoint_unref(struct endpoint *e)
 {
     if (!e || --e->refs > 0)
         return;
-    CHECK(list_empty(&e->idle) && e->active == 0);
+    CHECK(list_empty(&e->idle) && list_empty(&e->open) && e->active == 0);
     e->pool->endpoints_alive--;
     e->shared->worker[e->pool->worker->id].endpoint = NULL;
     endpoint_shared_unref(e->shared);
@@ -100,19 +101,36 @@ struct endpoint *endpoint_choose(struct pool *p, const struct stream *s)
     return b->active < a->active ? b : a;
 }
 
-void endpoint_refused(struct endpoint *e, struct stream *s)
+void endpoint_avoid(struct endpoint *e)
+{
+    e->avoid_until = e->pool->worker->loop.now + AVOID_MS * USEC_PER_MSEC;
+}
+
+static void note_tried(struct endpoint *e, struct stream *s)
 {
     struct pool *p = e->pool;
-    e->avoid_until = p->worker->loop.now + AVOID_MS * USEC_PER_MSEC;
-    count_add(&e->stats->errors, 1);
-    if (!s)
-        return;
-    s->tries++;
-    s->refused_family = e->shared->address.u.sa.sa_family;
     if (s->tried_version != p->endpoints_version) {
         s->tried_version = p->endpoints_version;
         s->tried_endpoints = 0;
     }
     if (e->index < 64)
         s->tried_endpoints |= UINT64_C(1) << e->index;
+}
+
+void endpoint_declined(struct endpoint *e, struct stream *s)
+{
+    note_tried(e, s);
+    if (!next_usable(e->pool, s, 0))
+        s->tried_endpoints = 0; /* all have: from the beginning */
+}
+
+void endpoint_refused(struct endpoint *e, struct stream *s)
+{
+    endpoint_avoid(e);
+    count_add(&e->stats->errors, 1);
+    if (!s)
+        return;
+    s->tries++;
+    s->refused_family = e->shared->address.u.sa.sa_family;
+    note_tried(e, s);
 }

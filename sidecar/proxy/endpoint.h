@@ -16,8 +16,9 @@ struct endpoint {
     struct endpoint_stats *stats;   /* this worker's, in there */
     struct pool *pool;
     struct list idle; /* upstream_conn.endpoint_link, latest used first */
-    uint32_t active;
-    uint32_t index; /* in pool->endpoints; ENDPOINT_UNLISTED: it is there no longer */
+    struct list open; /* the same, of those that carry streams and have room */
+    uint32_t active;  /* streams */
+    uint32_t index;   /* in pool->endpoints; ENDPOINT_UNLISTED: it is there no longer */
     uint32_t refs;
     usec_t avoid_until; /* it refused a connect: others are preferred until then */
 };
@@ -43,6 +44,10 @@ struct endpoint *endpoint_choose(struct pool *p, const struct stream *s);
 /* Where a connection that nobody waits for goes. */
 struct endpoint *endpoint_choose_next(struct pool *p);
 
+/* Others are preferred for a while. */
+void endpoint_avoid(struct endpoint *e);
+/* It did not take the request: s tries another, if there is one that it has not tried. */
+void endpoint_declined(struct endpoint *e, struct stream *s);
 /* A connect failed: others are preferred for a while, and s, if there is one, tries another. */
 void endpoint_refused(struct endpoint *e, struct stream *s);
 

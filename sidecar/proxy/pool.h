@@ -31,11 +31,14 @@ struct pool {
     uint32_t endpoints_version;  /* their indexes mean something else in the next one */
     uint32_t endpoints_alive;    /* those that are not listed any more too */
     uint32_t views;              /* how many of the worker's views name it; not the pool's own */
-    struct list idle;            /* all endpoints', latest used first */
-    struct list connecting;      /* oldest first */
-    struct list waiting;         /* pool_wait.link, oldest first */
-    struct list active;          /* leased */
-    struct list unadmitted;      /* pool_wait.link of who waits to be in flight, oldest first */
+    /* Connections by their state; a connection that carries streams and has room for more (HTTP/2)
+     * is on `open` too. */
+    struct list idle;       /* all endpoints', latest used first */
+    struct list connecting; /* oldest first */
+    struct list active;     /* leased */
+    struct list open;       /* upstream_conn.open_link, latest used first */
+    struct list waiting;    /* pool_wait.link, oldest first */
+    struct list unadmitted; /* pool_wait.link of who waits to be in flight, oldest first */
     struct timer admission_timer;
     uint32_t n_idle, n_connecting;
     uint32_t cursor;           /* round robin */
@@ -74,11 +77,16 @@ enum pool_lease pool_lease(struct pool *p, struct stream *s, bool fresh, enum re
 /* The stream does not wait any more. */
 void pool_cancel(struct pool *p, struct stream *s);
 
-/* From upstream.c. */
+/* From upstream.c and what speaks on connections. */
 void pool_on_connected(struct pool *p, struct upstream_conn *u);
 void pool_on_connect_failed(struct pool *p, struct upstream_conn *u, enum reason reason);
-/* The exchange is over and the connection can carry another. */
-void pool_on_idle(struct pool *p, struct upstream_conn *u);
+/* A stream has let go of it. Not `keep`: it cannot carry another. */
+void pool_on_released(struct pool *p, struct upstream_conn *u, bool keep);
+/* It carries another number of streams from now on, or became free to carry some. */
+void pool_on_room(struct pool *p, struct upstream_conn *u);
+/* It takes no more streams, and closes behind the last of those that it has; at once when it has
+ * none. */
+void pool_leave(struct pool *p, struct upstream_conn *u);
 /* It is closed: its place is free. */
 void pool_on_closed(struct pool *p, struct upstream_conn *u);
 
@@ -94,21 +102,52 @@ void pool_post(struct pool *p, uint32_t worker, void (*fn)(struct pool *));
  * one when the mail arrives. Takes the list over. */
 void pool_post_endpoints(struct mailbox *worker, struct endpoint_list *list);
 
-/* Between the pool's own files: pool.c, pool_ask.c, pool_change.c. */
+/* Between the pool's own files: pool.c (who gets what), pool_conn.c (connections), pool_time.c,
+ * pool_ask.c (other workers), pool_change.c. */
 
 static inline uint64_t pool_bit(uint32_t worker)
 {
     return UINT64_C(1) << worker;
 }
+/* Another worker waits for a slot. */
+bool pool_others_starve(const struct pool *p);
 /* The timer looks after everything that has a time, at `at` or before. */
 void pool_wake_at(struct pool *p, usec_t at);
+usec_t pool_connect_deadline(const struct pool *p, const struct upstream_conn *u);
+usec_t pool_idle_end(const struct pool *p, const struct upstream_conn *u);
+void pool_on_timer(struct timer *t);
+
+uint32_t pool_connections_now(const struct pool *p);
+/* Under way to e, its place in the limit already taken (and given back on failure). */
+struct upstream_conn *pool_open(struct pool *p, struct endpoint *e, bool raw,
+                                enum reason *ret_reason);
+/* A place in the process-wide limit; false when there is none. */
+bool pool_take_slot(struct pool *p);
+/* Out of use, and so not leased again: old, used up, of an endpoint that is not listed, of a
+ * protocol that is not configured any more. */
+bool pool_worn(const struct pool *p, const struct upstream_conn *u);
+/* It takes another stream. */
+bool pool_has_room(const struct pool *p, const struct upstream_conn *u);
+/* On the open lists as long as it is active and has room. */
+void pool_look_for_room(struct pool *p, struct upstream_conn *u);
+/* False when memory is short. */
+bool pool_lease_on(struct pool *p, struct upstream_conn *u, struct stream *s);
+/* Gives a stream of it to the first that may have it; false when nobody waits. */
+bool pool_hand_over(struct pool *p, struct upstream_conn *u);
+/* The stream is out of the queue. */
+void pool_leave_queue(struct pool *p, struct stream *s);
+/* What was being made for the stream did not come, for that reason: another one is made, or it
+ * waits for a slot, or it is refused. */
+void pool_seek_again(struct pool *p, struct stream *s, enum reason reason);
+
 /* We wait, and the slots may be held as idle connections elsewhere: others are asked. */
 void pool_ask_others(struct pool *p);
 /* A slot is free, and others have asked. Our own bit stays: nobody else would know that we wait. */
 void pool_tell_starving(struct pool *p);
 /* Another worker has asked: an idle connection of ours is closed. Or it says that one is free. */
 void pool_yield_idle(struct pool *p);
+/* The same for a connection that carries streams and may never be idle: it is asked to end. */
+void pool_yield_busy(struct pool *p);
 void pool_slot_free(struct pool *p);
-void pool_on_timer(struct timer *t);
 
 #endif

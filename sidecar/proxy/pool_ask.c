@@ -7,6 +7,8 @@
 #include "proxy/upstream_shared.h"
 #include "proxy/worker.h"
 
+enum { YOUNG_MS = 100 };
+
 struct pool_mail {
     struct mail mail;
     struct upstream_shared *shared; /* a reference: either pool may go before it arrives */
@@ -77,6 +79,11 @@ void pool_tell_starving(struct pool *p)
     }
 }
 
+bool pool_others_starve(const struct pool *p)
+{
+    return (atomic_load(&p->shared->starving) & ~pool_bit(p->worker->id)) != 0;
+}
+
 void pool_yield_idle(struct pool *p)
 {
     struct list *oldest = list_last(&p->idle);
@@ -84,4 +91,30 @@ void pool_yield_idle(struct pool *p)
         upstream_close(LIST_ENTRY(oldest, struct upstream_conn, link));
     else if (atomic_load(&p->shared->connections) < p->conf->max_connections)
         pool_tell_starving(p); /* a slot became free while it was asking */
+    else
+        pool_yield_busy(p);
+}
+
+/* A connection that many streams share may never be idle. Of several the one with the fewest
+ * streams is given up; an only one when all that it carries is young, and so probably short: for
+ * a long stream's time neither we nor who asks would have a connection. */
+void pool_yield_busy(struct pool *p)
+{
+    struct upstream_conn *least = NULL;
+    uint32_t n = 0;
+    if (!list_empty(&p->waiting))
+        return;
+    LIST_FOREACH (it, &p->active) {
+        struct upstream_conn *u = LIST_ENTRY(it, struct upstream_conn, link);
+        if (!u->h2)
+            continue;
+        if (u->leaving)
+            return; /* one at a time */
+        n++;
+        if (!least || u->streams < least->streams)
+            least = u;
+    }
+    if (least &&
+        (n > 1 || least->ops->oldest(least) + YOUNG_MS * USEC_PER_MSEC > p->worker->loop.now))
+        pool_leave(p, least);
 }

@@ -22,8 +22,18 @@ static void close_connecting(struct pool *p)
 {
     LIST_FOREACH_SAFE (it, &p->connecting) {
         struct upstream_conn *u = LIST_ENTRY(it, struct upstream_conn, link);
-        if (!u->waiter && (p->retired || !endpoint_listed(u->endpoint)))
+        if (u->n_waiters == 0 && (p->retired || !endpoint_listed(u->endpoint)))
             upstream_close(u);
+    }
+}
+
+/* What carries many streams may be leased again before it is without one. */
+static void leave_active(struct pool *p)
+{
+    LIST_FOREACH (it, &p->active) {
+        struct upstream_conn *u = LIST_ENTRY(it, struct upstream_conn, link);
+        if (u->h2 && (p->retired || pool_worn(p, u)))
+            pool_leave(p, u);
     }
 }
 
@@ -80,6 +90,7 @@ int pool_set_endpoints(struct pool *p, struct endpoint_list *list)
             close_idle(&was[i]->idle, true);
     }
     close_connecting(p);
+    leave_active(p);
     unref_list(was, n_was);
     /* For who waits, and for minIdle. */
     pool_wake_at(p, p->worker->loop.now);
@@ -92,6 +103,12 @@ void pool_configure(struct pool *p, const struct conf_upstream *conf)
 {
     p->conf = conf;
     p->retired = false;
+    LIST_FOREACH_SAFE (it, &p->idle) {
+        struct upstream_conn *u = LIST_ENTRY(it, struct upstream_conn, link);
+        if (pool_worn(p, u))
+            upstream_close(u);
+    }
+    leave_active(p);
     admission_look(p);
     pool_wake_at(p, p->worker->loop.now);
 }
@@ -108,6 +125,7 @@ void pool_retire(struct pool *p)
     }
     close_idle(&p->idle, false);
     close_connecting(p);
+    leave_active(p);
 }
 
 /* --- coming and going --- */
@@ -134,6 +152,7 @@ struct pool *pool_new(struct worker *w, const struct conf_upstream *conf,
     list_init(&p->connecting);
     list_init(&p->waiting);
     list_init(&p->active);
+    list_init(&p->open);
     admission_init(p);
     timer_init(&p->timer, pool_on_timer);
     CHECK(!shared->worker[w->id].pool);

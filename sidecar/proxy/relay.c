@@ -1,6 +1,8 @@
 /* relay.c - body bytes from one side to the other, at the pace of the slower. */
 #include "proxy/relay.h"
 
+#include <errno.h>
+
 static void settle(struct relay *r)
 {
     size_t n = r->held;
@@ -29,6 +31,14 @@ void relay_open(struct relay *r, struct buf_pool *pool, struct side *to)
         to->ops->body(to, buf_data(&r->early), buf_len(&r->early));
     buf_clear(pool, &r->early);
     settle(r);
+}
+
+int relay_rewind(struct relay *r, struct buf_pool *pool, const char *p, size_t n)
+{
+    if (r->discarding || (n > 0 && buf_append(pool, &r->early, p, n) < 0))
+        return -ENOMEM;
+    r->to = NULL;
+    return 0;
 }
 
 void relay_drained(struct relay *r)

@@ -38,6 +38,7 @@ struct route_stats {
 
 struct upstream_stats {
     counter_t connections, connecting, active, idle, pending;
+    counter_t http2_streams; /* requests on connections that speak HTTP/2 */
     counter_t opened, reused, connect_failed, retried;
     counter_t closed_idle; /* by the upstream, while idle */
     counter_t unsolicited; /* bytes on an idle connection */

@@ -40,6 +40,7 @@ struct pool_wait {
     struct list link;             /* on the pool's queue; unlinked: not waiting */
     usec_t since;                 /* queue_timeout counts from here; not while making */
     struct upstream_conn *making; /* the connection made for it; NULL: none yet */
+    struct list making_link;      /* on that connection's waiters */
     bool counted;                 /* as pending: there was no slot to make one */
 };
 
@@ -119,6 +120,9 @@ void stream_on_response_end(struct stream *s);
  * response had come. */
 void stream_on_upstream_failed(struct stream *s, enum reason reason, const char *detail,
                                bool nothing);
+/* The server says that it did not look at the request (RFC 9113 §8.7): it goes elsewhere, whatever
+ * its method. `sent` is what has gone out of its body; NULL: that is no longer known. */
+void stream_on_upstream_unprocessed(struct stream *s, const char *detail, const struct str *sent);
 
 /* A side takes bytes again. */
 void stream_on_writable(struct stream *s, struct side *side);

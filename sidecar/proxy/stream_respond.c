@@ -143,6 +143,15 @@ static bool may_send_again(const struct stream *s, bool nothing)
            s->interims == 0;
 }
 
+static void send_again(struct stream *s)
+{
+    count_add(&s->pool->stats->retried, 1);
+    s->step = STREAM_PICK;
+    stream_run(s);
+    if (s->step != STREAM_FINISHED && s->up)
+        s->up->ops->flush(s->up);
+}
+
 void stream_on_upstream_failed(struct stream *s, enum reason reason, const char *detail,
                                bool nothing)
 {
@@ -150,12 +159,8 @@ void stream_on_upstream_failed(struct stream *s, enum reason reason, const char 
         return;
     if (may_send_again(s, nothing)) {
         stream_drop_upstream(s, false, reason);
-        count_add(&s->pool->stats->retried, 1);
         s->fresh = true;
-        s->step = STREAM_PICK;
-        stream_run(s);
-        if (s->step != STREAM_FINISHED && s->up)
-            s->up->ops->flush(s->up);
+        send_again(s);
         return;
     }
     if (s->up && s->endpoint)
@@ -165,6 +170,20 @@ void stream_on_upstream_failed(struct stream *s, enum reason reason, const char 
         return;
     }
     stream_reply(s, reason, detail);
+}
+
+void stream_on_upstream_unprocessed(struct stream *s, const char *detail, const struct str *sent)
+{
+    if (s->step == STREAM_FINISHED)
+        return;
+    if (!sent || s->response_begun || s->interims > 0 || s->tries >= CONNECT_TRIES ||
+        relay_rewind(&s->request, &s->worker->loop.bufs, sent->p, sent->n) < 0) {
+        stream_on_upstream_failed(s, REASON_UPSTREAM_RESET, detail, false);
+        return;
+    }
+    stream_drop_upstream(s, false, REASON_UPSTREAM_RESET);
+    endpoint_declined(s->endpoint, s);
+    send_again(s);
 }
 
 void stream_on_request_error(struct stream *s, enum reason reason, const char *detail)

@@ -2,8 +2,10 @@
 #include "proxy/upstream.h"
 
 #include "io/socket.h"
+#include "io/tls.h"
 #include "proxy/endpoint.h"
 #include "proxy/stream.h"
+#include "proxy/upstream_h2.h"
 
 #include <errno.h>
 
@@ -12,19 +14,28 @@ static void upstream_reaped(struct reap *r)
     struct upstream_conn *u = CONTAINER_OF(r, struct upstream_conn, reap);
     struct worker *w = u->worker;
     CHECK(!u->conn.open && !list_linked(&u->link));
+    if (u->ops)
+        u->ops->free(u);
     u->magic = 0;
     slab_free(&w->upstreams, u);
+}
+
+void upstream_end(struct upstream_conn *u)
+{
+    CHECK(u->state == UPSTREAM_CLOSED);
+    conn_close(&u->conn);
+    loop_reap(&u->worker->loop, &u->reap, upstream_reaped);
 }
 
 void upstream_close(struct upstream_conn *u)
 {
     if (u->state == UPSTREAM_CLOSED)
         return;
-    CHECK(!u->h1.side.stream && !u->waiter);
-    conn_close(&u->conn);
+    CHECK(u->streams == 0 && u->n_waiters == 0);
+    bool now = !u->ops || u->ops->goodbye(u);
     pool_on_closed(u->pool, u);
-    u->state = UPSTREAM_CLOSED;
-    loop_reap(&u->worker->loop, &u->reap, upstream_reaped);
+    if (now)
+        upstream_end(u);
 }
 
 void upstream_close_idle(struct upstream_conn *u)
@@ -33,7 +44,34 @@ void upstream_close_idle(struct upstream_conn *u)
     upstream_close(u);
 }
 
+bool upstream_lease(struct upstream_conn *u, struct stream *s)
+{
+    if (!u->ops->lease(u, s))
+        return false;
+    u->streams++;
+    u->requests++;
+    if (s->endpoint != u->endpoint) {
+        endpoint_unref(s->endpoint);
+        s->endpoint = endpoint_ref(u->endpoint);
+    }
+    return true;
+}
+
 /* --- connecting --- */
+
+static bool speaks_h2(const struct upstream_conn *u)
+{
+    enum upstream_protocol protocol = u->pool->conf->protocol;
+    struct tls_identity identity;
+    if (u->raw || protocol == UPSTREAM_HTTP1)
+        return false;
+    if (protocol == UPSTREAM_HTTP2)
+        return true;
+    if (!transport_is_tls(&u->conn.transport))
+        return false;
+    transport_tls_identity(&u->conn.transport, &identity);
+    return str_eq(identity.alpn, STR("h2"));
+}
 
 static void on_connected(struct conn *c)
 {
@@ -47,8 +85,12 @@ static void on_connected(struct conn *c)
                                                    : REASON_CONNECT_FAILED);
         return;
     }
-    u->state = UPSTREAM_IDLE;
-    upstream_h1_start(u);
+    if (!speaks_h2(u)) {
+        upstream_h1_start(u);
+    } else if (upstream_h2_start(u) < 0) {
+        pool_on_connect_failed(u->pool, u, REASON_OUT_OF_MEMORY);
+        return;
+    }
     conn_read_start(&u->conn);
     pool_on_connected(u->pool, u);
 }
@@ -67,7 +109,8 @@ static const struct conn_ops connecting_ops = {
     .failed = on_connect_failed,
 };
 
-struct upstream_conn *upstream_connect(struct pool *p, struct endpoint *e, enum reason *ret_reason)
+struct upstream_conn *upstream_connect(struct pool *p, struct endpoint *e, bool raw,
+                                       enum reason *ret_reason)
 {
     struct worker *w = p->worker;
     struct upstream_conn *u = slab_alloc(&w->upstreams);
@@ -85,23 +128,14 @@ struct upstream_conn *upstream_connect(struct pool *p, struct endpoint *e, enum 
     }
     memset(u, 0, sizeof(*u));
     u->magic = UPSTREAM_MAGIC;
-    u->state = UPSTREAM_CONNECTING;
+    u->raw = raw;
     u->endpoint = endpoint_ref(e);
     u->worker = w;
     u->pool = p;
+    list_init(&u->waiters);
+    u->most = !raw && p->conf->protocol == UPSTREAM_HTTP2 ? UPSTREAM_H2_EXPECTED : 1;
     u->opened = w->loop.now;
     u->told_idle_timeout = USEC_NEVER;
     conn_open(&u->conn, &w->loop, fd, &connecting_ops, true);
     return u;
-}
-
-void upstream_lease(struct upstream_conn *u, struct stream *s)
-{
-    CHECK(u->state == UPSTREAM_IDLE);
-    u->state = UPSTREAM_ACTIVE;
-    upstream_h1_lease(u, s);
-    if (s->endpoint != u->endpoint) {
-        endpoint_unref(s->endpoint);
-        s->endpoint = endpoint_ref(u->endpoint);
-    }
 }

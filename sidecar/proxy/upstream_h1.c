@@ -41,7 +41,6 @@ static void side_head(struct side *side, const struct message *m, enum side_end 
     u->h1.tx = (uint8_t)f.body;
     u->h1.keep = false;
     u->h1.received = false;
-    u->requests++;
     side->ended = f.body == BODY_NONE; /* an upgrade's too: a tunnel begins anew */
     message_free(&s->res);
     message_init(&s->res, false);
@@ -111,11 +110,8 @@ static void side_tunnel(struct side *side)
 
 static bool reusable(const struct upstream_conn *u)
 {
-    const struct conf_upstream *c = u->pool->conf;
-    return u->h1.keep && endpoint_listed(u->endpoint) && u->h1.side.ended && !u->h1.write_failed &&
-           !u->h1.eof && !u->conn.error && !u->conn.blocked && buf_len(&u->conn.out) == 0 &&
-           (c->max_requests_per_connection == 0 || u->requests < c->max_requests_per_connection) &&
-           (c->max_lifetime == 0 || u->worker->loop.now < u->opened + c->max_lifetime);
+    return u->h1.keep && u->h1.side.ended && !u->h1.write_failed && !u->h1.eof && !u->conn.error &&
+           !u->conn.blocked && buf_len(&u->conn.out) == 0;
 }
 
 static void side_release(struct side *side, bool clean, enum reason reason)
@@ -123,19 +119,13 @@ static void side_release(struct side *side, bool clean, enum reason reason)
     struct upstream_conn *u = of(side);
     (void)reason;
     side->stream = NULL;
-    if (u->state == UPSTREAM_CLOSED)
-        return;
-    if (!clean || !reusable(u)) {
-        upstream_close(u);
-        return;
-    }
+    bool keep = clean && reusable(u);
     u->h1.uncredited = 0;
-    if (u->h1.stalled) {
+    if (keep && u->h1.stalled) {
         u->h1.stalled = false;
         conn_read_start(&u->conn);
     }
-    u->state = UPSTREAM_IDLE;
-    pool_on_idle(u->pool, u);
+    pool_on_released(u->pool, u, keep);
 }
 
 static const struct side_ops side_ops = {
@@ -162,8 +152,6 @@ static void fail(struct upstream_conn *u, enum reason reason, const char *detail
 {
     if (u->h1.side.stream)
         stream_on_upstream_failed(u->h1.side.stream, reason, detail, nothing);
-    if (u->state != UPSTREAM_CLOSED && !u->h1.side.stream && u->state != UPSTREAM_IDLE)
-        upstream_close(u);
 }
 
 /* `Keep-Alive: timeout=5`: we leave a second before the server does. 0: it is not kept at all.
@@ -389,13 +377,7 @@ static const struct conn_ops conn_ops = {
     .failed = on_failed,
 };
 
-void upstream_h1_start(struct upstream_conn *u)
-{
-    u->h1.side.ops = &side_ops;
-    u->conn.ops = &conn_ops;
-}
-
-void upstream_h1_lease(struct upstream_conn *u, struct stream *s)
+static bool lease(struct upstream_conn *u, struct stream *s)
 {
     CHECK(!u->h1.side.stream);
     u->h1.phase = UPSTREAM_H1_HEAD;
@@ -403,4 +385,32 @@ void upstream_h1_lease(struct upstream_conn *u, struct stream *s)
     u->h1.side.stream = s;
     u->h1.side.blocked = u->h1.side.ended = false;
     s->up = &u->h1.side;
+    return true;
+}
+
+static bool goodbye(struct upstream_conn *u)
+{
+    (void)u;
+    return true;
+}
+
+static void nothing_to_free(struct upstream_conn *u)
+{
+    (void)u;
+}
+
+static usec_t oldest(const struct upstream_conn *u)
+{
+    return u->h1.side.stream ? u->h1.side.stream->began : USEC_NEVER;
+}
+
+static const struct upstream_ops h1_ops = {
+    .lease = lease, .goodbye = goodbye, .free = nothing_to_free, .oldest = oldest};
+
+void upstream_h1_start(struct upstream_conn *u)
+{
+    u->ops = &h1_ops;
+    u->most = 1;
+    u->h1.side.ops = &side_ops;
+    u->conn.ops = &conn_ops;
 }

@@ -31,6 +31,5 @@ struct upstream_h1 {
 
 /* The connection stands: reads on it from here on. */
 void upstream_h1_start(struct upstream_conn *u);
-void upstream_h1_lease(struct upstream_conn *u, struct stream *s);
 
 #endif

@@ -9,6 +9,7 @@
 #include "proxy/pool.h"
 #include "proxy/stream.h"
 #include "proxy/upstream.h"
+#include "proxy/upstream_h2.h"
 #include "proxy/view.h"
 #include "proxy/view_reseat.h"
 #include "proxy/upstream_shared.h"
@@ -82,6 +83,7 @@ int worker_init(struct worker *w, uint32_t id, struct process *p)
     slab_init(&w->h2_requests, sizeof(struct h2_request));
     slab_init(&w->streams, sizeof(struct stream));
     slab_init(&w->upstreams, sizeof(struct upstream_conn));
+    slab_init(&w->upstream_streams, sizeof(struct upstream_h2_stream));
     timer_init(&w->drain_tick, worker_drain_tick);
     timer_init(&w->accept_retry, on_accept_retry);
     timer_init(&w->leave_timer, worker_leave_tick);
@@ -170,6 +172,7 @@ void worker_trim(struct worker *w)
     slab_trim(&w->h2_requests);
     slab_trim(&w->streams);
     slab_trim(&w->upstreams);
+    slab_trim(&w->upstream_streams);
 }
 
 void worker_stop(struct worker *w)
@@ -201,5 +204,6 @@ void worker_free(struct worker *w)
     slab_free_all(&w->h2_requests);
     slab_free_all(&w->streams);
     slab_free_all(&w->upstreams);
+    slab_free_all(&w->upstream_streams);
     w->route_scratch = route_scratch_free(w->route_scratch);
 }

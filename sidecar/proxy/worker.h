@@ -62,7 +62,7 @@ struct worker {
     pthread_t thread;
     bool running;
 
-    struct slab downstreams, h2_requests, streams, upstreams;
+    struct slab downstreams, h2_requests, streams, upstreams, upstream_streams;
     struct population population[2]; /* by enum direction */
     struct route_scratch *route_scratch;
     struct access_ring *access_ring; /* NULL: no access log */

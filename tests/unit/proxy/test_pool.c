@@ -10,6 +10,7 @@
 #include "proxy/stream.h"
 #include "proxy/stream_steps.h"
 #include "proxy/upstream.h"
+#include "proxy/upstream_h2.h"
 #include "proxy/view.h"
 
 #include <errno.h>
@@ -99,6 +100,7 @@ static int setup(void **state)
         mailbox_init(&w->mailbox, &w->loop, w);
         slab_init(&w->streams, sizeof(struct stream));
         slab_init(&w->upstreams, sizeof(struct upstream_conn));
+        slab_init(&w->upstream_streams, sizeof(struct upstream_h2_stream));
     }
     f->view.worker = &f->workers[0];
     list_init(&f->view.streams);
@@ -144,6 +146,7 @@ static int teardown(void **state)
         loop_free(&w->loop);
         slab_free_all(&w->streams);
         slab_free_all(&w->upstreams);
+        slab_free_all(&w->upstream_streams);
     }
     for (int i = 0; i < SERVERS; i++)
         (void)close(f->fds[i]);
