@@ -138,13 +138,14 @@ static json_t *upstreams_json(const struct control *c)
     for (uint32_t i = 0; i < conf->n_upstreams; i++) {
         const struct conf_upstream *u = &conf->upstreams[i];
         const struct upstream_shared *shared = c->generation->upstreams[i];
-        uint64_t active = 0, idle = 0, pending = 0, connections = 0;
+        uint64_t active = 0, idle = 0, pending = 0, connections = 0, streams = 0;
         for (uint32_t k = 0; k < shared->n_workers; k++) {
             const struct upstream_stats *s = &shared->worker[k].stats;
             connections += count_read(&s->connections);
             active += count_read(&s->active);
             idle += count_read(&s->idle);
             pending += count_read(&s->pending);
+            streams += count_read(&s->http2_streams);
         }
         json_t *o = json_object();
         set_str(o, "name", u->name);
@@ -152,6 +153,7 @@ static json_t *upstreams_json(const struct control *c)
         set_u64(o, "active", active);
         set_u64(o, "idle", idle);
         set_u64(o, "pending", pending);
+        set_u64(o, "http2_streams", streams);
         set_u64(o, "max_connections", u->max_connections);
         (void)json_object_set_new(o, "endpoints", endpoints_json(shared));
         (void)json_array_append_new(a, o);

@@ -15,10 +15,11 @@ struct endpoint {
     struct endpoint_shared *shared; /* a reference */
     struct endpoint_stats *stats;   /* this worker's, in there */
     struct pool *pool;
-    struct list idle; /* upstream_conn.endpoint_link, latest used first */
-    struct list open; /* the same, of those that carry streams and have room */
-    uint32_t active;  /* streams */
-    uint32_t index;   /* in pool->endpoints; ENDPOINT_UNLISTED: it is there no longer */
+    struct list idle;       /* upstream_conn.endpoint_link, latest used first */
+    struct list open;       /* the same, of those that carry streams and have room */
+    uint32_t active;        /* streams */
+    uint32_t http2_streams; /* that its server took at once when it last said so; 0: never has */
+    uint32_t index;         /* in pool->endpoints; ENDPOINT_UNLISTED: it is there no longer */
     uint32_t refs;
     usec_t avoid_until; /* it refused a connect: others are preferred until then */
 };

@@ -133,7 +133,7 @@ struct upstream_conn *upstream_connect(struct pool *p, struct endpoint *e, bool 
     u->worker = w;
     u->pool = p;
     list_init(&u->waiters);
-    u->most = !raw && p->conf->protocol == UPSTREAM_HTTP2 ? UPSTREAM_H2_EXPECTED : 1;
+    u->most = !raw && p->conf->protocol == UPSTREAM_HTTP2 ? upstream_h2_expected(e) : 1;
     u->opened = w->loop.now;
     u->told_idle_timeout = USEC_NEVER;
     conn_open(&u->conn, &w->loop, fd, &connecting_ops, true);

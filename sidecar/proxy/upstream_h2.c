@@ -3,10 +3,13 @@
 #include "proxy/upstream_h2.h"
 
 #include "base/mem.h"
+#include "proxy/endpoint.h"
 #include "proxy/stream.h"
 #include "proxy/upstream.h"
 
 #include <errno.h>
+
+enum { STREAMS_EXPECTED = 100 }; /* of a server that has told nothing yet */
 
 static struct upstream_h2 *of(struct conn *c)
 {
@@ -259,6 +262,11 @@ static usec_t oldest(const struct upstream_conn *u)
 static const struct upstream_ops h2_ops = {
     .lease = lease, .goodbye = goodbye, .free = free_h2, .oldest = oldest};
 
+uint32_t upstream_h2_expected(const struct endpoint *e)
+{
+    return e->http2_streams > 0 ? e->http2_streams : STREAMS_EXPECTED;
+}
+
 int upstream_h2_start(struct upstream_conn *u)
 {
     const struct conf_upstream_http2 *conf = &u->pool->conf->http2;
@@ -280,7 +288,7 @@ int upstream_h2_start(struct upstream_conn *u)
     timer_init(&h2->ping, on_ping_time);
     u->h2 = h2;
     u->ops = &h2_ops;
-    u->most = UPSTREAM_H2_EXPECTED;
+    u->most = upstream_h2_expected(u->endpoint);
     u->conn.ops = &conn_ops;
     upstream_h2_schedule(h2); /* the preface goes out, also where nobody waits */
     return 0;

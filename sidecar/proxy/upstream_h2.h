@@ -9,11 +9,9 @@
 #include "io/loop.h"
 #include "proxy/side.h"
 
+struct endpoint;
 struct upstream_conn;
 struct worker;
-
-/* Streams that a server is thought to take until its SETTINGS have come. */
-enum { UPSTREAM_H2_EXPECTED = 100 };
 
 struct upstream_h2 {
     struct upstream_conn *u;
@@ -45,6 +43,8 @@ struct upstream_h2_stream {
     struct reap reap;
 };
 
+/* Streams that a new connection is thought to take until the server's SETTINGS have come. */
+uint32_t upstream_h2_expected(const struct endpoint *e);
 /* The connection stands: HTTP/2 from here on. 0 or -ENOMEM. */
 int upstream_h2_start(struct upstream_conn *u);
 

@@ -89,6 +89,8 @@ static void side_head(struct side *side, const struct message *m, enum side_end 
     struct upstream_h2_stream *hs = of(side);
     struct stream *s = side->stream;
     side->ended = end == SIDE_END;
+    if (!stream_wants_upgrade(s))
+        s->req.websocket = 0; /* it goes on as the plain GET that HTTP/1 would get */
     message_free(&s->res);
     message_init(&s->res, false);
     hs->st.head = &s->res;
@@ -355,7 +357,7 @@ static void on_settings(struct h2 *h)
     if (h2->u->state == UPSTREAM_CLOSED)
         return;
     send_unsent(h2);
-    h2->u->most = h->peer_max_streams;
+    h2->u->most = h2->u->endpoint->http2_streams = h->peer_max_streams;
     pool_on_room(h2->u->pool, h2->u);
 }
 

@@ -23,8 +23,8 @@ struct made {
 
 struct wish {
     const char *cn;
-    const char *sans;  /* "DNS:a.test,IP:127.0.0.1,URI:spiffe://td/x"; NULL: none */
-    const char *usage; /* extendedKeyUsage; NULL: none */
+    const char *sans;          /* "DNS:a.test,IP:127.0.0.1,URI:spiffe://td/x"; NULL: none */
+    const char *usage;         /* extendedKeyUsage; NULL: none */
     const struct made *issuer; /* NULL: itself, as a CA */
     bool ca;
     int rsa_bits; /* 0: P-256 */
@@ -64,8 +64,8 @@ static inline struct made make(struct wish w)
     static long serial = 1;
     struct made m = {.x = X509_new()};
     const struct made *issuer = w.issuer ? w.issuer : &m;
-    m.key = w.rsa_bits ? EVP_RSA_gen((unsigned)w.rsa_bits)
-                       : EVP_EC_gen(w.curve ? w.curve : "P-256");
+    m.key =
+        w.rsa_bits ? EVP_RSA_gen((unsigned)w.rsa_bits) : EVP_EC_gen(w.curve ? w.curve : "P-256");
     CHECK(m.x && m.key);
     (void)X509_set_version(m.x, 2);
     (void)ASN1_INTEGER_set(X509_get_serialNumber(m.x), ++serial);
