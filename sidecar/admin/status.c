@@ -52,7 +52,10 @@ static json_t *listeners_json(const struct control *c)
         set_str(o, "direction",
                 l->direction == DIRECTION_INBOUND ? STR("inbound") : STR("outbound"));
         set_str(o, "address", l->address_text);
-        set_str(o, "protocol", l->protocol == PROTOCOL_HTTP ? STR("http") : STR("tcp"));
+        set_str(o, "protocol",
+                l->protocol == PROTOCOL_HTTP    ? STR("http")
+                : l->protocol == PROTOCOL_HTTP2 ? STR("http2")
+                                                : STR("tcp"));
         (void)json_object_set_new(o, "listening", json_boolean(control_listener_fd(c, l) >= 0));
         set_u64(o, "connections", open);
         set_u64(o, "accepted", accepted);

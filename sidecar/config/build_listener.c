@@ -171,7 +171,7 @@ static void check_route_names(struct builder *b)
     for (uint32_t i = 0; i < b->conf->n_listeners; i++) {
         const struct yaml_node *routes = yaml_get(b->listeners[i], "routes");
         const struct yaml_node *it =
-            b->conf->listeners[i].protocol == PROTOCOL_HTTP && routes && routes->kind == NODE_LIST
+            b->conf->listeners[i].protocol != PROTOCOL_TCP && routes && routes->kind == NODE_LIST
                 ? routes->first
                 : NULL;
         for (; it && !b->fill.no_memory; it = it->next)

@@ -136,7 +136,7 @@ struct conf_route {
     struct str direct_content_type;
 };
 
-enum listener_protocol { PROTOCOL_HTTP, PROTOCOL_TCP };
+enum listener_protocol { PROTOCOL_HTTP, PROTOCOL_HTTP2, PROTOCOL_TCP };
 enum direction { DIRECTION_INBOUND, DIRECTION_OUTBOUND };
 
 struct conf_listener {

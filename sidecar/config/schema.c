@@ -235,7 +235,7 @@ static const struct schema_map http2_map = {MAP(http2_keys)};
 static const struct schema_name directions[] = {
     WORD("inbound", DIRECTION_INBOUND), WORD("outbound", DIRECTION_OUTBOUND), {0}};
 static const struct schema_name protocols[] = {
-    WORD("http", PROTOCOL_HTTP), WORD("tcp", PROTOCOL_TCP), {0}};
+    WORD("http", PROTOCOL_HTTP), WORD("http2", PROTOCOL_HTTP2), WORD("tcp", PROTOCOL_TCP), {0}};
 
 static const struct schema_key listener_keys[] = {
     {"name", "for metrics, logs and reloads", SCHEMA_STRING, FORMAT_LABEL,
@@ -244,8 +244,8 @@ static const struct schema_key listener_keys[] = {
      LISTENER(direction), .preset = "inbound", .names = directions},
     {"address", "ip:port, [ipv6]:port or unix:/path", SCHEMA_ADDRESS, .flags = KEY_REQUIRED,
      LISTENER(address), .text_at = AT(struct draft_listener, conf.address_text)},
-    {"protocol", "http or tcp", SCHEMA_ENUM, LISTENER(protocol), .preset = "http",
-     .names = protocols},
+    {"protocol", "http: HTTP/1.1, and HTTP/2 where the client begins it; http2: that alone; tcp",
+     SCHEMA_ENUM, LISTENER(protocol), .preset = "http", .names = protocols},
     {"backlog", "connections that wait to be accepted", SCHEMA_INT, LISTENER(backlog),
      .preset = "4096", .min = 1, .max = 65535},
     {"maxConnections", "open at once; more wait in the backlog", SCHEMA_INT,
@@ -265,6 +265,7 @@ static const struct schema_key listener_keys[] = {
 };
 static const struct schema_case listener_cases[] = {
     {"protocol", "http", "routes", {"backends", "idleTimeout"}},
+    {"protocol", "http2", "routes", {"backends", "idleTimeout"}},
     {"protocol", "tcp", "backends", {"http", "http2", "routes"}},
 };
 static const struct schema_map listener_map = {MAP(listener_keys), CASES(listener_cases),

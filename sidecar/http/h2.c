@@ -26,8 +26,6 @@ static int submit_settings(struct h2 *h)
     if (h->role == H2_SERVER) {
         e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
                                           s->max_concurrent_streams};
-        /* RFC 9218 §2.1: streams are served by their Priority field, not by a tree. */
-        e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1};
         if (s->connect_protocol)
             e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1};
     } else {
@@ -70,9 +68,16 @@ int h2_init(struct h2 *h, enum h2_role role, const struct h2_settings *s, const 
             struct buf_pool *bufs)
 {
     *h = (struct h2){
-        .ops = ops, .bufs = bufs, .settings = *s, .role = role, .peer_max_streams = 100};
+        .ops = ops,
+        .bufs = bufs,
+        .settings = *s,
+        .role = role,
+        .peer_max_streams = 100,
+        .scan_left = H2_PREFACE_LEN,
+    };
     list_init(&h->streams);
     list_init(&h->ready);
+    h2_past_init(&h->past);
     h2_guard_init(&h->guard);
     int rv = new_session(h);
     if (rv == 0)
@@ -124,12 +129,63 @@ void h2_fail(struct h2 *h, enum h2_error code, enum reason why)
     (void)nghttp2_session_terminate_session(h->session, code);
 }
 
+/* nghttp2 passes over DATA on a stream that is closed, in silence; so the frames' heads are looked
+ * at here too. Returns how many bytes may go to it until one of those has been read: then *ret_id
+ * is its stream. */
+static size_t scan(struct h2 *h, const char *p, size_t n, int32_t *ret_id)
+{
+    size_t i = 0;
+    *ret_id = 0;
+    while (i < n) {
+        if (h->scan_left > 0) {
+            size_t skip = min_u64(h->scan_left, n - i);
+            h->scan_left -= (uint32_t)skip;
+            i += skip;
+            continue;
+        }
+        size_t take = min_u64(H2_FRAME_HEAD - h->scan_n, n - i);
+        memcpy(h->scan_head + h->scan_n, p + i, take);
+        h->scan_n = (uint8_t)(h->scan_n + take);
+        i += take;
+        if (h->scan_n < H2_FRAME_HEAD)
+            break;
+        const uint8_t *f = h->scan_head;
+        int32_t id =
+            (int32_t)((f[5] & 0x7fu) << 24 | (uint32_t)f[6] << 16 | (uint32_t)f[7] << 8 | f[8]);
+        h->scan_n = 0;
+        h->scan_left = (uint32_t)f[0] << 16 | (uint32_t)f[1] << 8 | f[2];
+        if (f[3] == NGHTTP2_DATA && !h2_stream_of(h->session, id)) {
+            *ret_id = id;
+            break;
+        }
+    }
+    return i;
+}
+
+static ssize_t receive(struct h2 *h, const char *p, size_t n)
+{
+    int32_t id = 0;
+    if (h->role == H2_CLIENT)
+        return nghttp2_session_mem_recv(h->session, (const uint8_t *)p, n);
+    while (n > 0) {
+        size_t some = scan(h, p, n, &id);
+        ssize_t rv = nghttp2_session_mem_recv(h->session, (const uint8_t *)p, some);
+        if (rv < 0 || h->failure_why != REASON_NONE)
+            return rv;
+        if (id != 0 && !h2_stream_of(h->session, id))
+            h2_look_back(h, id, false);
+        p += some;
+        n -= some;
+    }
+    return 0;
+}
+
 int h2_feed(struct h2 *h, const char *p, size_t n, usec_t now)
 {
     CHECK(!h->feeding && !h->pulling);
     h->now = now;
     h->feeding = true;
-    ssize_t rv = nghttp2_session_mem_recv(h->session, (const uint8_t *)p, n);
+    ssize_t rv = receive(h, p, n);
     h->feeding = false;
     if (h->no_memory || rv == NGHTTP2_ERR_NOMEM)
         return -ENOMEM;

@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "base/outcome.h"
 #include "http/h2_guard.h"
+#include "http/h2_past.h"
 #include "http/message.h"
 
 struct h2;
@@ -44,7 +45,7 @@ enum h2_error {
 
 /* The client's first bytes (RFC 9113 §3.4). */
 #define H2_PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-enum { H2_PREFACE_LEN = 24 };
+enum { H2_PREFACE_LEN = 24, H2_FRAME_HEAD = 9 };
 
 struct h2_settings {
     uint32_t max_concurrent_streams; /* that the peer may have open; default 100 */
@@ -140,6 +141,9 @@ struct h2 {
     enum reason failure_why; /* a guard's word, for metrics; REASON_NONE: plain protocol error */
     /* The codec's own. */
     bool feeding, pulling, no_memory;
+    uint32_t scan_left; /* bytes until the next frame's head */
+    uint8_t scan_n, scan_head[H2_FRAME_HEAD];
+    struct h2_past past;    /* server: the peer's streams that are gone */
     uint32_t own_resets;    /* submitted by the owner, not yet sent */
     uint32_t window_credit; /* WINDOW_UPDATEs that what we sent explains */
     struct list ready;

@@ -7,6 +7,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     if (h->role != H2_SERVER || frame->headers.cat != NGHTTP2_HCAT_REQUEST ||
         h->failure_why != REASON_NONE)
         return 0;
+    h2_past_opened(&h->past, frame->hd.stream_id);
     struct h2_stream *st = h->ops->begin(h);
     if (!st) {
         if (nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
@@ -101,12 +102,29 @@ static void guard_frame(struct h2 *h, const nghttp2_frame_hd *f)
     }
 }
 
+void h2_look_back(struct h2 *h, int32_t id, bool headers)
+{
+    switch (h2_past_of(&h->past, id)) {
+    case H2_PAST_OPENED:
+        h2_fail(h, H2_STREAM_CLOSED, REASON_H2_PROTOCOL);
+        break;
+    case H2_PAST_SKIPPED:
+        h2_fail(h, headers ? H2_PROTOCOL_ERROR : H2_STREAM_CLOSED, REASON_H2_PROTOCOL);
+        break;
+    case H2_PAST_RESET: /* it has crossed our RST_STREAM */
+    case H2_PAST_NONE:
+        break;
+    }
+}
+
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *f, void *user)
 {
     struct h2 *h = user;
     if (h->failure_why != REASON_NONE)
         return 0;
     guard_frame(h, f);
+    if (h->role == H2_SERVER && f->type == NGHTTP2_HEADERS && !h2_stream_of(session, f->stream_id))
+        h2_look_back(h, f->stream_id, true);
     /* nghttp2 says nothing to a stream above our last GOAWAY, and its client would wait. */
     if (h->goaway_final && h->role == H2_SERVER && f->type == NGHTTP2_HEADERS &&
         (f->stream_id & 1) && f->stream_id > h->last_id &&

@@ -1,7 +1,7 @@
 /* h2_send.c - what goes out: frames into the buffer that the owner gave to h2_pull(). */
 #include "http/h2_parts.h"
 
-enum { FRAME_HEAD = 9, WINDOW_CREDIT_MAX = 4096 };
+enum { WINDOW_CREDIT_MAX = 4096 };
 
 static bool is_full(const struct h2 *h)
 {
@@ -38,18 +38,18 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
     if (!st) /* let go of between the two callbacks */
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     CHECK(frame->data.padlen == 0 && n <= buf_len(&st->out));
-    char *to = buf_reserve(h->bufs, h->to, FRAME_HEAD + n);
+    char *to = buf_reserve(h->bufs, h->to, H2_FRAME_HEAD + n);
     if (!to) {
         h->no_memory = true;
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
-    memcpy(to, head, FRAME_HEAD);
+    memcpy(to, head, H2_FRAME_HEAD);
     if (n > 0) {
-        memcpy(to + FRAME_HEAD, buf_data(&st->out), n);
+        memcpy(to + H2_FRAME_HEAD, buf_data(&st->out), n);
         buf_consume(h->bufs, &st->out, n);
         st->sent += n;
     }
-    buf_commit(h->to, FRAME_HEAD + n);
+    buf_commit(h->to, H2_FRAME_HEAD + n);
     if (st->blocked && buf_len(&st->out) <= H2_STREAM_KEEPS / 2 && !list_linked(&st->ready))
         list_push_back(&h->ready, &st->ready);
     return 0;
@@ -61,6 +61,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     struct h2_stream *st = h2_stream_of(session, frame->hd.stream_id);
     switch (frame->hd.type) {
     case NGHTTP2_RST_STREAM:
+        h2_past_reset(&h->past, frame->hd.stream_id);
         /* One that nobody here asked for answers a fault of the peer's, and costs us as much as one
          * of its own would (MadeYouReset). */
         if (h->own_resets > 0 && !st)

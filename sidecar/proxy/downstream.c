@@ -3,6 +3,7 @@
 
 #include "io/socket.h"
 #include "proxy/downstream_h1.h"
+#include "proxy/downstream_h2.h"
 #include "proxy/listener.h"
 #include "proxy/stream.h"
 
@@ -257,5 +258,9 @@ struct downstream *downstream_open(struct worker *w, struct listener *l, int fd,
     worker_count_connection(w, l->conf->direction, 1);
     bool tcp = l->conf->protocol == PROTOCOL_TCP;
     downstream_set_population(d, !tcp);
-    return downstream_h1_begin(d, tcp) < 0 ? NULL : d;
+    if (l->conf->protocol == PROTOCOL_HTTP2)
+        downstream_h2_begin(d, NULL, 0);
+    else
+        downstream_h1_begin(d, tcp);
+    return d->state == DOWNSTREAM_CLOSED ? NULL : d;
 }

@@ -381,13 +381,13 @@ const struct downstream_ops downstream_h1_ops = {
     .force = force,
 };
 
-int downstream_h1_begin(struct downstream *d, bool tcp)
+void downstream_h1_begin(struct downstream *d, bool tcp)
 {
     d->side.ops = &downstream_h1_side;
     if (!tcp) {
         d->sniffs = conf_of(d)->http2;
         downstream_arm(d);
-        return 0;
+        return;
     }
     d->state = DOWNSTREAM_RAW;
     d->tx = BODY_CLOSE;
@@ -396,9 +396,8 @@ int downstream_h1_begin(struct downstream *d, bool tcp)
     if (!s) {
         count_add(&d->worker->stats.reasons[REASON_OUT_OF_MEMORY], 1);
         downstream_close(d);
-        return -ENOMEM;
+        return;
     }
     s->deadline_changed = on_deadline_changed;
     stream_on_request(s);
-    return 0;
 }

@@ -8,9 +8,9 @@ extern const struct downstream_ops downstream_h1_ops;
 /* What a stream may ask of it; in downstream_h1_side.c. */
 extern const struct side_ops downstream_h1_side;
 
-/* Its first bytes are HTTP/1's, or, with `tcp`, whatever they are: then the stream begins now.
- * 0, or -ENOMEM and it is closed. */
-int downstream_h1_begin(struct downstream *d, bool tcp);
+/* Its first bytes are HTTP/1's, or, with `tcp`, whatever they are: then the stream begins now. It
+ * may be closed on return. */
+void downstream_h1_begin(struct downstream *d, bool tcp);
 /* From the side, when the stream has let go and the connection can carry another. */
 void downstream_h1_next(struct downstream *d);
 /* From the side, after a write. */
