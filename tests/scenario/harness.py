@@ -336,7 +336,7 @@ class Sluice:
         """SIGTERM; exit 0 within the drain's deadline; no process and no complaint left behind."""
         if self.process.poll() is None and not self.ended:
             self.signal(signal.SIGTERM)
-        code = self.wait_exit(timeout or 5 * SLOW)
+        code = self.wait_exit(timeout or 10 * SLOW)
         self.check_end(code)
 
     def check_end(self, code, expected=0):
@@ -436,6 +436,14 @@ class Scenario:
         response = client.ask(method, target, **how)
         client.close()
         return response
+
+    def begin(self, client, target="/"):
+        """A part of a request: from now on the connection is not idle, and is not closed as an idle
+        one is, however long it takes until client.finish()."""
+        before = self.s.status()["streams"]
+        client.send(f"GET {target} HTTP/1.1\r\nHo")
+        wait_for(lambda: self.s.status()["streams"] > before, "the request's beginning is read")
+        return client
 
     def close(self, failed):
         try:

@@ -12,15 +12,26 @@ import pytest
 
 from harness import SLUICE, forward, free_port, ok_app
 from test_drain import lifecycle, stuck, wait_phase
-from wire import SLOW, Client, wait_for
+from wire import SLOW, SPARE, Client, wait_for, within
 
-AGAIN = 0.05 if SLOW == 1 else 2.0
+AGAIN = 0.25 if SLOW == 1 else 2.0  # about 0.02 where nothing else runs
+
+
+def state(pid):
+    """The letter in /proc: Z when it has ended, None when nobody remembers it."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return None
 
 
 def kill_serving(s):
+    """When it returns, nobody is there that could still accept a connection and lose it."""
     pid = s.pid
     s.expect_faults = True
     os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: state(pid) in ("Z", "X", None), "it ends", interval=0.0005)
     return pid
 
 
@@ -43,7 +54,7 @@ def test_killed_it_accepts_again_at_once(sc):
         if i == 7:
             time.sleep(1.1)
     assert sorted(took)[len(took) // 2] <= AGAIN, took
-    assert max(took) <= AGAIN * 2, took
+    assert max(took) <= AGAIN + SPARE, took
 
 
 def test_none_refused_under_load(sc):
@@ -119,7 +130,7 @@ def test_killed_while_it_drains_the_deadline_stays(sc):
     code = sc.s.wait_exit()
     took = time.monotonic() - start
     assert code == 0
-    assert took < 2.0 + 0.3 * SLOW, f"{took:.2f} s"
+    assert took < 2.0 + SPARE, f"{took:.2f} s"
     sc.s.check_end(code)
     for client in clients:
         client.close()
@@ -281,12 +292,10 @@ def test_socket_activation(sc):
 
 
 def test_start_is_quick(sc):
-    """From exec to the first answered request."""
-    took = []
-    for _ in range(5):
+    """From exec to the first answered request: nothing is waited for."""
+    def start():
         sc.app = sc.backend(ok_app)
         sc.address = f"127.0.0.1:{free_port()}"
-        start = time.monotonic()
         s = sc.sluice({"listeners": [{"name": "a", "address": sc.address, "routes": [forward()]}],
                        "upstreams": [{"name": "app", "endpoints": [sc.app.address]}]}, wait=False)
 
@@ -296,7 +305,4 @@ def test_start_is_quick(sc):
             except OSError:
                 return False
         wait_for(asked, "the first answer", interval=0.001)
-        took.append(time.monotonic() - start)
-        s.wait_ready()
-        s.stop()
-    assert min(took) < 0.02 * (1 if SLOW == 1 else 50), took
+    within(0.1 if SLOW == 1 else 1.0, start)  # about 0.01 where nothing else runs
