@@ -1,6 +1,7 @@
 """SIGUSR2: the file at the program's path takes over, and nobody who talks to sluice notices; or
 it does not, and nothing has changed."""
 
+import contextlib
 import json
 import os
 import re
@@ -243,6 +244,55 @@ def test_what_is_open_goes_on(sc):
     took = time.monotonic() - start
     assert 1.8 <= took <= 2.0 + 0.5 * SLOW, took
     assert tunnel.is_closed()
+
+
+def descriptors(pid):
+    """number -> what it is, as far as they stay while one looks."""
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[fd] = os.readlink(f"/proc/{pid}/fd/{fd}")
+    return found
+
+
+def sockets_of(pid):
+    """Inodes."""
+    names = descriptors(pid).values()
+    return {int(name[len("socket:["):-1]) for name in names if name.startswith("socket:[")}
+
+
+def watched_by(pid):
+    """Inodes of what stands in its epoll sets, closed descriptors too."""
+    found = set()
+    for fd, name in descriptors(pid).items():
+        if "eventpoll" in name:
+            with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/fdinfo/{fd}") as f:
+                found |= {int(ino, 16) for ino in re.findall(r"\bino:([0-9a-f]+)", f.read())}
+    return found
+
+
+def test_a_retiring_process_watches_nothing_of_the_new_one(sc):
+    """Not traffic, not health, not admin: an event there would be taken for one of whatever has the
+    descriptor's number by then."""
+    def slow(conn):
+        conn.request()
+        go.wait(20)
+        conn.answer(b"late")
+    go = threading.Event()
+    s = proxy(sc, script=slow, more={"lifecycle": {"drainTimeout": "30s"}})
+    old, held = s.pid, sockets_of(s.process.pid)
+    wait_for(lambda: len(held & watched_by(old)) == 3, "it does while it serves")
+    client = sc.client().request()
+    sc.app.wait_requests(1)
+    s.base_fds = None  # of another process
+    s.signal(signal.SIGUSR2)
+    wait_for(lambda: "retiring: a new process serves" in s.log(), s.log)
+    # Nobody asks the new one before that: libev tidies up behind the first event.
+    wait_for(lambda: not held & watched_by(old), lambda: f"{held & watched_by(old)} are left")
+    wait_for(lambda: len(held & watched_by(s.pid)) == 3, "the new one does")
+    assert s.status()["pid"] == s.pid != old
+    go.set()
+    assert client.response().body == b"late"
 
 
 def test_idle_connections_are_told_and_closed(sc):
