@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 
+import sanitizer
 from wire import BackendConn, Client, SLOW, TIMEOUT, free_port, parse_address, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -22,6 +23,7 @@ SANITIZE = os.environ.get("SANITIZE", "")
 
 # What must never stand in the output of a sluice that a test ran.
 FAULTS = re.compile(r"check failed|Sanitizer|runtime error:|Assertion|CHECK|was killed|core dumped")
+RACE = re.compile(r"WARNING: ThreadSanitizer")  # nor where a test makes faults
 
 
 def ok_app(conn):
@@ -200,6 +202,10 @@ class Sluice:
         with open(self.log_path, "rb") as f:
             return f.read().decode("utf-8", "backslashreplace")
 
+    def log_end(self, most):
+        """For the message of a failure; with what a sanitizer reported, wherever it stands."""
+        return sanitizer.log_end(self.log(), most)
+
     def http(self, address, method, path, headers=(), timeout=TIMEOUT, body=None):
         """One request to admin or health; (status, message)."""
         client = Client(address, timeout)
@@ -234,7 +240,8 @@ class Sluice:
     def wait_ready(self, timeout=TIMEOUT):
         def ready():
             if self.process.poll() is not None:
-                raise AssertionError(f"sluice ended with {self.process.returncode}:\n{self.log()}")
+                raise AssertionError(f"sluice ended with {self.process.returncode}:\n"
+                                     f"{self.log_end(20000)}")
             try:
                 return self.get_health("/readyz")[0] == 200
             except (OSError, EOFError):
@@ -314,7 +321,7 @@ class Sluice:
                     raise
                 last["admin"] = repr(e)  # the fault that the test made hit the question
             return not last
-        wait_for(quiet, lambda: f"nothing is alive any more: {last}\n{self.log()[-3000:]}")
+        wait_for(quiet, lambda: f"nothing is alive any more: {last}\n{self.log_end(3000)}")
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -329,7 +336,7 @@ class Sluice:
         gone = poll.poll(timeout * 1000)
         os.close(fd)
         if not gone:
-            raise AssertionError(f"still there after {timeout} s:\n{self.log()[-3000:]}")
+            raise AssertionError(f"still there after {timeout} s:\n{self.log_end(3000)}")
         return self.process.wait()
 
     def stop(self, timeout=None):
@@ -342,9 +349,9 @@ class Sluice:
     def check_end(self, code, expected=0):
         self.ended = True
         self.log_file.close()
-        assert code == expected, f"exit status {code}:\n{self.log()[-6000:]}"
+        assert code == expected, f"exit status {code}:\n{self.log_end(6000)}"
         left = self.session()
-        assert not left, f"processes left behind: {left}\n{self.log()[-3000:]}"
+        assert not left, f"processes left behind: {left}\n{self.log_end(3000)}"
         self.check_log()
 
     def session(self):
@@ -362,9 +369,8 @@ class Sluice:
         return left
 
     def check_log(self):
-        if not self.expect_faults:
-            found = FAULTS.search(self.log())
-            assert not found, f"{found.group(0)!r} in the log:\n{self.log()[-6000:]}"
+        found = (RACE if self.expect_faults else FAULTS).search(self.log())
+        assert not found, f"{found.group(0)!r} in the log:\n{self.log_end(6000)}"
 
     def kill(self):
         """Whatever state it is in: gone."""
@@ -464,7 +470,7 @@ class Scenario:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def logs(self):
-        return "\n".join(f"--- {s.log_path}\n{s.log()[-8000:]}" for s in self.sluices)
+        return "\n".join(f"--- {s.log_path}\n{s.log_end(8000)}" for s in self.sluices)
 
 
 _reasons = None

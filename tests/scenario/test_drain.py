@@ -282,7 +282,8 @@ def test_connections_in_the_backlog_are_answered(sc):
     for i, client in enumerate(clients):
         response = client.response()
         assert response.status == 200 and response.body == f"GET /{i}\n".encode()
-        assert response.closes
+        if not response.closes:
+            client.expect_fin()  # a worker was sooner than the signal: closed when it idles
         client.close()
     sc.s.stop()
 

@@ -74,11 +74,11 @@ class Reload:
         return self.s.metrics().get(f"sluice_config_{name}", **labels)
 
     def wait_word(self, word):
-        wait_for(lambda: self.word() == word, lambda: f"{word} in force\n{self.s.log()[-3000:]}")
+        wait_for(lambda: self.word() == word, lambda: f"{word} in force\n{self.s.log_end(3000)}")
 
     def wait_refused(self, n=1):
         wait_for(lambda: self.told()["reloads"]["refused"] >= n,
-                 lambda: f"{n} refused\n{self.s.log()[-3000:]}")
+                 lambda: f"{n} refused\n{self.s.log_end(3000)}")
 
     def expect_kept(self, word, generation):
         """What runs goes on, and says that the file is bad."""
