@@ -194,7 +194,7 @@ class Sluice:
         self.base_fds = None
         if wait:
             self.wait_ready()
-            self.base_fds = self.count_fds()
+            self.base_fds = self.rest_fds()
 
     # --- asking it ---
 
@@ -260,6 +260,22 @@ class Sluice:
 
     def count_fds(self, pid=None):
         return len(os.listdir(f"/proc/{pid or self.pid}/fd"))
+
+    def open_questions(self):
+        """How many connections of admin and health it still holds: it closes them behind the answer."""
+        port = ":%04X" % int(self.health.rpartition(":")[2])
+        with open("/proc/net/tcp") as f:
+            tcp = [line.split() for line in f]
+        with open("/proc/net/unix") as f:
+            unix = [line.split() for line in f]
+        # Neither those that listen, nor those that no process holds any more.
+        return (sum(t[1].endswith(port) and t[3] != "0A" and t[9] != "0" for t in tcp) +
+                sum(u[-1] == self.socket_path and u[5] == "03" for u in unix))
+
+    def rest_fds(self):
+        """Its descriptors, without any that is there only because the test has asked something."""
+        wait_for(lambda: self.open_questions() == 0, "admin and health connections are closed")
+        return self.count_fds()
 
     def anon_kb(self):
         """RssAnon of all its processes."""

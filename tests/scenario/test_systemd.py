@@ -162,22 +162,27 @@ def test_no_time_is_asked_for_over_the_deadline(sc, by_path):
     os.kill(s.pid, signal.SIGSTOP)
     time.sleep(5)  # nothing is to come
     last = by_path.times("EXTEND_TIMEOUT_USEC")[-1]
-    assert last - by_path.times("STOPPING")[0] < 2.5
+    assert last - by_path.times("STOPPING")[0] < 4
     assert s.process.poll() is None
     client.close()
     s.kill()
     s.ended = True
 
 
+def expect_beats(m, every):
+    """In time, on the whole: a busy machine makes one late, and the next is not later for it."""
+    times = m.times("WATCHDOG")
+    assert times[-1] - times[0] < every * (len(times) - 1), times
+
+
 def test_watchdog(sc, by_path):
     """Beats while all loops turn; none while the serving process stands still; again behind it."""
     every = 0.4 * SLOW
     s = start(sc, by_path, watchdog=every, more={"workers": 2})
-    by_path.wait("WATCHDOG", 5)
-    times = by_path.times("WATCHDOG")
-    assert max(b - a for a, b in zip(times, times[1:])) < every, times
+    by_path.wait("WATCHDOG", 10)
+    expect_beats(by_path, every)
     os.kill(s.pid, signal.SIGSTOP)
-    time.sleep(every / 2)  # what was on its way
+    time.sleep(every + 0.5)  # what was on its way
     before = len(by_path.all("WATCHDOG"))
     time.sleep(every * 2)
     assert len(by_path.all("WATCHDOG")) == before
@@ -207,7 +212,7 @@ def test_watchdog_one_worker_is_stuck(sc, by_path):
     by_path.wait("WATCHDOG", 3)
     release = stop_thread(s.pid, "worker-1")
     try:
-        time.sleep(every)  # what was on its way
+        time.sleep(every + 0.5)  # what was on its way
         before = len(by_path.all("WATCHDOG"))
         time.sleep(every * 2)
         assert len(by_path.all("WATCHDOG")) == before
@@ -232,8 +237,7 @@ def test_upgrade(sc, by_path):
     for _ in range(3):
         upgrade(s, wait_gone=True)
         by_path.wait("WATCHDOG", len(by_path.all("WATCHDOG")) + 2)
-    times = by_path.times("WATCHDOG")
-    assert max(b - a for a, b in zip(times, times[1:])) < every, times
+    expect_beats(by_path, every)
     assert set(by_path.names()) == {"READY"}
     s.stop()
     assert by_path.all("STOPPING") == ["1"]
