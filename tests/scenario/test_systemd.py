@@ -13,6 +13,7 @@ import time
 import pytest
 
 from harness import ROOT, SLUICE
+from test_supervisor import kill_serving
 from test_upgrade import install, upgrade
 from wire import SLOW, wait_for
 
@@ -105,8 +106,7 @@ def test_the_serving_process_has_no_manager(sc, by_path):
 
 def test_a_death_and_a_restart(sc, by_path):
     s = start(sc, by_path)
-    s.expect_faults = True
-    os.kill(s.pid, signal.SIGKILL)
+    kill_serving(s)
     by_path.wait("READY", 2)
     assert by_path.names() == ["READY", "READY"]
 
@@ -303,7 +303,7 @@ def test_socket_activation(sc, names, monkeypatch):
         for sc.address in addresses:
             assert sc.ask().status == 200
     check()
-    os.kill(s.pid, signal.SIGKILL)
+    kill_serving(s)
     s.wait_ready()
     check()
     upgrade(s, wait_gone=True)

@@ -14,6 +14,7 @@ import time
 import pytest
 
 from harness import BUILD, SLUICE, forward, free_port, ok_app
+from test_supervisor import kill_serving
 from wire import SPARE, wait_for
 
 LOAD = os.path.join(BUILD, "tools/load/load")
@@ -360,8 +361,7 @@ def test_killed_behind_an_upgrade(sc):
     s = proxy(sc, address=f"unix:{sc.directory}/front.sock")
     upgrade(s, wait_gone=True)
     upgrade(s, wait_gone=True)
-    s.expect_faults = True
-    os.kill(s.pid, signal.SIGKILL)
+    kill_serving(s)
     assert sc.ask().status == 200
     s.wait_ready()
     s.stop()
@@ -390,8 +390,7 @@ def test_as_many_listeners_as_there_may_be(sc):
                                     *more],
                       "upstreams": [{"name": "app", "endpoints": [sc.app.address]}]},
                      program=install(sc))
-    sc.s.expect_faults = True
-    os.kill(sc.s.pid, signal.SIGKILL)
+    kill_serving(sc.s)
     sc.s.wait_ready()
     upgrade(sc.s, wait_gone=True)
     for address in [sc.address, *(f"unix:{path}" for path in paths)]:
