@@ -57,6 +57,24 @@ def test_killed_it_accepts_again_at_once(sc):
     assert max(took) <= AGAIN + SPARE, took
 
 
+def test_nobody_waits_until_the_dead_is_gone(sc):
+    """Closing thousands of connections takes the kernel longer than a start."""
+    sc.proxy()
+    clients = [sc.client() for _ in range(1000)]
+    wait_for(lambda: sc.s.status()["connections"] == 1000, "all are let in")
+    pid = sc.s.pid
+    # What is closed first: the supervisor learns from it.
+    last = max(os.listdir(f"/proc/{pid}/fd"), key=int)
+    assert os.readlink(f"/proc/{pid}/fd/{last}").startswith("socket:") and int(last) > 1000
+    kill_serving(sc.s)
+    assert sc.ask().status == 200
+    wait_for(lambda: f"serving process {pid} was killed by signal 9" in sc.s.log(), "its end is told")
+    assert sc.s.log().index(f"serving process {pid} dies: another starts in 0 ms") < \
+        sc.s.log().index("was killed by")
+    for client in clients:
+        client.close()
+
+
 def test_none_refused_under_load(sc):
     sc.proxy()
     results = {"ok": 0, "refused": 0, "cut": 0, "other": []}

@@ -53,6 +53,31 @@ static void test_exit_codes(void **state)
     assert_int_equal(0, run_exit_code(r));
 }
 
+/* The kernel may take long to close what it had open. */
+static void test_one_that_dies_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct run *r = run_start("serve");
+    (void)expect_start(r);
+    assert_true(answer(order(r->port, 'p'), NULL) > 0);
+    assert_int_equal(-1, answer(order(r->port, 'x'), NULL));
+    expect_line(r, "dies: another starts in 0 ms");
+    /* It can serve no more, whatever has become of it. */
+    expect_both(r, "start pid=", "was killed by signal 9");
+    assert_true(answer(order(r->port, 'p'), NULL) > 0);
+    run_end(r);
+}
+
+static void test_one_that_exits_is_waited_for(void **state)
+{
+    (void)state;
+    struct run *r = run_start("serve");
+    (void)expect_start(r);
+    assert_int_equal(0, answer(order(r->port, 'e'), NULL));
+    assert_int_equal(1, write(r->in, "g", 1));
+    assert_int_equal(0, run_exit_code(r));
+}
+
 static void test_backoff(void **state)
 {
     (void)state;
@@ -179,6 +204,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_restart_keeps_backlog),
         cmocka_unit_test(test_exit_codes),
+        cmocka_unit_test(test_one_that_dies_is_not_waited_for),
+        cmocka_unit_test(test_one_that_exits_is_waited_for),
         cmocka_unit_test(test_backoff),
         cmocka_unit_test(test_signals),
         cmocka_unit_test(test_signals_wait_for_ready),
