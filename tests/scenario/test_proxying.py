@@ -49,7 +49,7 @@ def test_max_requests(sc):
 
 
 def test_keep_alive_timeout(sc):
-    sc.proxy(http={"keepAliveTimeout": "200ms"})
+    sc.proxy(http={"keepAliveTimeout": "1s"})
     client = sc.client()
     assert client.ask().status == 200
     client.expect_fin()
@@ -626,7 +626,7 @@ def test_tunnel_idle_timeout(sc):
         upgrade(conn)
         conn.expect_end()
 
-    sc.proxy(script=script, route={"idleTimeout": "200ms"})
+    sc.proxy(script=script, route={"idleTimeout": "1s"})
     client = sc.client()
     client.request(headers=websocket_headers("dGhlIHNhbXBsZSBub25jZQ=="))
     assert client.response().status == 101

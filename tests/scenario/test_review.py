@@ -54,7 +54,7 @@ def test_the_last_bytes_wait_for_a_slow_client(sc):
 
 
 def test_the_idle_time_begins_when_the_response_is_taken(sc):
-    unix_front(sc, http={"keepAliveTimeout": "200ms"})
+    unix_front(sc, http={"keepAliveTimeout": "1s"})
     clients = {n: sc.client().request("GET", f"/{n}") for n in SIZES}
     time.sleep(2.8)
     read_all(clients)
