@@ -11,7 +11,7 @@ import pytest
 from dns_server import LIE, DnsServer
 from harness import Backend, assert_problem, forward
 from ports import free_port
-from wire import wait_for
+from wire import TIMEOUT, wait_for
 
 FAST = {"minTtl": "1s", "maxTtl": "1s", "srvTtl": "1s"}  # the shortest there is
 
@@ -226,10 +226,10 @@ def reload(names, config):
 def test_a_reload_waits_for_new_names(names):
     """The first request after the swap finds the addresses there."""
     names.point(2)
-    names.start(timeout="3s")
+    names.start(timeout="10s")
     names.dns.set("next.test", "A", ["127.0.0.3"], delay=0.5, ttl=1)
     names.dns.set("next.test", "AAAA", [])
-    config = names.config(endpoints=[f"next.test.:{names.port}"], timeout="3s")
+    config = names.config(endpoints=[f"next.test.:{names.port}"], timeout="10s")
     config["listeners"] = names.sc.s.config["listeners"]
     start = time.monotonic()
     code, response = reload(names, config)
@@ -237,7 +237,8 @@ def test_a_reload_waits_for_new_names(names):
     assert time.monotonic() - start > 0.4
     assert names.seen() == {3}
     asked, again = names.dns.asked("app.test"), names.dns.asked("next.test")
-    wait_for(lambda: names.dns.asked("next.test") >= again + 2, "it is looked up again")
+    wait_for(lambda: names.dns.asked("next.test") >= again + 2, "it is looked up again",
+             3 * TIMEOUT)
     assert names.dns.asked("app.test") == asked, "it is forgotten"
     assert names.metric("queries_total") == 0
 
