@@ -728,7 +728,7 @@ def test_drain_with_four_workers(sc):
 
 def test_unused_connections_are_closed_too(sc):
     """A connection that never sent a byte holds nothing up."""
-    sc.proxy(more=lifecycle(drain="6s"))
+    sc.proxy(more=lifecycle(drain="10s"))
     clients = [sc.client() for _ in range(5)]
     wait_for(lambda: sc.s.status()["connections"] == 5, "five connections")
     start = time.monotonic()
@@ -736,4 +736,4 @@ def test_unused_connections_are_closed_too(sc):
     for client in clients:
         client.expect_fin()
     sc.s.stop()
-    assert time.monotonic() - start < 5.8
+    assert time.monotonic() - start < 9

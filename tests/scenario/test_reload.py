@@ -1209,7 +1209,7 @@ def reload_with_failure(live, n):
     s.base_fds = None  # the listener's end is not waited for
     s.settle()
     s.signal(signal.SIGTERM)
-    s.check_end(s.wait_exit(5 * SLOW))
+    s.check_end(s.wait_exit())
     live.sc.app.stop()
     other.stop()
     return "applied" if applied else "refused"

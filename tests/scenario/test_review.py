@@ -313,22 +313,25 @@ def test_a_full_listener_does_not_stop_the_others(sc):
                       {"name": "two", "address": two, "direction": "outbound",
                        "routes": [forward()]}],
         "upstreams": [{"name": "app", "endpoints": [sc.app.address]}]})
+
+    def median():
+        """Of the times that a connection with its request takes at the other listener."""
+        took = []
+        for _ in range(40):
+            start = time.monotonic()
+            client = sc.client(two)
+            assert client.ask().status == 200
+            client.close()
+            took.append(time.monotonic() - start)
+        return sorted(took)[len(took) // 2]
+    before = median()
     assert sc.client(one).ask().status == 200
     sc.client(one)
     sc.client(one)
-
-    def paused():
-        return sc.s.metrics().get("sluice_accept_paused_total")
-    wait_for(lambda: paused() >= 1, "the one is full")
-    took, before = [], paused()
-    for _ in range(40):
-        start = time.monotonic()
-        client = sc.client(two)
-        assert client.ask().status == 200
-        client.close()
-        took.append(time.monotonic() - start)
-    # The full one is tried again every 50 ms; whoever waited for that would wait for half of it.
-    assert sorted(took)[len(took) // 2] < 0.02 * SLOW, took
+    wait_for(lambda: sc.s.metrics().get("sluice_accept_paused_total") >= 1, "the one is full")
+    # It is tried again every 50 ms; whoever waited for that would wait for half of it.
+    beside = [median() for _ in range(3)]
+    assert min(beside) < before + 0.015, (before, beside)
     metrics = sc.s.metrics()
     assert metrics.get("sluice_connections", listener="one", direction="inbound") == 1
 
