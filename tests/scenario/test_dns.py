@@ -34,7 +34,7 @@ class Names:
         self.port = free_port()
         self.apps = {i: sc.backend(who(i), address=f"127.0.0.{i}:{self.port}") for i in range(2, 2 + n)}
 
-    def config(self, endpoints=None, dns=None, timeout="1500ms", **more):
+    def config(self, endpoints=None, dns=None, timeout="8s", **more):
         return {
             "dns": {"servers": [self.dns.address], "timeout": timeout, "tries": 1},
             "listeners": [{"name": "in", "address": f"127.0.0.1:{free_port()}",
@@ -132,7 +132,8 @@ def test_ttl_brings_new_addresses_and_fails_nothing(names):
                                         ("loop", "malformed"), ("cut", "malformed")])
 def test_failures_keep_the_last_good(names, how, result):
     names.point(2, 3)
-    names.start(dns={"onNotFound": "remove", "onEmpty": "remove"})
+    names.start(dns={"onNotFound": "remove", "onEmpty": "remove"},
+                timeout="1s" if how == "silent" else "8s")
     names.dns.set("app.test", "A", ["127.0.0.9"], how=how)
     # Without a record there would be nothing to cut but the question, and that is another lie.
     names.dns.set("app.test", "AAAA", ["::9"], how=how)
@@ -209,7 +210,8 @@ def test_start_with_a_dead_server(names):
 
 
 def test_start_without_a_server(names):
-    config = names.config(endpoints=[f"app.test.:{names.port}", f"127.0.0.3:{names.port}"])
+    config = names.config(endpoints=[f"app.test.:{names.port}", f"127.0.0.3:{names.port}"],
+                          timeout="500ms")
     config["dns"]["servers"] = [f"127.0.0.1:{free_port()}"]
     names.start(config)
     assert names.seen() == {3}

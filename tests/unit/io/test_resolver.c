@@ -5,6 +5,7 @@
 #include "tests/unit/dns_fake.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -278,6 +279,24 @@ static void test_timeout_takes_its_tries(void **state)
     assert_in_range(clock_mono() - before, 280 * USEC_PER_MSEC, PATIENCE);
 }
 
+/* The process stands still between the answer and its reading, for longer than a try may take. */
+static void test_an_answer_that_waited_is_in_time(void **state)
+{
+    struct rig *rig = *state;
+    struct got g = {.rig = rig};
+    FAKE_RULE(&rig->fake, "a.b.test", ns_t_a, FAKE_ANSWER, "A 60 192.0.2.1");
+    rig->resolver = resolver_free(rig->resolver);
+    open_resolver(rig, SHORT, 1);
+    assert_non_null(resolver_ask(rig->resolver, STR("a.b.test."), RESOLVE_A, on_answer, &g));
+    while (rig->fake.asked == 0)
+        (void)ev_run(rig->loop.ev, EVRUN_NOWAIT);
+    assert_int_equal(g.calls, 0);
+    (void)poll(NULL, 0, 3 * SHORT / USEC_PER_MSEC);
+    run_for(rig, PATIENCE);
+    assert_true(g.final);
+    assert_ips(&g, RESOLVER_V4, "192.0.2.1", 60);
+}
+
 static void test_nobody_listens(void **state)
 {
     struct rig *rig = *state;
@@ -510,6 +529,7 @@ int main(void)
         TEST(test_nothing_there),
         TEST(test_failures),
         TEST(test_timeout_takes_its_tries),
+        TEST(test_an_answer_that_waited_is_in_time),
         TEST(test_nobody_listens),
         TEST(test_lies),
         TEST(test_other_owner),
