@@ -6,14 +6,15 @@ import os
 import re
 import signal
 import statistics
+import subprocess
 import time
 
-from rig import (Client, add_up, end_loads, ended_well, odd, print_table, served,
+from rig import (SLUICE, Client, add_up, end_loads, ended_well, odd, print_table, served,
                  start_loads, start_sluice, take_down, total, wait_for, waited, waits)
 
 BOUND = 50    # ms from the kill to the first answer on a new connection
 AT_REST = 10  # kills without load
-MOST = 30     # where the machine lets none of them keep the bound
+STARTS = 4    # a restart takes twice as long as a process of ours that does nothing
 IN_A_ROW = 5  # deaths within a second of the start that cost no waiting
 DIES = re.compile(r"serving process \d+ dies: another starts")
 KILLED = re.compile(r"serving process \d+ was killed by signal 9")
@@ -40,16 +41,26 @@ def until_answered(address):
 
 class Pace:
     """What kills took. At rest the best must keep the bound as it is: whatever the program does or
-    waits for by itself is in each of them. The median must keep it without the time in which those
-    on the way to the answer waited for a CPU that others had: supervisor, new process, application
-    and ourselves. (Some of them wait at the same time: on a busy machine it says less.)"""
+    waits for by itself is in each of them. Only where the machine is so busy that STARTS mere starts
+    of a process take longer than the bound, those are the measure. The median must keep the bound
+    without the time in which those on the way to the answer waited for a CPU that others had:
+    supervisor, new process, application and ourselves. (Some of them wait at the same time: on a
+    busy machine it says less.)"""
 
     def __init__(self, s, app):
         self.s, self.app = s, app
-        self.took, self.own = [], []
+        self.took, self.own, self.starts = [], [], []
+
+    def start(self):
+        """A process that only starts."""
+        start = time.monotonic()
+        subprocess.run([SLUICE, "--version"], stdout=subprocess.DEVNULL, check=True,
+                       start_new_session=True)
+        self.starts.append((time.monotonic() - start) * 1000)
 
     def kill(self):
         """(refused, lost) probes until the next one answered."""
+        self.start()
         pids = os.getpid(), self.s.process.pid, self.app.process.pid
         then = [(pid, waits(pid)) for pid in pids]
         start = time.monotonic()
@@ -62,12 +73,13 @@ class Pace:
         self.own.append(max(0, took - late))
         return counts
 
-    def judge(self, tally, what, bound_of_best):
+    def judge(self, tally, what, best_too):
         own, took = statistics.median(self.own), sorted(self.took)
-        tally.say(own <= BOUND and took[0] <= bound_of_best,
+        start = statistics.median(self.starts)
+        tally.say(own <= BOUND and (not best_too or took[0] <= max(BOUND, STARTS * start)),
                   f"{what}: first answer after {took[0]:.1f} to {took[-1]:.1f} ms, median "
                   f"{statistics.median(took):.1f} of {len(took)}, {own:.1f} without the wait for a "
-                  f"CPU (bound {BOUND})")
+                  f"CPU (bound {BOUND}); a mere start takes {start:.1f}")
 
 
 def probe_faults(refused, lost):
@@ -106,8 +118,7 @@ def restarts(log):
 
 def at_rest(s, app, tally):
     pace = Pace(s, app)
-    while len(pace.took) < AT_REST or (min(pace.took) > BOUND and len(pace.took) < MOST):
-        i = len(pace.took)
+    for i in range(AT_REST):
         if i % IN_A_ROW == 0:
             time.sleep(1.1)
         s.wait_ready()
@@ -153,15 +164,15 @@ def kills(size, tally, app, directory):
         s.signal(signal.SIGTERM)
         wrong = ended_well(s, s.process.wait(20))
         log = s.log()
-        n = len(rest.took) + size.kills
+        n = AT_REST + size.kills
         if (deaths := len(KILLED.findall(log))) != n:
             wrong.append(f"{deaths} deaths in the log, of {n}")
         every = print_table(f"{size.kills} kills", rows)
         tally.say(not wrong, f"the end after {n} kills: at rest, all gone {'; '.join(wrong)}")
     finally:
         take_down(s, [])
-    rest.judge(tally, "kills at rest", BOUND)
-    loaded.judge(tally, "kills under load", float("inf"))
+    rest.judge(tally, "kills at rest", True)
+    loaded.judge(tally, "kills under load", False)
     ms = restarts(log)
     tally.say(len(ms) == n, f"supervisor's log, {len(ms)} of {n}: death to serving {min(ms):.0f} to "
               f"{max(ms):.0f} ms, median {statistics.median(ms):.0f}")

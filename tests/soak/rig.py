@@ -188,27 +188,34 @@ def waits(pid):
     return each
 
 
-def waited(pid, then=()):
-    """ms that it has waited since `then`, an earlier waits(): its first thread, and the most of the
-    others, which wait at the same time."""
-    now, then = waits(pid), dict(then)
-    since = {task: ms - then.get(task, 0) for task, ms in now.items()}
-    return since.pop(pid, 0) + max(since.values(), default=0)
+def most_waited(pid, each):
+    """Of its first thread, and the most of the others, which wait at the same time."""
+    return each.pop(pid, 0) + max(each.values(), default=0)
+
+
+def waited(pid, then):
+    """ms that it has waited since `then`, an earlier waits(); threads that are new since count
+    whole."""
+    return most_waited(pid, {task: ms - then.get(task, 0) for task, ms in waits(pid).items()})
 
 
 def watch_exit(s, due):
-    """Until the supervisor has exited: when that was, and how many ms it and the serving process
-    have waited for a CPU since `due`."""
-    pids, late = (s.process.pid, s.pid), 0
+    """Until the supervisor has exited: when that was, and how many ms it and the serving process have
+    waited for a CPU since `due`, and at last we ourselves, to see it."""
+    us, pids, late = os.getpid(), (os.getpid(), s.process.pid, s.pid), 0
     fd = os.pidfd_open(s.process.pid)
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    then = {pid: waits(pid) for pid in pids}
-    while not poll.poll(5):
-        if time.monotonic() > due:
-            late += sum(waited(pid, then[pid]) for pid in pids)
-        then = {pid: waits(pid) for pid in pids}
-    end = time.monotonic()
+    then, gone = {pid: waits(pid) for pid in pids}, False
+    while not gone:
+        gone = poll.poll(5)
+        end = time.monotonic()
+        now = {pid: waits(pid) for pid in pids}
+        if end > due:
+            late += sum(most_waited(pid, {task: ms - then[pid][task] for task, ms in now[pid].items()
+                                          if task in then[pid]})
+                        for pid in pids if pid != us or gone)
+        then = now
     os.close(fd)
     return end, late
 
