@@ -1,13 +1,12 @@
 /* test_yaml_tree.c - a YAML text as a tree with places. */
-#include "base/clock.h"
 #include "base/mem.h"
 #include "config/scalar.h"
 #include "config/yaml_tree.h"
 
 #include <setjmp.h>
-#include <time.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 
 #include <cmocka.h>
 
