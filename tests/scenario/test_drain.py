@@ -194,6 +194,7 @@ def test_a_head_half_sent_is_served(sc):
 
 # --- idle connections -------------------------------------------------------------------------
 
+@pytest.mark.alone
 def test_idle_connections_are_closed_spread_and_not_too_soon(sc):
     sc.proxy(more=lifecycle(drain="5s"))
     clients = [sc.client() for _ in range(30)]
@@ -326,6 +327,7 @@ def test_listeners_can_stay_open_until_exit(sc):
 
 # --- the last call and force ------------------------------------------------------------------
 
+@pytest.mark.alone
 def test_last_call(sc):
     sc.proxy(script=stuck, more=lifecycle(drain="2500ms", last_call="1s"))
     client = sc.client().request()
@@ -383,6 +385,7 @@ def test_a_body_by_length_is_cut(sc):
     sc.s.stop()
 
 
+@pytest.mark.alone
 def test_the_deadline_holds_with_many_stuck(sc):
     """However much is open, the process is gone at its deadline."""
     # A busy machine may make it late once, and not each time.

@@ -304,6 +304,7 @@ def test_a_connection_made_in_advance_that_closes_is_stale(sc):
     assert sc.ask().status == 200
 
 
+@pytest.mark.alone
 def test_a_full_listener_does_not_stop_the_others(sc):
     """maxConnections of one listener is not the other's affair."""
     sc.app = sc.backend()

@@ -35,6 +35,7 @@ def kill_serving(s):
     return pid
 
 
+@pytest.mark.alone
 def test_killed_it_accepts_again_at_once(sc):
     sc.proxy()
     assert sc.ask().status == 200
@@ -137,6 +138,7 @@ def test_backs_off_when_it_keeps_dying(sc):
     assert sc.ask().status == 200
 
 
+@pytest.mark.alone
 def test_killed_while_it_drains_the_deadline_stays(sc):
     sc.proxy(script=stuck, more=lifecycle(notice="0s", drain="2s", last_call="300ms"))
     clients = [sc.client().request()]
@@ -309,6 +311,7 @@ def test_socket_activation(sc):
     assert sc.ask().status == 200
 
 
+@pytest.mark.alone
 def test_start_is_quick(sc):
     """From exec to the first answered request: nothing is waited for."""
     def start():
