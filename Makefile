@@ -56,7 +56,7 @@ all: $(PROGRAM) ## The program, build/sluice (the default)
 help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(firstword $(MAKEFILE_LIST)) | \
 	    while read -r target what; do printf '  %-14s %s\n' "$$target" "$$what"; done
-	@echo '  Variables: BUILD=build V=0 CC=gcc OPT="-O2 -g" SANITIZE= PREFIX=/usr/local DESTDIR= FUZZ_SECONDS=60'
+	@echo '  Variables: BUILD=build V=0 CC=gcc OPT="-O2 -g" SANITIZE= PREFIX=/usr/local DESTDIR= FUZZ_SECONDS=60 JOBS=2 SHARDS=3'
 
 # --- building ---------------------------------------------------------------------------------
 
@@ -129,12 +129,13 @@ check:
 	@$(MAKE) --no-print-directory scenario || true
 	@$(PYTHON) tests/run.py sum $(RESULTS)/unit $(RESULTS)/scenario
 
-unit: $(UNIT_BIN) ## The cmocka tests in tests/unit
+unit: $(UNIT_BIN) ## The cmocka tests in tests/unit, two programs at a time
 	@$(PYTHON) tests/run.py units $(RESULTS)/unit $(UNIT_BIN)
 
+# All of them: three files at a time. With PYTEST_ARGS: one pytest, and its output as it comes.
 scenario: $(PROGRAM) $(TOOL_BIN) venv ## The tests over raw sockets in tests/scenario (PYTEST_ARGS="-k drain")
-	@BUILD=$(BUILD) SANITIZE="$(SANITIZE)" $(PYTHON) tests/run.py pytest $(RESULTS)/scenario \
-	    tests/scenario $(PYTEST_ARGS)
+	@BUILD=$(BUILD) SANITIZE="$(SANITIZE)" $(PYTHON) tests/run.py \
+	    $(if $(PYTEST_ARGS),pytest,shards) $(RESULTS)/scenario tests/scenario $(PYTEST_ARGS)
 
 # Python packages that Debian has not: in a directory of their own. Where they cannot be had, the
 # tests that need them fail, and all others run.
@@ -244,7 +245,7 @@ lint: ## Include layers, banned functions, clang-tidy, cppcheck
 	@printf '%s\n' -D_GNU_SOURCE '-DSLUICE_VERSION="$(VERSION)"' -I$(CURDIR)/sidecar -I$(CURDIR) \
 	    -std=gnu17 >$(BUILD)/lint/compile_flags.txt
 	@printf '%s\n' $(SOURCES) sidecar/main.c | \
-	    xargs -P2 -n4 clang-tidy --quiet -p $(BUILD)/lint 2>/dev/null
+	    xargs -P2 -n1 clang-tidy --quiet -p $(BUILD)/lint 2>/dev/null
 	@echo "cppcheck"
 	@cppcheck --quiet --std=c11 --inline-suppr --error-exitcode=1 -j2 \
 	    --enable=warning,performance,portability --suppress=missingIncludeSystem \

@@ -1,109 +1,244 @@
 #!/usr/bin/env python3
 """Runs the tests and counts them, so that a run of any kind ends in `N passed, N failed`.
 
-    run.py units RESULT BINARY...      cmocka programs, one after the other
-    run.py pytest RESULT ARGUMENT...   pytest with these arguments
-    run.py sum RESULT...               adds up what the two above wrote to RESULT
+    run.py units RESULT BINARY...      cmocka programs, JOBS of them at a time
+    run.py pytest RESULT ARGUMENT...   one pytest with these arguments
+    run.py shards RESULT DIRECTORY     pytest for each file there, SHARDS of them at a time; then
+                                       the tests marked `alone`, which want the machine, by one
+    run.py sum RESULT...               adds up what the others wrote to RESULT, and says again
+                                       what failed (RESULT.failed), shortly
 
-Exit status 1 when anything failed, or when there was nothing to run."""
+JOBS (2) and SHARDS (3) come from the environment. Exit status 1 when anything failed, or when
+there was nothing to run."""
 
+import collections
 import os
+import queue
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
 
-UNIT_TIMEOUT = 300  # seconds for one cmocka program
+import failures
+
+UNIT_TIMEOUT = 300   # seconds for one cmocka program
+SHARD_TIMEOUT = 1500  # seconds for one pytest; each test has a shorter time of its own (conftest.py)
+
+# Begun first, so that no long one is left for the end.
+LONG_FIRST = ("test_reload.py", "test_dns.py", "test_drain.py", "test_reload_triggers.py",
+              "test_faults.py", "test_review.py", "test_schema.py", "test_systemd.py",
+              "test_inputs_h1.py")
+
+running = set()  # process groups; they end with us
+
+Counts = collections.namedtuple("Counts", "passed failed skipped", defaults=(0, 0, 0))
 
 
-def write_result(path, passed, failed, skipped=0):
+def add(counts):
+    return Counts(*(sum(column) for column in zip(Counts(), *counts)))
+
+
+def write_result(path, counts, failed):
+    """`failed`: the text that the sum repeats, from failures.entry()."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     with open(path, "w") as f:
-        f.write(f"{passed} {failed} {skipped}\n")
-    tail = f", {skipped} skipped" if skipped else ""
-    print(f"{os.path.basename(path)}: {passed} passed, {failed} failed{tail}", flush=True)
-    return 0 if failed == 0 and passed > 0 else 1
+        f.write(f"{counts.passed} {counts.failed} {counts.skipped}\n")
+    with open(path + ".failed", "w") as f:
+        f.write("".join(failed))
+    tail = f", {counts.skipped} skipped" if counts.skipped else ""
+    print(f"{os.path.basename(path)}: {counts.passed} passed, {counts.failed} failed{tail}",
+          flush=True)
+    return 0 if counts.failed == 0 and counts.passed > 0 else 1
+
+
+def end(_number, _frame):
+    for group in list(running):
+        try:
+            os.killpg(group, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    os._exit(1)
+
+
+def run(command, timeout, env=None):
+    """(what it printed, exit status), -1 when its time was over: its whole group is killed then."""
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, env=env, process_group=0)
+    except OSError as e:
+        return f"{e}\n", -1
+    running.add(process.pid)
+    try:
+        out, code = process.communicate(timeout=timeout)[0], process.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, code = process.communicate()[0] + b"\n(timed out)\n", -1
+    running.discard(process.pid)
+    return out.decode("utf-8", "replace"), code
+
+
+def in_parallel(work, items, workers):
+    """work(item) for each, `workers` at a time, from one queue; the results in whatever order.
+    work() returns (text to print whole, result)."""
+    waiting, results, lock = queue.SimpleQueue(), [], threading.Lock()
+    for item in items:
+        waiting.put(item)
+
+    def serve():
+        while True:
+            try:
+                item = waiting.get_nowait()
+            except queue.Empty:
+                return
+            text, result = work(item)
+            with lock:
+                print(text, end="", flush=True)
+                results.append(result)
+    threads = [threading.Thread(target=serve, daemon=True) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+# --- cmocka -----------------------------------------------------------------------------------
+
+def unit(binary):
+    start = time.monotonic()
+    text, code = run([binary], UNIT_TIMEOUT)
+    # What cmocka prints behind its own "N test(s) run." is a second list of the same tests.
+    ran = re.split(r"^\[==========\] .*test\(s\) run\.$", text, flags=re.M)
+    first = "".join(ran[:-1])
+    ok = len(re.findall(r"^\[       OK \]", text, re.M))
+    bad = len(re.findall(r"^\[  FAILED  \] (?!\d+ test)", first, re.M))
+    skipped = re.findall(r"^\[  SKIPPED \] (?!\d+ test).*$", first, re.M)
+    if code != 0 and bad == 0:
+        bad = 1  # it crashed, leaked or did not start
+    name = os.path.join(*binary.split(os.sep)[-2:])
+    out = (f"  {'ok  ' if code == 0 else 'FAIL'} {name}: {ok} passed"
+           f"{f', {bad} failed' if bad else ''} ({time.monotonic() - start:.1f} s)\n")
+    if code != 0:
+        out += f"{text}\n{name}: exit status {code}\n"
+    out += "".join(f"       {line}\n" for line in skipped)
+    failed = failures.of_cmocka(name, text, code) if bad else ""
+    return out, (Counts(ok, bad, len(skipped)), failed)
 
 
 def units(result, binaries):
-    passed = failed = skipped = 0
-    for binary in binaries:
-        start = time.monotonic()
-        try:
-            run = subprocess.run([binary], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                 timeout=UNIT_TIMEOUT)
-            text, code = run.stdout.decode("utf-8", "replace"), run.returncode
-        except subprocess.TimeoutExpired as e:
-            text, code = (e.stdout or b"").decode("utf-8", "replace") + "\n(timed out)\n", -1
-        except OSError as e:
-            text, code = f"{e}\n", -1
-        # What cmocka prints behind its own "N test(s) run." is a second list of the same tests.
-        ran = re.split(r"^\[==========\] .*test\(s\) run\.$", text, flags=re.M)
-        ok = len(re.findall(r"^\[       OK \]", text, re.M))
-        bad = sum(len(re.findall(r"^\[  FAILED  \] (?!\d+ test)", part, re.M))
-                  for part in ran[:-1]) if len(ran) > 1 else 0
-        skip = sum(len(re.findall(r"^\[  SKIPPED \] (?!\d+ test)", part, re.M))
-                   for part in ran[:-1]) if len(ran) > 1 else 0
-        if code != 0 and bad == 0:
-            bad = 1  # it crashed, leaked or did not start
-        passed, failed, skipped = passed + ok, failed + bad, skipped + skip
-        name = os.path.join(*binary.split(os.sep)[-2:])
-        print(f"  {'ok  ' if code == 0 else 'FAIL'} {name}: {ok} passed"
-              f"{f', {bad} failed' if bad else ''} ({time.monotonic() - start:.1f} s)", flush=True)
-        if code != 0:
-            print(text, f"{name}: exit status {code}", sep="\n", flush=True)
-        for line in re.findall(r"^\[  SKIPPED \] (?!\d+ test).*$", ran[0], re.M):
-            print(f"       {line}")
-    return write_result(result, passed, failed, skipped)
+    results = in_parallel(unit, binaries, int(os.environ.get("JOBS") or 2))
+    return write_result(result, add(r[0] for r in results), [r[1] for r in results])
 
 
-def pytest(result, arguments):
-    os.makedirs(os.path.dirname(result) or ".", exist_ok=True)
-    xml = result + ".xml"
+# --- pytest -----------------------------------------------------------------------------------
+
+def read_xml(xml, name, code, text=""):
+    """(counts, failures) of one pytest that ended with `code`."""
+    nothing = 5  # pytest's exit status when no test was selected
+    if code == nothing:
+        return Counts(), ""
+    try:
+        cases = list(ET.parse(xml).getroot().find("testsuite").iter("testcase"))
+    except (OSError, ET.ParseError, AttributeError):
+        lines = text.splitlines()
+        return Counts(failed=1), failures.entry(f"{name}: pytest, exit status {code}", lines[-8:])
+    # A test that passed and whose clean-up failed stands there twice.
+    names, bad, skipped, failed = set(), set(), set(), []
+    for case in cases:
+        test = (case.get("classname"), case.get("name"))
+        names.add(test)
+        wrong = [e for kind in ("failure", "error") for e in case.findall(kind)]
+        if wrong:
+            bad.add(test)
+            failed.append(failures.of_pytest(*test, wrong[0]))
+        elif case.find("skipped") is not None:
+            skipped.add(test)
+    skipped -= bad
+    if code not in (0, 1) and not bad:
+        bad.add((name, code))
+        failed.append(failures.entry(f"{name}: pytest, exit status {code}", text.splitlines()[-8:]))
+    return Counts(len(names - bad - skipped), len(bad), len(skipped)), "".join(failed)
+
+
+def command(xml, arguments):
+    os.makedirs(os.path.dirname(xml) or ".", exist_ok=True)
     if os.path.exists(xml):
         os.remove(xml)
     # -rs: whoever skips says why.
-    code = subprocess.call([sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider",
-                            f"--junitxml={xml}", *arguments])
-    try:
-        suite = ET.parse(xml).getroot().find("testsuite")
-        total, skipped = int(suite.get("tests")), int(suite.get("skipped"))
-        # A test that passed and whose clean-up failed stands in both counts.
-        failed = len({(c.get("classname"), c.get("name")) for c in suite.iter("testcase")
-                      if c.find("failure") is not None or c.find("error") is not None})
-        names = {(c.get("classname"), c.get("name")) for c in suite.iter("testcase")}
-        passed = min(total, len(names)) - failed - skipped
-    except (OSError, ET.ParseError, AttributeError):
-        passed, failed, skipped = 0, 1, 0
-    if code not in (0, 1) and failed == 0:
-        failed = 1
-    return write_result(result, max(passed, 0), failed, skipped)
+    return [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider",
+            f"--junitxml={xml}", *arguments]
 
+
+def pytest(result, arguments):
+    xml = result + ".xml"
+    code = subprocess.call(command(xml, arguments))
+    if code == 5:
+        print("no test was selected")
+    counts, failed = read_xml(xml, "scenario", code)
+    return write_result(result, counts, [failed])
+
+
+def shards(result, directory):
+    files = [f for f in sorted(os.listdir(directory)) if re.fullmatch(r"test_\w+\.py", f)]
+    files.sort(key=lambda f: LONG_FIRST.index(f) if f in LONG_FIRST else len(LONG_FIRST))
+
+    def shard(what):
+        name, *arguments = what
+        start = time.monotonic()
+        xml = f"{result}-{name}.xml"
+        text, code = run(command(xml, arguments), SHARD_TIMEOUT)
+        counts, failed = read_xml(xml, name, code, text)
+        out = "" if code == 5 else (
+            f"  {'FAIL' if counts.failed else 'ok  '} {name}: {counts.passed} passed"
+            f"{f', {counts.failed} failed' if counts.failed else ''}"
+            f" ({time.monotonic() - start:.1f} s)\n")
+        if counts.failed:
+            out += text
+        else:
+            out += "".join(f"       {line}\n" for line in re.findall(r"^SKIPPED.*$", text, re.M))
+        return out, (counts, failed)
+
+    results = in_parallel(shard, [(f, "-m", "not alone", os.path.join(directory, f))
+                                  for f in files], int(os.environ.get("SHARDS") or 3))
+    results += in_parallel(shard, [("alone", "-m", "alone", directory)], 1)
+    return write_result(result, add(r[0] for r in results), [r[1] for r in results])
+
+
+# --- the sum ----------------------------------------------------------------------------------
 
 def total(results):
-    passed = failed = skipped = 0
+    counts, failed = [], ""
     for path in results:
         try:
             with open(path) as f:
-                p, n, s = (int(w) for w in f.read().split())
-        except (OSError, ValueError):
-            print(f"{path}: no result")
-            p, n, s = 0, 1, 0
-        passed, failed, skipped = passed + p, failed + n, skipped + s
-    if skipped:
-        print(f"({skipped} skipped, named above)")
-    print(f"{passed} passed, {failed} failed", flush=True)
-    return 0 if failed == 0 and passed > 0 else 1
+                counts.append(Counts(*(int(w) for w in f.read().split())))
+            with open(path + ".failed") as f:
+                failed += f.read()
+        except (OSError, ValueError, TypeError):
+            failed += failures.entry(f"{path}: no result", [])
+            counts.append(Counts(failed=1))
+    sums = add(counts)
+    print(failed, end="")
+    if sums.skipped:
+        print(f"({sums.skipped} skipped, named above)")
+    print(f"{sums.passed} passed, {sums.failed} failed", flush=True)
+    return 0 if sums.failed == 0 and sums.passed > 0 else 1
 
 
 def main():
-    if len(sys.argv) < 3 or sys.argv[1] not in ("units", "pytest", "sum"):
+    if len(sys.argv) < 3 or sys.argv[1] not in ("units", "pytest", "shards", "sum"):
         print(__doc__, file=sys.stderr)
         return 2
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
     what, rest = sys.argv[1], sys.argv[2:]
     if what == "sum":
         return total(rest)
+    if what == "shards":
+        return shards(*rest)
     return (units if what == "units" else pytest)(rest[0], rest[1:])
 
 

@@ -17,9 +17,10 @@ void control_drain_sockets_closed(struct control *c)
     control_step(c);
 }
 
-static void nothing(struct gather_part *part)
+/* The supervisor has them until it hears of it. */
+static void forget(struct gather_part *part)
 {
-    (void)part;
+    loop_forget(&part->worker->loop);
 }
 
 static void outbound_left(struct gather *g)
@@ -31,7 +32,7 @@ static void outbound_left(struct gather *g)
  * that nobody empties. When all workers have answered they have left these listeners too. */
 static void stay_drained(struct control *c)
 {
-    if (gather_start(c, NULL, nothing, outbound_left) < 0)
+    if (gather_start(c, NULL, forget, outbound_left) < 0)
         log_warn("outbound listeners stay open: out of memory");
 }
 

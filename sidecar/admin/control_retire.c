@@ -76,6 +76,7 @@ void control_retire(struct control *c)
     c->retiring = c->exit_after_drain = true;
     for (uint32_t i = 0; i < c->n_servers; i++)
         http_server_stop(c->servers[i]);
+    loop_forget(&c->loop);
     (void)channel_retire(c->channel, clock_mono() + c->snapshot->conf->lifecycle.drain_timeout);
     timer_init(&c->retire_timer, on_retry);
     leave(c);

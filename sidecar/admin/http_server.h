@@ -70,7 +70,7 @@ struct http_server *http_server_new(struct ev_loop *loop, int listen_fd,
 struct http_server *http_server_free(struct http_server *s);
 
 /* Stops accepting and closes the listening socket; idle connections are closed, the others after
- * their answer. */
+ * their answer. Where another process has that socket as well, loop_forget() follows. */
 void http_server_stop(struct http_server *s);
 
 size_t http_server_connections(const struct http_server *s);

@@ -46,9 +46,10 @@ void loop_run(struct loop *l);
 /* From a callback: loop_run() returns at the end of this turn. */
 void loop_stop(struct loop *l);
 
-/* What was stopped is forgotten by the kernel too, in this turn: libev leaves it to the
- * descriptor's close, which does not do it for a socket that another process has as well. Costs a
- * call for each descriptor that is watched. */
+/* What was stopped is forgotten by the kernel too, before the loop waits again: libev leaves it to
+ * the descriptor's close, which does not do it for a socket that another process has as well. The
+ * next event there would have libev change what it watches under that number, which another thread
+ * may have by then. Costs a call for each descriptor that is watched. */
 void loop_forget(struct loop *l);
 
 /* Hands an object to the reaper; once only. */

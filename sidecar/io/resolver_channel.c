@@ -86,7 +86,14 @@ void resolver_arm(struct resolver *r)
 static void on_timeout(struct timer *t)
 {
     struct resolver *r = CONTAINER_OF(t, struct resolver, timer);
+    ares_socket_t fds[ARES_GETSOCK_MAXNUM];
     CHECK_OBJ(r, RESOLVER_MAGIC);
+    /* Where the process stood still, answers may have come and not been read: they are in time. */
+    int bits = ares_getsock(r->dns, fds, ARES_GETSOCK_MAXNUM);
+    for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
+        if (ARES_GETSOCK_READABLE(bits, i))
+            ares_process_fd(r->dns, fds[i], ARES_SOCKET_BAD);
+    }
     ares_process_fd(r->dns, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
     resolver_arm(r);
 }

@@ -21,6 +21,8 @@ struct channel;
 /* NULL when the process was started without a supervisor, or memory is short. Takes the variable
  * out of the environment. */
 struct channel *channel_open_from_env(void);
+/* The process ends by itself, and its exit code tells how: where the channel closes without this
+ * having been said, the supervisor takes it for dead. */
 struct channel *channel_free(struct channel *ch);
 
 /* The supervisor keeps a copy of fd under this name, for the next serving process; fd stays the
@@ -86,6 +88,7 @@ enum channel_kind {
     CHANNEL_RETIRE,    /* deadline */
     CHANNEL_RELOADING, /* start: 1 begins, 0 has ended */
     CHANNEL_BEAT,
+    CHANNEL_END, /* the last one: it exits by itself */
 };
 
 #define CHANNEL_ENV         "SLUICE_CHANNEL"

@@ -170,6 +170,15 @@ static void describe_end(int status, usec_t lived, char *out, size_t cap)
                        ms % 1000);
 }
 
+static void replace_serving(struct supervisor *s, pid_t pid, const char *how, usec_t lived,
+                            usec_t now)
+{
+    plan_restart(s, lived, now);
+    log_error("serving process %d %s: another starts in %d ms with %zu sockets%s", (int)pid, how,
+              (int)((s->state.next_start - now) / USEC_PER_MSEC), s->state.held.n,
+              supervisor_drain_runs(s, now) ? " and goes on with the drain" : "");
+}
+
 static void serving_ended(struct supervisor *s, pid_t pid, int status, usec_t lived)
 {
     usec_t now = clock_mono();
@@ -196,10 +205,23 @@ static void serving_ended(struct supervisor *s, pid_t pid, int status, usec_t li
         end_with(s, end);
         return;
     }
-    plan_restart(s, lived, now);
-    log_error("serving process %d %s: another starts in %d ms with %zu sockets%s", (int)pid, how,
-              (int)((s->state.next_start - now) / USEC_PER_MSEC), s->state.held.n,
-              supervisor_drain_runs(s, now) ? " and goes on with the drain" : "");
+    replace_serving(s, pid, how, lived, now);
+}
+
+/* Its end of the channel has closed, and it had not said that it exits. The kernel tells of its
+ * death only when all that it had open is closed; new connections need not wait for that. Where its
+ * exit code counts, or an upgrade is under way, that is waited for. */
+static void serving_lost(struct supervisor *s, struct serving *c)
+{
+    usec_t now = clock_mono();
+
+    if (c->role != ROLE_SERVING || !c->ready || supervisor_find(s, ROLE_COMING) ||
+        (s->state.terminating && !supervisor_drain_runs(s, now)))
+        return;
+    (void)kill(c->pid, SIGKILL); /* two must not serve, should it live */
+    c->role = ROLE_DYING;
+    s->exec_wanted = false;
+    replace_serving(s, c->pid, "dies", now - c->started, now);
 }
 
 static void child_ended(struct supervisor *s, struct serving *c, int status)
@@ -209,7 +231,7 @@ static void child_ended(struct supervisor *s, struct serving *c, int status)
     pid_t pid = c->pid;
 
     /* What it said before it died still counts. */
-    supervisor_read_channel(s, c);
+    (void)supervisor_read_channel(s, c);
     describe_end(status, lived, how, sizeof(how));
     if (c->role == ROLE_COMING && !c->ready) {
         upgrade_undo(s, how, 0);
@@ -226,6 +248,8 @@ static void child_ended(struct supervisor *s, struct serving *c, int status)
     supervisor_forget(c);
     if (role == ROLE_SERVING)
         serving_ended(s, pid, status, lived);
+    else if (role == ROLE_DYING)
+        log_error("serving process %d %s", (int)pid, how);
     else if (!was_ready)
         log_info("process %d has ended, which was not to serve after all", (int)pid);
     else
@@ -319,8 +343,8 @@ static void wait_for_events(struct supervisor *s)
     if (poll(fds, PLACES + 1, poll_timeout(next_time(s))) < 0)
         return;
     for (size_t i = 0; i < PLACES; i++) {
-        if (fds[i].revents != 0)
-            supervisor_read_channel(s, &s->state.places[i]);
+        if (fds[i].revents != 0 && supervisor_read_channel(s, &s->state.places[i]))
+            serving_lost(s, &s->state.places[i]);
     }
     if (fds[PLACES].revents != 0)
         read_signals(s);
@@ -343,7 +367,7 @@ static void supervise(struct supervisor *s)
             forward_pending(s);
         upgrade_step(s, now);
         extend(s, now);
-        if (s->exec_wanted)
+        if (s->exec_wanted && !supervisor_find(s, ROLE_DYING))
             succession_exec(s);
         wait_for_events(s);
     }

@@ -24,6 +24,10 @@
  *   the same after SIGTERM or SIGINT              only while a drain runs and its deadline has not
  *                                                 passed, with SLUICE_DRAIN; else exit 0 when that
  *                                                 signal was its cause, 3 when it crashed
+ * A death is told by the channel, which closes without CHANNEL_END, before SIGCHLD; after the first
+ * READY another is started then, unless the exit code decides (SIGTERM, SIGINT) or an upgrade is
+ * under way.
+ *
  * Processes that still drain behind an upgrade are waited for first.
  */
 #ifndef SLUICE_LIFECYCLE_SUPERVISOR_H

@@ -141,6 +141,10 @@ static void take_message(struct supervisor *s, struct serving *c, const struct c
         if (speaks_for_all(s, c))
             (void)notify_send(&s->notify, "WATCHDOG=1\n");
         break;
+    case CHANNEL_END:
+        (void)close(c->channel);
+        c->channel = -1;
+        break;
     default: /* a newer program's */
         log_debug("message %u from serving process %d is not known", (unsigned)m->kind, c->pid);
         break;
@@ -166,7 +170,7 @@ static int message_fd(struct msghdr *msg)
     return fd;
 }
 
-void supervisor_read_channel(struct supervisor *s, struct serving *c)
+bool supervisor_read_channel(struct supervisor *s, struct serving *c)
 {
     while (c->channel >= 0) {
         struct channel_message m;
@@ -184,11 +188,11 @@ void supervisor_read_channel(struct supervisor *s, struct serving *c)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
-            return;
+            return false;
         if (n <= 0) {
             (void)close(c->channel);
             c->channel = -1;
-            return;
+            return true;
         }
         int fd = message_fd(&msg);
         if (n == sizeof(m)) {
@@ -199,4 +203,5 @@ void supervisor_read_channel(struct supervisor *s, struct serving *c)
             (void)close(fd);
         }
     }
+    return false;
 }

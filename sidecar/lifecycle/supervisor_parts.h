@@ -38,6 +38,8 @@ enum role {
     ROLE_SERVING,  /* at most one; its deaths lead to another */
     ROLE_COMING,   /* an upgrade's, at most one, until the old one has answered that it retires */
     ROLE_RETIRING, /* drains and exits; its death is only told */
+    ROLE_DYING,    /* served, and has been replaced before the kernel was done with it; no exec
+                      meanwhile, so that no successor sees it */
 };
 
 /* A serving process. */
@@ -119,8 +121,9 @@ void supervisor_forget(struct serving *c);
 
 /* --- what they say (supervisor_channel.c) --- */
 
-/* All that waits; a closed channel becomes -1. */
-void supervisor_read_channel(struct supervisor *s, struct serving *c);
+/* All that waits; a closed channel becomes -1. True when it closed without CHANNEL_END: its process
+ * is dying. */
+bool supervisor_read_channel(struct supervisor *s, struct serving *c);
 bool supervisor_drain_runs(const struct supervisor *s, usec_t now);
 /* STOPPING=1, once. */
 void supervisor_tell_stopping(struct supervisor *s);

@@ -138,7 +138,7 @@ void upgrade_ready(struct supervisor *s, struct serving *c, uint32_t version)
         return;
     }
     /* What it said before that: perhaps that a drain began. */
-    supervisor_read_channel(s, old);
+    (void)supervisor_read_channel(s, old);
     if (c->role != ROLE_COMING)
         return;
     s->hand_over_by = clock_mono() + ANSWER_GRACE;

@@ -1,6 +1,7 @@
 """Fixtures: `sc`, a scenario that is taken down with the proof that nothing is alive."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -10,7 +11,12 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness  # noqa: E402
 
 
+LIMIT = 600  # seconds for one test, whatever it waits for
+
+
 def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: measures time, or needs the machine for itself; "
+                            "tests/run.py runs these one after the other, behind all others")
     if not os.access(harness.SLUICE, os.X_OK):
         pytest.exit(f"{harness.SLUICE} is not built (make)", 2)
 
@@ -23,6 +29,18 @@ def pytest_runtest_makereport(item, call):
         scenario = item.funcargs.get("sc")
         if report.failed and scenario:
             report.sections.append(("sluice", scenario.logs()))
+
+
+def too_long(_number, _frame):
+    raise AssertionError(f"the test took longer than {LIMIT} s")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(LIMIT)
+    yield
+    signal.alarm(0)
 
 
 @pytest.fixture

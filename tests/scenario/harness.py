@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 
+import sanitizer
 from wire import BackendConn, Client, SLOW, TIMEOUT, free_port, parse_address, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -22,6 +23,7 @@ SANITIZE = os.environ.get("SANITIZE", "")
 
 # What must never stand in the output of a sluice that a test ran.
 FAULTS = re.compile(r"check failed|Sanitizer|runtime error:|Assertion|CHECK|was killed|core dumped")
+RACE = re.compile(r"WARNING: ThreadSanitizer")  # nor where a test makes faults
 
 
 def ok_app(conn):
@@ -192,13 +194,17 @@ class Sluice:
         self.base_fds = None
         if wait:
             self.wait_ready()
-            self.base_fds = self.count_fds()
+            self.base_fds = self.rest_fds()
 
     # --- asking it ---
 
     def log(self):
         with open(self.log_path, "rb") as f:
             return f.read().decode("utf-8", "backslashreplace")
+
+    def log_end(self, most):
+        """For the message of a failure; with what a sanitizer reported, wherever it stands."""
+        return sanitizer.log_end(self.log(), most)
 
     def http(self, address, method, path, headers=(), timeout=TIMEOUT, body=None):
         """One request to admin or health; (status, message)."""
@@ -234,7 +240,8 @@ class Sluice:
     def wait_ready(self, timeout=TIMEOUT):
         def ready():
             if self.process.poll() is not None:
-                raise AssertionError(f"sluice ended with {self.process.returncode}:\n{self.log()}")
+                raise AssertionError(f"sluice ended with {self.process.returncode}:\n"
+                                     f"{self.log_end(20000)}")
             try:
                 return self.get_health("/readyz")[0] == 200
             except (OSError, EOFError):
@@ -253,6 +260,22 @@ class Sluice:
 
     def count_fds(self, pid=None):
         return len(os.listdir(f"/proc/{pid or self.pid}/fd"))
+
+    def open_questions(self):
+        """How many connections of admin and health it still holds: it closes them behind the answer."""
+        port = ":%04X" % int(self.health.rpartition(":")[2])
+        with open("/proc/net/tcp") as f:
+            tcp = [line.split() for line in f]
+        with open("/proc/net/unix") as f:
+            unix = [line.split() for line in f]
+        # Neither those that listen, nor those that no process holds any more.
+        return (sum(t[1].endswith(port) and t[3] != "0A" and t[9] != "0" for t in tcp) +
+                sum(u[-1] == self.socket_path and u[5] == "03" for u in unix))
+
+    def rest_fds(self):
+        """Its descriptors, without any that is there only because the test has asked something."""
+        wait_for(lambda: self.open_questions() == 0, "admin and health connections are closed")
+        return self.count_fds()
 
     def anon_kb(self):
         """RssAnon of all its processes."""
@@ -314,7 +337,7 @@ class Sluice:
                     raise
                 last["admin"] = repr(e)  # the fault that the test made hit the question
             return not last
-        wait_for(quiet, lambda: f"nothing is alive any more: {last}\n{self.log()[-3000:]}")
+        wait_for(quiet, lambda: f"nothing is alive any more: {last}\n{self.log_end(3000)}")
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -329,22 +352,22 @@ class Sluice:
         gone = poll.poll(timeout * 1000)
         os.close(fd)
         if not gone:
-            raise AssertionError(f"still there after {timeout} s:\n{self.log()[-3000:]}")
+            raise AssertionError(f"still there after {timeout} s:\n{self.log_end(3000)}")
         return self.process.wait()
 
     def stop(self, timeout=None):
         """SIGTERM; exit 0 within the drain's deadline; no process and no complaint left behind."""
         if self.process.poll() is None and not self.ended:
             self.signal(signal.SIGTERM)
-        code = self.wait_exit(timeout or 5 * SLOW)
+        code = self.wait_exit(timeout or 10 * SLOW)
         self.check_end(code)
 
     def check_end(self, code, expected=0):
         self.ended = True
         self.log_file.close()
-        assert code == expected, f"exit status {code}:\n{self.log()[-6000:]}"
+        assert code == expected, f"exit status {code}:\n{self.log_end(6000)}"
         left = self.session()
-        assert not left, f"processes left behind: {left}\n{self.log()[-3000:]}"
+        assert not left, f"processes left behind: {left}\n{self.log_end(3000)}"
         self.check_log()
 
     def session(self):
@@ -362,9 +385,8 @@ class Sluice:
         return left
 
     def check_log(self):
-        if not self.expect_faults:
-            found = FAULTS.search(self.log())
-            assert not found, f"{found.group(0)!r} in the log:\n{self.log()[-6000:]}"
+        found = (RACE if self.expect_faults else FAULTS).search(self.log())
+        assert not found, f"{found.group(0)!r} in the log:\n{self.log_end(6000)}"
 
     def kill(self):
         """Whatever state it is in: gone."""
@@ -437,6 +459,14 @@ class Scenario:
         client.close()
         return response
 
+    def begin(self, client, target="/"):
+        """A part of a request: from now on the connection is not idle, and is not closed as an idle
+        one is, however long it takes until client.finish()."""
+        before = self.s.status()["streams"]
+        client.send(f"GET {target} HTTP/1.1\r\nHo")
+        wait_for(lambda: self.s.status()["streams"] > before, "the request's beginning is read")
+        return client
+
     def close(self, failed):
         try:
             for client in self.clients:
@@ -456,7 +486,7 @@ class Scenario:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def logs(self):
-        return "\n".join(f"--- {s.log_path}\n{s.log()[-8000:]}" for s in self.sluices)
+        return "\n".join(f"--- {s.log_path}\n{s.log_end(8000)}" for s in self.sluices)
 
 
 _reasons = None

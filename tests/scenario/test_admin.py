@@ -61,8 +61,8 @@ def test_status(sc):
     sc.proxy()
     client = sc.client()
     client.ask()
-    status = sc.s.status()
-    assert status["connections"] == 1 and status["streams"] == 0
+    status = wait_for(lambda: (s := sc.s.status())["streams"] == 0 and s, "its end is counted")
+    assert status["connections"] == 1
     assert status["upstreams"][0]["name"] == "app"
     assert status["upstreams"][0]["idle"] == 1
     assert status["listeners"][0]["name"] == "main"
@@ -202,8 +202,9 @@ def test_metrics(sc):
     for _ in range(7):
         client.ask()
     sc.app.stop_listening()
-    metrics = sc.s.metrics()  # the parser is strict
-    assert metrics.get("sluice_requests_total") == 7
+    # The parser is strict.
+    metrics = wait_for(lambda: (m := sc.s.metrics()).get("sluice_requests_total") == 7 and m,
+                       "the last one is counted")
     for name, kind in metrics.types.items():
         assert name.startswith("sluice_"), name
     for (name, labels), _ in metrics.samples.items():
@@ -220,9 +221,9 @@ def test_metrics_count_reasons(sc):
         assert sc.ask("GET", "/else").status == 404
     client = sc.client().send("bad\r\n\r\n")
     assert client.response().status == 400
-    metrics = sc.s.metrics()
-    assert metrics.get("sluice_errors_total", reason="no_route") == 3
-    assert metrics.get("sluice_errors_total", reason="bad_request") == 1
+    for reason, n in (("no_route", 3), ("bad_request", 1)):
+        wait_for(lambda: sc.s.metrics().get("sluice_errors_total", reason=reason) == n,
+                 f"{n} of {reason}")
 
 
 def test_metrics_are_no_larger_for_many_paths(sc):

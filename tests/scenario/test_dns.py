@@ -3,7 +3,6 @@
 Every name ends in a dot, so that no search list of the machine has a say."""
 
 import json
-import socket
 import threading
 import time
 
@@ -12,7 +11,7 @@ import pytest
 from dns_server import LIE, DnsServer
 from harness import Backend, assert_problem, forward
 from ports import free_port
-from wire import SLOW, wait_for
+from wire import TIMEOUT, wait_for
 
 FAST = {"minTtl": "1s", "maxTtl": "1s", "srvTtl": "1s"}  # the shortest there is
 
@@ -35,7 +34,7 @@ class Names:
         self.port = free_port()
         self.apps = {i: sc.backend(who(i), address=f"127.0.0.{i}:{self.port}") for i in range(2, 2 + n)}
 
-    def config(self, endpoints=None, dns=None, timeout="300ms", **more):
+    def config(self, endpoints=None, dns=None, timeout="8s", **more):
         return {
             "dns": {"servers": [self.dns.address], "timeout": timeout, "tries": 1},
             "listeners": [{"name": "in", "address": f"127.0.0.1:{free_port()}",
@@ -133,13 +132,14 @@ def test_ttl_brings_new_addresses_and_fails_nothing(names):
                                         ("loop", "malformed"), ("cut", "malformed")])
 def test_failures_keep_the_last_good(names, how, result):
     names.point(2, 3)
-    names.start(dns={"onNotFound": "remove", "onEmpty": "remove"})
+    names.start(dns={"onNotFound": "remove", "onEmpty": "remove"},
+                timeout="1s" if how == "silent" else "8s")
     names.dns.set("app.test", "A", ["127.0.0.9"], how=how)
     # Without a record there would be nothing to cut but the question, and that is another lie.
     names.dns.set("app.test", "AAAA", ["::9"], how=how)
     names.wait_results(result, 2)
     assert names.seen() == {2, 3}
-    assert names.metric("last_good_age_seconds") > 1
+    wait_for(lambda: names.metric("last_good_age_seconds") > 1, "its age is told")
     names.dns.set("app.test", "AAAA", [])
     names.point(3)  # and it recovers
     names.wait_seen(3)
@@ -185,7 +185,7 @@ def test_cname(names):
 
 def test_slow_dns_blocks_nothing(names):
     names.point(2)
-    names.start(timeout="2s")
+    names.start(timeout="5s")
     names.dns.both("app.test", how="silent")
     asked = names.dns.asked("app.test")
     wait_for(lambda: names.dns.asked("app.test") > asked, "a look-up is under way")
@@ -195,14 +195,14 @@ def test_slow_dns_blocks_nothing(names):
         assert names.sc.ask().status == 200
         assert names.sc.s.get_health("/livez")[0] == 200
         worst = max(worst, time.monotonic() - start)
-    assert worst < 0.2 + SLOW
+    assert worst < 4
 
 
 def test_start_with_a_dead_server(names):
     names.dns.how = "silent"
     start = time.monotonic()
     names.start(endpoints=[f"app.test.:{names.port}"], timeout="500ms")  # waits for /readyz
-    assert 0.4 < time.monotonic() - start < 3 + SLOW
+    assert 0.4 < time.monotonic() - start < 8
     assert_problem(names.sc.ask(), "no_endpoint", 503)
     names.dns.how = None
     names.point(2)
@@ -210,11 +210,9 @@ def test_start_with_a_dead_server(names):
 
 
 def test_start_without_a_server(names):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{nobody.getsockname()[1]}"
-    config = names.config(endpoints=[f"app.test.:{names.port}", f"127.0.0.3:{names.port}"])
-    config["dns"]["servers"] = [address]
+    config = names.config(endpoints=[f"app.test.:{names.port}", f"127.0.0.3:{names.port}"],
+                          timeout="500ms")
+    config["dns"]["servers"] = [f"127.0.0.1:{free_port()}"]
     names.start(config)
     assert names.seen() == {3}
 
@@ -230,18 +228,20 @@ def reload(names, config):
 def test_a_reload_waits_for_new_names(names):
     """The first request after the swap finds the addresses there."""
     names.point(2)
-    names.start(timeout="3s")
+    names.start(timeout="10s")
     names.dns.set("next.test", "A", ["127.0.0.3"], delay=0.5, ttl=1)
     names.dns.set("next.test", "AAAA", [])
-    asked = names.dns.asked("app.test")
-    config = names.config(endpoints=[f"next.test.:{names.port}"], timeout="3s")
+    config = names.config(endpoints=[f"next.test.:{names.port}"], timeout="10s")
     config["listeners"] = names.sc.s.config["listeners"]
     start = time.monotonic()
     code, response = reload(names, config)
     assert code == 200, response
     assert time.monotonic() - start > 0.4
     assert names.seen() == {3}
-    assert names.dns.asked("app.test") - asked <= 3  # it is forgotten
+    asked, again = names.dns.asked("app.test"), names.dns.asked("next.test")
+    wait_for(lambda: names.dns.asked("next.test") >= again + 2, "it is looked up again",
+             3 * TIMEOUT)
+    assert names.dns.asked("app.test") == asked, "it is forgotten"
     assert names.metric("queries_total") == 0
 
 

@@ -124,9 +124,9 @@ def test_every_seventh_allocation_fails(sc):
     """For good: it sheds, and lives."""
     sc.proxy()
     sc.s.stop()
+    # While it starts it is asked whether it is ready, more often on a slow machine: that allocates too.
     first = first_that_starts(sc)
-    sc.proxy(env={"SLUICE_FAIL_ALLOC": f"{first + 7}+"}, wait=True)
-    sc.s.expect_faults = True
+    assert any(start_with_failure(sc, f"{first + 7 + 10 * i}+") for i in range(20))
     pid = sc.s.pid
     for _ in range(10):
         traffic(sc)
@@ -181,7 +181,7 @@ def test_no_descriptors_left(sc):
     for client in held:
         assert client.ask().status == 200
     # Just enough for an admin connection.
-    limit = sc.s.count_fds() + 2
+    limit = sc.s.rest_fds() + 2
     subprocess.run(["prlimit", f"--pid={sc.s.pid}", f"--nofile={limit}:1024"], check=True)
     waiting = [sc.client().request() for _ in range(30)]
     rests(sc)
@@ -219,7 +219,7 @@ def test_a_log_that_cannot_be_opened(sc):
     start. It is never a crash."""
     sc.proxy(more={"accessLog": {"path": "/nowhere/access.log"}}, wait=False)
     try:
-        sc.s.wait_ready(5)
+        sc.s.wait_ready()
     except AssertionError:
         code = sc.s.wait_exit()
         assert code == 1 and "/nowhere/access.log" in sc.s.log()
@@ -227,7 +227,7 @@ def test_a_log_that_cannot_be_opened(sc):
         return
     assert sc.ask().status == 200
     assert "/nowhere/access.log" in sc.s.log()
-    sc.s.base_fds = sc.s.count_fds()
+    sc.s.base_fds = sc.s.rest_fds()
 
 
 def test_the_application_dies_with_many_in_flight(sc):
@@ -243,7 +243,7 @@ def test_the_application_dies_with_many_in_flight(sc):
     for client in clients:
         response = client.response()
         assert response.status in (502, 503), response
-    assert time.monotonic() - start < 3 * SLOW
+    assert time.monotonic() - start < 10
 
 
 def test_access_log_to_stdout(sc):

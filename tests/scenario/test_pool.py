@@ -7,7 +7,7 @@ import time
 import pytest
 
 from harness import assert_problem, ok_app
-from wire import SLOW, wait_for
+from wire import SLOW, SPARE, wait_for, within
 
 
 def test_reuse_across_clients(sc):
@@ -18,11 +18,12 @@ def test_reuse_across_clients(sc):
 
 
 def test_idle_timeout(sc):
-    sc.proxy(upstream={"pool": {"idleTimeout": "200ms"}})
+    sc.proxy(upstream={"pool": {"idleTimeout": "1s"}})
+    start = time.monotonic()
     sc.ask()
-    assert sc.s.status()["upstreams"][0]["idle"] == 1
     sc.app.wait_done()  # sluice closed it
-    assert sc.s.status()["upstreams"][0]["idle"] == 0
+    assert time.monotonic() - start > 0.9
+    wait_for(lambda: sc.s.status()["upstreams"][0]["idle"] == 0, "none is idle")
     assert sc.ask().status == 200
     assert len(sc.app.conns) == 2
 
@@ -37,7 +38,7 @@ def test_keep_alive_timeout_of_the_application_is_heeded(sc):
     start = time.monotonic()
     sc.ask()
     sc.app.wait_done()
-    assert 0.8 < time.monotonic() - start < 1.9 + SLOW
+    assert 0.8 < time.monotonic() - start < 1 + SPARE
 
 
 def test_max_lifetime(sc):
@@ -66,7 +67,7 @@ def test_min_idle(sc):
     assert sc.ask().status == 200
     assert len(sc.app.conns) == 3
     # Whether they were there when the start was counted is not known.
-    sc.s.base_fds = sc.s.count_fds() - 3
+    sc.s.base_fds = sc.s.rest_fds() - 3
 
 
 def stale(answered=1):
@@ -182,11 +183,14 @@ def test_queue_timeout(sc):
     sc.proxy(script=held(sc, gate), upstream={"circuitBreaker": {"maxConnections": 1, "queueTimeout": "200ms"}})
     first = sc.client().request()
     sc.app.wait_requests(1)
-    start = time.monotonic()
-    response = sc.ask()
-    assert_problem(response, "queue_timeout")
-    assert response.has("retry-after")
-    assert 0.15 < time.monotonic() - start < 1 * SLOW
+
+    def attempt():
+        start = time.monotonic()
+        response = sc.ask()
+        assert_problem(response, "queue_timeout")
+        assert response.has("retry-after")
+        assert time.monotonic() - start > 0.15
+    within(0.9 * SLOW, attempt)
     gate.set()
     assert first.response().status == 200
 
@@ -306,17 +310,19 @@ def test_limits_hold_across_workers(sc):
     gate.set()
     for client in clients:
         assert client.response().status == 200
-    assert sc.s.metrics().get("sluice_upstream_connections", upstream="app") <= 3
+    wait_for(lambda: sc.s.metrics().get("sluice_upstream_connections", upstream="app") <= 3,
+             "three connections at most")
 
 
 def test_an_idle_connection_of_another_worker_gives_way(sc):
     """One connection in all: whichever worker holds it idle closes it for another's request."""
-    sc.proxy(upstream={"circuitBreaker": {"maxConnections": 1}, "pool": {"idleTimeout": "60s"}},
-             more={"workers": 4})
+    sc.proxy(upstream={"circuitBreaker": {"maxConnections": 1, "queueTimeout": "60s"},
+                       "pool": {"idleTimeout": "60s"}},
+             more={"workers": 4}, route={"timeout": "60s"})
     for _ in range(40):
         start = time.monotonic()
         assert sc.ask().status == 200
-        assert time.monotonic() - start < 0.9 * SLOW, "it waited for the queue's timeout"
+        assert time.monotonic() - start < 5, "it waited for the queue's timeout"
 
 
 def test_connect_refused(sc):
@@ -365,7 +371,7 @@ def test_connect_timeout(sc):
                            "connectTimeout": "300ms"})
         start = time.monotonic()
         assert_problem(sc.ask(), "connect_timeout")
-        assert 0.25 < time.monotonic() - start < 2 * SLOW
+        assert 0.25 < time.monotonic() - start < 0.3 + SPARE
     finally:
         for s in [full, *fillers]:
             s.close()

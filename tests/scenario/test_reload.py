@@ -15,7 +15,7 @@ import pytest
 from harness import SANITIZE, deep_update, forward, free_port, ok_app
 from test_proxying import upgrade, websocket_headers
 from test_supervisor import kill_serving
-from wire import SLOW, Client, wait_for
+from wire import SLOW, SPARE, Client, parse_address, wait_for
 
 OFF = {"watch": False, "pollInterval": "0s"}
 
@@ -82,8 +82,17 @@ class Live:
         return json.loads(response.body)
 
     def wait_generations(self, n=1):
+        """No more than n: workers leave the old ones in their own time."""
         wait_for(lambda: self.told()["generations_alive"] <= n,
                  lambda: f"{n} generations alive: {self.told()}")
+
+    def expect_generations(self, n):
+        self.wait_generations(n)
+        assert self.told()["generations_alive"] == n
+
+    def rest(self):
+        """No request is under way, and each that was has been counted."""
+        wait_for(lambda: self.s.status()["streams"] == 0, "all streams have ended")
 
     # --- parts of the file ---
 
@@ -227,7 +236,7 @@ def test_limits_of_an_upstream(live):
 
     live.upstream()["circuitBreaker"]["maxRequests"] = 3
     live.apply()
-    app.wait_requests(3, 2 * SLOW)  # at once, and not when the next one ends
+    app.wait_requests(3)  # now, and not when the next one ends
     assert pending() == 2
 
     # Lowered: what is under way goes on, what waits goes on waiting.
@@ -318,7 +327,8 @@ def test_counters_are_kept(live):
     for _ in range(20):
         client.ask()
     live.sc.client().send("nonsense\r\n\r\n").read_to_end()
-    before = wait_for(lambda: counters(live), "metrics")
+    live.rest()
+    before = counters(live)
     weigh(live, 1, 3)
     live.upstream()["connectTimeout"] = "3s"
     live.listener["maxConnections"] = 77
@@ -330,6 +340,7 @@ def test_counters_are_kept(live):
     assert not lost, lost
     for _ in range(20):
         client.ask()
+    live.rest()
     after = counters(live)
     assert all(after[k] >= v for k, v in before.items())
     requests = [after[k] - before[k] for k in before
@@ -357,7 +368,7 @@ def test_an_upstream_goes_during_a_request_and_comes_back(live):
     live.route["upstream"] = "other"
     live.apply()
     assert live.sc.ask().body == b"other"
-    assert live.told()["generations_alive"] == 3
+    live.expect_generations(3)
     go.set()
     assert busy.response().body == b"done" and second.response().body == b"done"
     live.wait_generations()
@@ -410,7 +421,7 @@ def test_a_head_half_sent(live):
     client = live.sc.client().send("GET /a HTTP/1.1\r\nHo")
     wait_for(lambda: live.s.status()["streams"] == 1, "it is there")
     to_other(live)
-    assert live.told()["generations_alive"] == 2
+    live.expect_generations(2)
     client.send("st: test\r\n\r\nGET /b HTTP/1.1\r\nHo")
     assert client.response().body == b"one"
     client.send("st: test\r\n\r\n")
@@ -492,7 +503,7 @@ def test_tunnels_through_many_reloads(live, workers):
             alive(client)
         live.reloads(1)
         # The one in force, those that are kept, and those that a worker is about to leave.
-        assert live.told()["generations_alive"] <= 8, live.told()
+        live.wait_generations(8)
     live.wait_generations(6)
     for client in clients:
         alive(client)
@@ -526,20 +537,20 @@ def test_tunnels_of_removed_routes_go_on(live):
     live.reloads(10)
     for tunnel in tunnels:
         alive(tunnel)
-    assert live.told()["generations_alive"] == 5
+    live.expect_generations(5)
 
 
 def test_tunnels_of_removed_routes_end_when_generations_pile_up(live):
     """The oldest ones, drainTimeout after their route went."""
-    live.start(script=ws_echo, more={"lifecycle": {"drainTimeout": "2s", "lastCall": "100ms"}})
+    live.start(script=ws_echo, more={"lifecycle": {"drainTimeout": "3s", "lastCall": "100ms"}})
     start = time.monotonic()
     tunnels = removed_routes(live, 6)
     for tunnel in tunnels:
         alive(tunnel)
-    assert live.told()["generations_alive"] == 7
+    live.expect_generations(7)
     for tunnel in tunnels[:2]:
         tunnel.read_to_end()
-    assert 1.9 <= time.monotonic() - start <= 4 * SLOW
+    assert 2.9 <= time.monotonic() - start <= 3 + 3 * SPARE
     live.wait_generations(5)
     for tunnel in tunnels[2:]:
         alive(tunnel)
@@ -573,28 +584,28 @@ def open_files(pid):
 
 def test_a_listener_is_added_and_removed(live):
     live.start(more={"lifecycle": {"drainTimeout": "4s", "lastCall": "500ms"}})
-    fds = live.s.count_fds()
+    fds = live.s.rest_fds()
     address = second_listener(live)
     live.apply()
     wait_for(lambda: live.s.count_fds() == fds + 1,
-             lambda: f"one more than {fds} descriptors: {open_files(live.s.pid)}", 5)
+             lambda: f"one more than {fds} descriptors: {open_files(live.s.pid)}")
     idlers = [live.sc.client(address) for _ in range(10)]
     talker, other = live.sc.client(address), live.sc.client()
     for client in (*idlers, talker, other):
         assert client.ask().status == 200
     assert live.s.metrics().get("sluice_connections_accepted_total", listener="second") == 11
+    live.sc.begin(talker)
     live.config["listeners"].pop()
     live.apply()
-    response = talker.ask()
+    response = talker.finish()
     assert response.status == 200 and response.closes
     talker.expect_fin()
     wait_for(lambda: is_refused(address), "new ones are refused")
-    ends = []
     for client in idlers:
         client.expect_fin()
-        ends.append(time.monotonic())
     assert not other.ask().closes
-    assert live.s.metrics().get("sluice_connections", listener="second") == 0
+    wait_for(lambda: live.s.metrics().get("sluice_connections", listener="second") == 0,
+             "none is left")
     wait_for(lambda: live.s.status()["connections"] == 1, "only the other one's is open")
 
 
@@ -627,7 +638,7 @@ def test_busy_connections_of_a_removed_listener(live):
         (never if request.target == "/never" else go).wait(30)
         conn.answer(b"done")
         conn.read_to_end()
-    live.start(script=script, more={"lifecycle": {"drainTimeout": "1500ms", "lastCall": "300ms"}})
+    live.start(script=script, more={"lifecycle": {"drainTimeout": "3s", "lastCall": "500ms"}})
     address = second_listener(live)
     live.config["listeners"].append(tcp_listener(f"127.0.0.1:{free_port()}", "app"))
     live.s.base_fds += 1
@@ -642,14 +653,14 @@ def test_busy_connections_of_a_removed_listener(live):
     response = busy.response()
     assert response.body == b"done" and response.closes
     response = stuck.response()  # at the last call
-    assert response.status == 503 and time.monotonic() - start >= 1.1
+    assert response.status == 503 and time.monotonic() - start >= 2.2
     stuck.expect_fin()
-    assert time.monotonic() - start <= 2.5 * SLOW
+    assert time.monotonic() - start <= 3 + 2 * SPARE
     never.set()
 
 
 def test_tunnels_of_a_removed_listener_end_at_drain_timeout(live):
-    live.start(script=echo_bytes, more={"lifecycle": {"drainTimeout": "1s", "lastCall": "200ms"}})
+    live.start(script=echo_bytes, more={"lifecycle": {"drainTimeout": "2s", "lastCall": "200ms"}})
     address = f"127.0.0.1:{free_port()}"
     live.config["listeners"].append(tcp_listener(address, "app"))
     live.apply()
@@ -663,7 +674,7 @@ def test_tunnels_of_a_removed_listener_end_at_drain_timeout(live):
         client.read_to_end()
     except ConnectionResetError:
         pass
-    assert 0.9 <= time.monotonic() - start <= 2 * SLOW
+    assert 1.8 <= time.monotonic() - start <= 2 + 2 * SPARE
     live.wait_generations(1)
 
 
@@ -688,15 +699,20 @@ class Knocker:
                     self.count["refused"] += 1
                 time.sleep(0.002)
                 continue
+            rest, sent = time.monotonic(), None
             try:
-                response = client.ask(headers=[("Connection", "close")])
+                client.request(headers=[("Connection", "close")])
+                sent = time.monotonic()
+                response = client.response()
                 with self.lock:
                     self.count["ok"] += response.status == 200
                     if response.status != 200:
                         self.wrong.append(response)
             except (OSError, EOFError) as e:
-                with self.lock:
-                    self.wrong.append(e)
+                # One that the machine let rest may be closed as an idle one, half a second later.
+                if (sent or time.monotonic()) - rest < 0.4:
+                    with self.lock:
+                        self.wrong.append(e)
             finally:
                 client.close()
 
@@ -750,9 +766,12 @@ def test_another_name_at_the_same_address(live):
     knocker = Knocker(live.sc.address)
     for i in range(6):
         knocker.wait("ok", 20)
+        before = knocker.count["ok"]
         live.listener["name"] = f"main{i}"
         live.apply()
-        assert live.s.metrics().get("sluice_connections_accepted_total", listener=f"main{i}") < 200
+        accepted = live.s.metrics().get("sluice_connections_accepted_total", listener=f"main{i}")
+        # Those of each thread that were under way at either end, besides.
+        assert accepted <= knocker.count["ok"] - before + 8, "it counts from the beginning"
     knocker.wait("ok", 20)
     knocker.end()
     assert knocker.count["refused"] == 0
@@ -781,11 +800,11 @@ def test_another_direction_at_the_same_address(live):
     live.start()
     client = live.sc.client()
     assert client.ask().status == 200
+    live.sc.begin(client)
     live.listener["direction"] = "outbound"
     live.apply()
     assert live.sc.ask().status == 200
-    response = client.ask()
-    assert response.closes
+    assert client.finish().closes
     assert live.s.metrics().get("sluice_connections_accepted_total", direction="outbound") >= 1
 
 
@@ -794,9 +813,10 @@ def test_another_address(live):
     old, new = live.sc.address, f"127.0.0.1:{free_port()}"
     client = live.sc.client()
     assert client.ask().status == 200
+    live.sc.begin(client)
     live.listener["address"] = new
     live.apply()
-    assert client.ask().closes
+    assert client.finish().closes
     assert live.sc.client(new).ask().status == 200
     wait_for(lambda: is_refused(old), "the old address is closed")
     live.listener["address"] = old
@@ -817,9 +837,10 @@ def test_unix_listeners(live):
         inodes.add(os.stat(path).st_ctime_ns)
         client = live.sc.client("unix:" + path)
         assert client.ask().status == 200
+        live.sc.begin(client)
         live.config["listeners"].remove(entry)
         live.apply()
-        assert client.ask().closes
+        assert client.finish().closes
         wait_for(lambda: not os.path.exists(path), "the path is unlinked")
     assert len(inodes) == 3
     other = live.sc.backend(named("free"), address="unix:" + path)  # anybody can have it now
@@ -828,12 +849,12 @@ def test_unix_listeners(live):
 
 def test_a_listener_that_cannot_be_bound(live):
     live.start()
+    address = f"127.0.0.1:{free_port()}"
     taken = socket.socket()
-    taken.bind(("127.0.0.1", 0))
+    taken.bind(parse_address(address)[1])
     taken.listen()
-    address = f"127.0.0.1:{taken.getsockname()[1]}"
     good, path = f"127.0.0.1:{free_port()}", os.path.join(live.sc.directory, "good.sock")
-    fds, before = live.s.count_fds(), live.told()
+    before, fds = live.told(), live.s.rest_fds()
     held = live.s.count_fds(live.s.process.pid)
 
     def change(config):
@@ -1188,7 +1209,7 @@ def reload_with_failure(live, n):
     s.base_fds = None  # the listener's end is not waited for
     s.settle()
     s.signal(signal.SIGTERM)
-    s.check_end(s.wait_exit(5 * SLOW))
+    s.check_end(s.wait_exit())
     live.sc.app.stop()
     other.stop()
     return "applied" if applied else "refused"

@@ -13,7 +13,7 @@ import pytest
 
 from harness import SLUICE, free_port
 from test_supervisor import kill_serving
-from wire import SLOW, wait_for
+from wire import SLOW, SPARE, TIMEOUT, wait_for
 
 QUIET = 0.4 * SLOW  # in which nothing must happen that would take a tenth of it
 OFF = {"watch": False, "pollInterval": "0s"}
@@ -74,11 +74,11 @@ class Reload:
         return self.s.metrics().get(f"sluice_config_{name}", **labels)
 
     def wait_word(self, word):
-        wait_for(lambda: self.word() == word, lambda: f"{word} in force\n{self.s.log()[-3000:]}")
+        wait_for(lambda: self.word() == word, lambda: f"{word} in force\n{self.s.log_end(3000)}")
 
     def wait_refused(self, n=1):
         wait_for(lambda: self.told()["reloads"]["refused"] >= n,
-                 lambda: f"{n} refused\n{self.s.log()[-3000:]}")
+                 lambda: f"{n} refused\n{self.s.log_end(3000)}")
 
     def expect_kept(self, word, generation):
         """What runs goes on, and says that the file is bad."""
@@ -296,7 +296,7 @@ def test_no_file(sc, what):
             f.truncate(16 * 1024 * 1024 + 1)
     start = time.monotonic()
     code, problem = r.post()
-    assert code == 422 and time.monotonic() - start < 5 * SLOW
+    assert code == 422 and time.monotonic() - start < TIMEOUT
     r.expect_kept("one", 1)
     os.rmdir(path) if what == "directory" else os.unlink(path)
 
@@ -345,7 +345,7 @@ def test_address_in_use(sc):
     def add(config):
         config["listeners"].append({"name": "more", "address": other.address, "routes": [
             {"match": {"pathPrefix": "/"}, "directResponse": {"body": "x"}}]})
-    fds = r.s.count_fds()
+    fds = r.s.rest_fds()
     r.put(r.text("two", add))
     code, problem = r.post()
     assert code == 422, problem
@@ -409,7 +409,7 @@ def test_last_good_at_start(sc):
     r.s.stop()
     s = start_again(sc, r, BAD, args)
     s.wait_ready()
-    s.base_fds = s.count_fds()
+    s.base_fds = s.rest_fds()
     assert r.word() == "two"
     told = r.told()
     assert told["source"] == "last-good", told
@@ -475,7 +475,7 @@ def test_crash_while_the_file_is_bad(sc):
     r.wait_word("three")
     assert r.told()["source"] == "file"
     assert r.metric("last_reload_success") == 1
-    r.s.base_fds = r.s.count_fds()
+    r.s.base_fds = r.s.rest_fds()
 
 
 def test_crash_while_the_file_is_good(sc):
@@ -486,7 +486,7 @@ def test_crash_while_the_file_is_good(sc):
     r.wait_word("two")
     r.s.wait_ready()
     assert r.told()["source"] == "file"
-    r.s.base_fds = r.s.count_fds()
+    r.s.base_fds = r.s.rest_fds()
 
 
 # --- many ----------------------------------------------------------------------------------------
@@ -525,8 +525,8 @@ def test_twenty_in_ten_seconds(sc):
     stop.set()
     for thread in threads:
         thread.join(20)
-    assert failures == [] and answers[0] > 1000 / SLOW, (failures, answers)
-    assert took < 10 * SLOW, took
+    assert failures == [] and answers[0] > 200, (failures, answers)
+    assert took < 8 + 5 * SPARE, took
     assert most <= 3, most
     wait_for(lambda: r.told()["generations_alive"] == 1, "one generation is left")
     told = r.told()

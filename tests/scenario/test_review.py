@@ -4,6 +4,7 @@ missed, lost, cut, or waited for in vain."""
 import json
 import os
 import random
+import re
 import signal
 import socket
 import threading
@@ -14,7 +15,7 @@ import pytest
 from harness import assert_problem, forward, free_port, ok_app
 from test_drain import lifecycle, stuck, wait_phase
 from test_proxying import upgrade, websocket_headers
-from wire import SLOW, Client, wait_for
+from wire import SLOW, TIMEOUT, Client, wait_for
 
 # --- a client that takes its time ---------------------------------------------------------------
 
@@ -53,7 +54,7 @@ def test_the_last_bytes_wait_for_a_slow_client(sc):
 
 
 def test_the_idle_time_begins_when_the_response_is_taken(sc):
-    unix_front(sc, http={"keepAliveTimeout": "200ms"})
+    unix_front(sc, http={"keepAliveTimeout": "1s"})
     clients = {n: sc.client().request("GET", f"/{n}") for n in SIZES}
     time.sleep(2.8)
     read_all(clients)
@@ -65,7 +66,7 @@ def test_a_lingering_client_that_takes_nothing_is_cut(sc):
     unix_front(sc, http={"writeTimeout": "300ms"})
     for n in SIZES:
         sc.client().request("GET", f"/{n}", headers=[("Connection", "close")])
-    wait_for(lambda: sc.s.status()["connections"] == 0, "they are closed", 6 * SLOW)
+    wait_for(lambda: sc.s.status()["connections"] == 0, "they are closed")
 
 
 def test_pipelined_behind_a_response_that_is_taken_late(sc):
@@ -80,7 +81,6 @@ def test_pipelined_behind_a_response_that_is_taken_late(sc):
                         f"GET /7?{'q' * 40} HTTP/1.1\r\nHost: a\r\n\r\n" * more)
     time.sleep(0.3)
     for n, client in clients.items():
-        client.sock.settimeout(5 * SLOW)
         assert len(client.response().body) == n
         for _ in range(more):
             assert len(client.response().body) == 7
@@ -96,14 +96,14 @@ def test_a_slow_client_is_not_a_stuck_one(sc):
         for _ in range(total >> 16):
             conn.send(bytes(65536))
 
-    sc.proxy(script=script, http={"writeTimeout": "500ms"})
+    sc.proxy(script=script, http={"writeTimeout": "1500ms"})
     client = sc.client().request()
     assert client.response_head().status == 200
     taken = len(client.buffer)
     client.buffer = b""
-    end = time.monotonic() + 3
+    end = time.monotonic() + 4.5
     while time.monotonic() < end:
-        taken += len(client.sock.recv(32768))
+        taken += len(client.sock.recv(16384))
         time.sleep(0.05)
     client.discard(total - taken)
 
@@ -138,7 +138,7 @@ def test_first_byte_timeout_of_an_upload(sc, when):
         conn.request()
         conn.read_to_end()
 
-    sc.proxy(script=script, route={"firstByteTimeout": "300ms", "timeout": "8s"})
+    sc.proxy(script=script, route={"firstByteTimeout": "1s", "timeout": "30s"})
     client = sc.client()
     assert client.ask().status == 200
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")
@@ -147,7 +147,7 @@ def test_first_byte_timeout_of_an_upload(sc, when):
     client.send("abc")
     start = time.monotonic()
     assert_problem(client.response(), "first_byte_timeout")
-    assert time.monotonic() - start < 1 * SLOW
+    assert time.monotonic() - start < 9
 
 
 def full_backlog():
@@ -168,15 +168,16 @@ def test_queue_timeout_behind_a_connect_that_hangs(sc):
     """Who waits for a place is told in time, though who came before still waits for its connect."""
     address, kept = full_backlog()
     try:
-        sc.proxy(upstream={"endpoints": [address], "connectTimeout": "4s",
-                           "circuitBreaker": {"maxConnections": 1, "queueTimeout": "200ms"}})
+        sc.proxy(upstream={"endpoints": [address], "connectTimeout": "40s",
+                           "circuitBreaker": {"maxConnections": 1, "queueTimeout": "200ms"}},
+                 route={"timeout": "60s"})
         sc.client().request()
-        time.sleep(0.1)
-        sc.client().request()  # waits, and its time passes while the first is still there
-        time.sleep(0.4)
-        start = time.monotonic()
-        assert_problem(sc.ask(), "queue_timeout")
-        assert time.monotonic() - start < 1 * SLOW
+        wait_for(lambda: sc.s.status()["streams"] == 1, "it is under way")
+        # Their time passes while the first is still there.
+        for _ in range(2):
+            start = time.monotonic()
+            assert_problem(sc.ask(), "queue_timeout")
+            assert time.monotonic() - start < TIMEOUT / 2
         for client in sc.clients:
             client.close()
     finally:
@@ -303,6 +304,7 @@ def test_a_connection_made_in_advance_that_closes_is_stale(sc):
     assert sc.ask().status == 200
 
 
+@pytest.mark.alone
 def test_a_full_listener_does_not_stop_the_others(sc):
     """maxConnections of one listener is not the other's affair."""
     sc.app = sc.backend()
@@ -312,18 +314,25 @@ def test_a_full_listener_does_not_stop_the_others(sc):
                       {"name": "two", "address": two, "direction": "outbound",
                        "routes": [forward()]}],
         "upstreams": [{"name": "app", "endpoints": [sc.app.address]}]})
+
+    def median():
+        """Of the times that a connection with its request takes at the other listener."""
+        took = []
+        for _ in range(40):
+            start = time.monotonic()
+            client = sc.client(two)
+            assert client.ask().status == 200
+            client.close()
+            took.append(time.monotonic() - start)
+        return sorted(took)[len(took) // 2]
+    before = median()
     assert sc.client(one).ask().status == 200
     sc.client(one)
     sc.client(one)
-    time.sleep(0.1)
-    worst = 0
-    for _ in range(20):
-        start = time.monotonic()
-        client = sc.client(two)
-        assert client.ask().status == 200
-        client.close()
-        worst = max(worst, time.monotonic() - start)
-    assert worst < 0.04 * SLOW, f"{worst:.3f} s"
+    wait_for(lambda: sc.s.metrics().get("sluice_accept_paused_total") >= 1, "the one is full")
+    # It is tried again every 50 ms; whoever waited for that would wait for half of it.
+    beside = [median() for _ in range(3)]
+    assert min(beside) < before + 0.015, (before, beside)
     metrics = sc.s.metrics()
     assert metrics.get("sluice_connections", listener="one", direction="inbound") == 1
 
@@ -447,16 +456,21 @@ def test_every_count_comes_back(sc, workers):
         thread.join()
     sc.s.base_fds = None  # minIdle holds a changing number
     wait_for(lambda: not sc.s.alive(), lambda: f"rest: {sc.s.alive()}")
-    # As many as may be in flight, half of them waiting for a connection.
-    good = 0
-    for _ in range(20):
+    # As many as may be in flight, half of them waiting for a connection, now for as long as it takes.
+    sc.s.config["upstreams"][0]["circuitBreaker"]["queueTimeout"] = "30s"
+    sc.s.config["listeners"][0]["routes"][0]["timeout"] = "30s"
+    with open(sc.s.config_path, "w") as f:
+        json.dump(sc.s.config, f)
+    assert sc.s.admin("POST", "/v1/reload")[0] == 200
+
+    def good():
         clients = [sc.client().request("GET", "/slow/0") for _ in range(16)]
-        good = [c.response().status for c in clients].count(200)
+        statuses = [c.response().status for c in clients]
         for client in clients:
             client.close()
-        if good == 16:
-            break
-    assert good == 16
+        return statuses.count(200)
+    # The first may find connections idle at another worker, and wait in the others' places.
+    assert any(good() == 16 for _ in range(20))
 
 
 # --- the drain ----------------------------------------------------------------------------------
@@ -477,7 +491,7 @@ def test_outbound_after_a_drain_by_admin(sc):
     wait_phase(sc, "exit")
     time.sleep(0.2)
     try:
-        client = sc.client(outbound, timeout=2 * SLOW)
+        client = sc.client(outbound)
         assert client.ask().status == 200
     except ConnectionError:
         pass
@@ -488,6 +502,12 @@ def kill_serving(sluice):
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: sluice.children() not in ([pid], []) or sluice.process.poll() is not None,
              "another serving process, or the end")
+
+
+def is_pending(pid, number):
+    with open(f"/proc/{pid}/status") as f:
+        pending = re.findall(r"^(?:Sig|Shd)Pnd:\s+(\w+)$", f.read(), re.M)
+    return any(int(p, 16) >> (number - 1) & 1 for p in pending)
 
 
 @pytest.mark.parametrize("order", ["signal then admin", "admin then signal"])
@@ -504,9 +524,11 @@ def test_a_drain_that_was_to_exit_exits_after_a_crash(sc, order):
         assert sc.s.admin("POST", "/v1/drain")[0] == 200
         wait_phase(sc, "drain")
         os.kill(sc.s.pid, signal.SIGTERM)
-        time.sleep(0.2)
+        wait_for(lambda: not is_pending(sc.s.pid, signal.SIGTERM), "it takes the signal")
+        for _ in range(2):
+            sc.s.status()  # two turns of its loop
     kill_serving(sc.s)
-    code = sc.s.wait_exit(4 * SLOW)
+    code = sc.s.wait_exit()
     sc.s.check_end(code)
     client.close()
 
@@ -524,5 +546,5 @@ def test_a_second_trigger_while_idle_ones_are_closed(sc):
         body = json.dumps({"deadline_ms": ms}).encode()
         assert sc.s.admin("POST", "/v1/drain", body=body)[0] == 200
         time.sleep(0.02)
-    sc.s.stop(timeout=4 * SLOW)
+    sc.s.stop(timeout=max(10, 4 * SLOW))
     busy.close()

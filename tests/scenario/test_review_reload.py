@@ -15,7 +15,7 @@ from test_proxying import upgrade, websocket_headers
 from test_supervisor import kill_serving
 from test_upgrade import install
 from test_upgrade import upgrade as upgrade_program
-from wire import SLOW, Client, wait_for
+from wire import SLOW, TIMEOUT, Client, parse_address, wait_for
 
 OFF = {"watch": False, "pollInterval": "0s"}
 
@@ -44,10 +44,10 @@ def listener(name, address, body):
         {"match": {"pathPrefix": "/"}, "directResponse": {"body": body}}]}
 
 
-def answers(address, timeout=0.5):
+def answers(address, timeout=TIMEOUT):
     """The body of an answer, or None."""
     try:
-        client = Client(address, timeout * SLOW)
+        client = Client(address, timeout)
         try:
             return client.ask().body.decode()
         finally:
@@ -64,6 +64,15 @@ def two_words(sc, second, more=None, **how):
                           "upstreams": [], **(more or {})}, **how)
     assert answers(second) == "two"
     return s
+
+
+def taken():
+    """A socket that listens, and its address; nobody else takes it when the socket is closed."""
+    address = f"127.0.0.1:{free_port()}"
+    busy = socket.socket()
+    busy.bind(parse_address(address)[1])
+    busy.listen(1)
+    return busy, address
 
 
 def without_second(s):
@@ -142,11 +151,9 @@ def test_failed_newcomer_leaves_unix_paths(sc):
     """A program that comes up, takes over copies of the sockets, and then cannot bind another."""
     unix = f"unix:{sc.directory}/front"
     s = two_words(sc, unix, program=install(sc))
-    busy = socket.socket()
-    busy.bind(("127.0.0.1", 0))
-    busy.listen(1)
+    busy, address = taken()
     config = copy(s.config)
-    config["listeners"].append(listener("third", f"127.0.0.1:{busy.getsockname()[1]}", "three"))
+    config["listeners"].append(listener("third", address, "three"))
     put(s, config)
     before = s.pid
     s.signal(signal.SIGUSR2)
@@ -167,7 +174,7 @@ def test_crash_while_a_listener_closes(sc, kind):
     kill_serving(s)
     s.wait_ready()
     s.base_fds = None
-    wait_for(lambda: answers(second) == "two", lambda: "it answers again:\n" + s.log(), 5 * SLOW)
+    wait_for(lambda: answers(second, 1) == "two", lambda: "it answers again:\n" + s.log())
     assert answers(sc.address) == "one"
 
 
@@ -176,12 +183,10 @@ def test_crash_while_the_file_cannot_be_bound(sc):
     crash."""
     second = f"127.0.0.1:{free_port()}"
     s = two_words(sc, second)
-    busy = socket.socket()
-    busy.bind(("127.0.0.1", 0))
-    busy.listen(1)
+    busy, address = taken()
     config = copy(s.config)
     config["listeners"][0]["routes"][0]["directResponse"]["body"] = "changed"
-    config["listeners"].append(listener("third", f"127.0.0.1:{busy.getsockname()[1]}", "three"))
+    config["listeners"].append(listener("third", address, "three"))
     refused = reload(s, config, 422)
     assert "cannot listen" in json.dumps(refused)
     kill_serving(s)

@@ -3,6 +3,7 @@
 import pytest
 
 from harness import assert_problem, forward, free_port
+from wire import wait_for
 
 
 def start(sc, routes, names=("app",), **more):
@@ -171,8 +172,8 @@ def test_split_in_metrics(sc):
     client = sc.client()
     for _ in range(40):
         client.ask()
-    metrics = sc.s.metrics()
-    assert metrics.get("sluice_split_picked_total", route="shop") == 40
+    metrics = wait_for(lambda: (m := sc.s.metrics()).get("sluice_split_picked_total",
+                                                         route="shop") == 40 and m, "all are counted")
     assert abs(metrics.get("sluice_split_picked_total", route="shop", upstream="b") - 10) <= 1
     assert metrics.get("sluice_split_intended_ratio", route="shop", upstream="b") == 0.25
 

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from harness import BUILD, ROOT, SLUICE
+from harness import BUILD, ROOT, SANITIZE, SLUICE
 
 CORPUS = os.path.join(ROOT, "tests/fuzz/corpus/config")
 
@@ -105,11 +105,15 @@ BEYOND_JSON_SCHEMA = re.compile("|".join((
 def disagreements(validator, tmp_path, cases):
     """cases: (what, document). What one of the two takes and the other does not."""
     bad = []
-    refused = 0
     texts = [json.dumps(document) for _, document in cases]
-    for (what, document), problems in zip(cases, problems_of(tmp_path, texts)):
+    found = list(zip(cases, problems_of(tmp_path, texts)))
+    refused = sum(bool(problems) for _, problems in found)
+    if SANITIZE:
+        # A sanitizer has looked at `validate` with each. What it says of them is the same as in the
+        # plain build, where all are compared: jsonschema takes its time.
+        found = found[::8]
+    for (what, document), problems in found:
         fits = validator.is_valid(document)
-        refused += bool(problems)
         if not problems and not fits:
             errors = [f"{e.json_path}: {e.message[:200]}" for e in validator.iter_errors(document)]
             bad.append(f"{what}: sluice takes it, the schema does not: {errors}")

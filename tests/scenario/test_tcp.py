@@ -132,11 +132,12 @@ def test_refused_upstream(sc):
     sc.proxy(backend, listener={"protocol": "tcp"})
     client = sc.client()
     client.expect_end()
-    assert sc.s.metrics().get("sluice_errors_total", reason="connect_refused") == 1
+    wait_for(lambda: sc.s.metrics().get("sluice_errors_total", reason="connect_refused") == 1,
+             "it is counted")
 
 
 def test_idle_timeout(sc):
-    tcp(sc, echo_bytes, {"idleTimeout": "200ms"})
+    tcp(sc, echo_bytes, {"idleTimeout": "1s"})
     client = sc.client().send("x")
     assert client.read(1) == b"x"
     client.expect_end()
@@ -191,7 +192,7 @@ def test_many_connections(sc):
         client.send(b"%03d" % i)
     for i, client in enumerate(clients):
         assert client.read(3) == b"%03d" % i
-    assert sc.s.status()["connections"] == 200
+    wait_for(lambda: sc.s.status()["connections"] == 200, "all are counted")
 
 
 @pytest.mark.parametrize("kind", ["unix", "ipv6"])

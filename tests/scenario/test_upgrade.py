@@ -1,6 +1,7 @@
 """SIGUSR2: the file at the program's path takes over, and nobody who talks to sluice notices; or
 it does not, and nothing has changed."""
 
+import contextlib
 import json
 import os
 import re
@@ -13,7 +14,8 @@ import time
 import pytest
 
 from harness import BUILD, SLUICE, forward, free_port, ok_app
-from wire import SLOW, Client, wait_for
+from test_supervisor import kill_serving
+from wire import SPARE, wait_for
 
 LOAD = os.path.join(BUILD, "tools/load/load")
 MISFIT = os.path.join(BUILD, "tools/scenario/misfit")
@@ -131,10 +133,11 @@ def test_nothing_changes(sc):
         refuse(sc, s, before, why)
     assert client.ask().status == 200
     assert exe_of(s.process.pid) == exe
-    assert s.count_fds(s.process.pid) == fds
+    wait_for(lambda: s.count_fds(s.process.pid) == fds, "the supervisor has no descriptor more")
     install(sc)
+    sc.begin(client)
     upgrade(s)
-    assert client.ask().status == 200
+    assert client.finish().status == 200
     client.expect_fin()
 
 
@@ -193,7 +196,7 @@ def test_refused_while_it_drains(sc):
         go.wait(20)
         conn.answer(b"late")
     go = threading.Event()
-    s = proxy(sc, script=slow)
+    s = proxy(sc, script=slow, more={"lifecycle": {"drainTimeout": "20s"}})
     client = sc.client().request()
     sc.app.wait_requests(1)
     s.signal(signal.SIGTERM)
@@ -223,7 +226,7 @@ def test_what_is_open_goes_on(sc):
         else:
             conn.answer(b"ok")
     go = threading.Event()
-    s = proxy(sc, script=script, more={"lifecycle": {"drainTimeout": "2s", "lastCall": "200ms"}})
+    s = proxy(sc, script=script, more={"lifecycle": {"drainTimeout": "3s", "lastCall": "200ms"}})
     download = sc.client().request("GET", "/download")
     download.response_head()
     assert download.read(10) == b"first half"
@@ -241,8 +244,57 @@ def test_what_is_open_goes_on(sc):
     download.expect_end()
     wait_for(lambda: s.children() == [new], lambda: f"{old} ends", 20)
     took = time.monotonic() - start
-    assert 1.8 <= took <= 2.0 + 0.5 * SLOW, took
+    assert 2.8 <= took <= 3 + 2 * SPARE, took
     assert tunnel.is_closed()
+
+
+def descriptors(pid):
+    """number -> what it is, as far as they stay while one looks."""
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[fd] = os.readlink(f"/proc/{pid}/fd/{fd}")
+    return found
+
+
+def sockets_of(pid):
+    """Inodes."""
+    names = descriptors(pid).values()
+    return {int(name[len("socket:["):-1]) for name in names if name.startswith("socket:[")}
+
+
+def watched_by(pid):
+    """Inodes of what stands in its epoll sets, closed descriptors too."""
+    found = set()
+    for fd, name in descriptors(pid).items():
+        if "eventpoll" in name:
+            with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/fdinfo/{fd}") as f:
+                found |= {int(ino, 16) for ino in re.findall(r"\bino:([0-9a-f]+)", f.read())}
+    return found
+
+
+def test_a_retiring_process_watches_nothing_of_the_new_one(sc):
+    """Not traffic, not health, not admin: an event there would be taken for one of whatever has the
+    descriptor's number by then."""
+    def slow(conn):
+        conn.request()
+        go.wait(20)
+        conn.answer(b"late")
+    go = threading.Event()
+    s = proxy(sc, script=slow, more={"lifecycle": {"drainTimeout": "30s"}})
+    old, held = s.pid, sockets_of(s.process.pid)
+    wait_for(lambda: len(held & watched_by(old)) == 3, "it does while it serves")
+    client = sc.client().request()
+    sc.app.wait_requests(1)
+    s.base_fds = None  # of another process
+    s.signal(signal.SIGUSR2)
+    wait_for(lambda: "retiring: a new process serves" in s.log(), s.log)
+    # Nobody asks the new one before that: libev tidies up behind the first event.
+    wait_for(lambda: not held & watched_by(old), lambda: f"{held & watched_by(old)} are left")
+    wait_for(lambda: len(held & watched_by(s.pid)) == 3, "the new one does")
+    assert s.status()["pid"] == s.pid != old
+    go.set()
+    assert client.response().body == b"late"
 
 
 def test_idle_connections_are_told_and_closed(sc):
@@ -252,8 +304,9 @@ def test_idle_connections_are_told_and_closed(sc):
     idle = [sc.client() for _ in range(5)]
     for client in idle:
         assert client.ask().status == 200
+    sc.begin(asks)
     upgrade(s)
-    assert asks.ask().closes, "a retiring process offers to close"
+    assert asks.finish().closes, "a retiring process offers to close"
     for client in idle:
         client.expect_fin()
     wait_for(lambda: len(s.children()) == 1, "the old one has gone, before its deadline")
@@ -264,8 +317,9 @@ def test_outbound_connections_too(sc):
     s = proxy(sc, listener={"direction": "outbound"})
     client = sc.client()
     assert not client.ask().closes
+    sc.begin(client)
     upgrade(s)
-    assert client.ask().closes
+    assert client.finish().closes
     wait_for(lambda: len(s.children()) == 1, "nothing keeps the old one")
 
 
@@ -307,8 +361,7 @@ def test_killed_behind_an_upgrade(sc):
     s = proxy(sc, address=f"unix:{sc.directory}/front.sock")
     upgrade(s, wait_gone=True)
     upgrade(s, wait_gone=True)
-    s.expect_faults = True
-    os.kill(s.pid, signal.SIGKILL)
+    kill_serving(s)
     assert sc.ask().status == 200
     s.wait_ready()
     s.stop()
@@ -337,8 +390,7 @@ def test_as_many_listeners_as_there_may_be(sc):
                                     *more],
                       "upstreams": [{"name": "app", "endpoints": [sc.app.address]}]},
                      program=install(sc))
-    sc.s.expect_faults = True
-    os.kill(sc.s.pid, signal.SIGKILL)
+    kill_serving(sc.s)
     sc.s.wait_ready()
     upgrade(sc.s, wait_gone=True)
     for address in [sc.address, *(f"unix:{path}" for path in paths)]:

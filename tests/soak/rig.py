@@ -4,11 +4,13 @@ import collections
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
                                 "scenario"))
@@ -106,6 +108,12 @@ class Load:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
 
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
     def result(self):
         out = self.process.communicate(timeout=120)[0]
         if self.process.returncode != 0:
@@ -168,6 +176,50 @@ def served(s):
         return 0
 
 
+def waits(pid):
+    """ms that each of its threads has been ready to run and had no CPU."""
+    each = {}
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/schedstat") as f:
+                each[int(task)] = int(f.read().split()[1]) / 1e6
+    except OSError:
+        pass  # it is being buried
+    return each
+
+
+def most_waited(pid, each):
+    """Of its first thread, and the most of the others, which wait at the same time."""
+    return each.pop(pid, 0) + max(each.values(), default=0)
+
+
+def waited(pid, then):
+    """ms that it has waited since `then`, an earlier waits(); threads that are new since count
+    whole."""
+    return most_waited(pid, {task: ms - then.get(task, 0) for task, ms in waits(pid).items()})
+
+
+def watch_exit(s, due):
+    """Until the supervisor has exited: when that was, and how many ms it and the serving process have
+    waited for a CPU since `due`, and at last we ourselves, to see it."""
+    us, pids, late = os.getpid(), (os.getpid(), s.process.pid, s.pid), 0
+    fd = os.pidfd_open(s.process.pid)
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    then, gone = {pid: waits(pid) for pid in pids}, False
+    while not gone:
+        gone = poll.poll(5)
+        end = time.monotonic()
+        now = {pid: waits(pid) for pid in pids}
+        if end > due:
+            late += sum(most_waited(pid, {task: ms - then[pid][task] for task, ms in now[pid].items()
+                                          if task in then[pid]})
+                        for pid in pids if pid != us or gone)
+        then = now
+    os.close(fd)
+    return end, late
+
+
 def drain_report(s):
     mark = "drain report "
     lines = [line for line in s.log().splitlines() if mark in line]
@@ -207,10 +259,7 @@ def access_records(s):
 def take_down(s, loads):
     """Whatever state they are in."""
     for load in loads:
-        if load.process.poll() is None:
-            load.process.kill()
-        load.process.wait()
-        load.process.stdout.close()
+        load.kill()
     s.kill()
     shutil.rmtree(s.directory, ignore_errors=True)
 

@@ -1,5 +1,4 @@
 /* test_yaml_tree.c - a YAML text as a tree with places. */
-#include "base/clock.h"
 #include "base/mem.h"
 #include "config/scalar.h"
 #include "config/yaml_tree.h"
@@ -7,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -288,9 +288,9 @@ static void test_wide_map(void **state)
     for (unsigned i = 0; i < YAML_TREE_NODES - 2; i++)
         n += (size_t)snprintf(text + n, cap - n, "k%u: 1\n", i);
     n += (size_t)snprintf(text + n, cap - n, "k77: 1\n");
-    usec_t begin = clock_mono();
+    clock_t begin = clock(); /* of the processor: others may have it for most of the time */
     const struct yaml_node *root = parse_n(&f, text, n);
-    assert_true(clock_mono() - begin < 10 * USEC_PER_SEC);
+    assert_true(clock() - begin < 10 * CLOCKS_PER_SEC);
     assert_non_null(root);
     assert_int_equal(root->n, YAML_TREE_NODES - 2);
     assert_int_equal(f.problems.n, 1);

@@ -144,12 +144,23 @@ static inline void obey(char letter, int answer, int *listener)
         (void)dprintf(answer, "%d %d", channel_manager_listens(channel),
                       (int)channel_watchdog(channel));
         break;
+    case 'x': /* as one that the kernel is taking down, and is not done with */
+        (void)close_range(FD_FIRST, UINT_MAX, 0);
+        for (;;)
+            (void)pause();
+    case 'e': /* exits by itself, but not yet */
+        (void)dprintf(answer, "0");
+        (void)close(answer);
+        channel = channel_free(channel);
+        (void)!read(STDIN_FILENO, &letter, 1);
+        exit(0);
     case 'k':
         (void)close(answer);
         (void)raise(SIGKILL);
         break;
     default:
         (void)close(answer);
+        (void)channel_free(channel);
         exit(letter - '0');
     }
     (void)close(answer);
@@ -268,7 +279,9 @@ static inline int child(const char *mode)
         for (;;)
             (void)pause();
     }
-    return serve(strcmp(mode, "stay") == 0);
+    int code = serve(strcmp(mode, "stay") == 0);
+    channel = channel_free(channel);
+    return code;
 }
 
 /* --- the test's side --------------------------------------------------------------------- */

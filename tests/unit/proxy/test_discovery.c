@@ -18,6 +18,9 @@
 
 enum { CHANGES = 16 };
 
+/* Of a look-up; more than a busy machine stands still. */
+#define TIMEOUT MSEC(1500)
+
 struct rig {
     struct loop loop;
     struct fake fake;
@@ -52,7 +55,7 @@ static void on_changed(void *ctx, const struct conf_upstream *u)
 static int setup(void **state)
 {
     static struct rig rig;
-    struct conf_dns dns = {.timeout = MSEC(200), .tries = 1};
+    struct conf_dns dns = {.timeout = TIMEOUT, .tries = 1};
     rig = (struct rig){0};
     assert_int_equal(loop_init(&rig.loop), 0);
     timer_init(&rig.stop, on_stop);
@@ -126,7 +129,7 @@ static void prepare(struct rig *rig, const struct conf *c)
     unsigned before = rig->done;
     assert_int_equal(discovery_prepare(rig->d, c, on_done, rig), 0);
     assert_int_equal(rig->done, before); /* never before it returns */
-    run_for(rig, MSEC(5000));
+    run_for(rig, 10 * TIMEOUT);
     assert_int_equal(rig->done, before + 1);
 }
 
@@ -207,7 +210,7 @@ static void test_dead_server(void **state)
     FAKE_RULE(&rig->fake, "half.test", ns_t_aaaa, FAKE_SILENT, NULL);
     usec_t before = clock_mono();
     prepare(rig, c);
-    assert_in_range(clock_mono() - before, MSEC(190), MSEC(1500));
+    assert_in_range(clock_mono() - before, TIMEOUT - MSEC(10), 5 * TIMEOUT);
     assert_addresses(rig, c, 0, "192.0.2.1:80 192.0.2.2:80");
     assert_addresses(rig, c, 1, "");
     assert_addresses(rig, c, 2, "192.0.2.7:80"); /* the late family does not hold it up */
@@ -216,7 +219,7 @@ static void test_dead_server(void **state)
     FAKE_RULE(&rig->fake, "dead.test", ns_t_a, FAKE_ANSWER, "A 60 192.0.2.9");
     FAKE_RULE(&rig->fake, "dead.test", ns_t_aaaa, FAKE_ANSWER, NULL);
     rig->stop_on_change = true;
-    run_for(rig, MSEC(4000));
+    run_for(rig, MSEC(30000));
     assert_int_equal(rig->changes, 1);
     assert_ptr_equal(rig->changed[0], &c->upstreams[1]);
     assert_addresses(rig, c, 1, "192.0.2.9:80");
@@ -267,7 +270,7 @@ static void test_abandon_while_asking(void **state)
     assert_int_equal(discovery_names(rig->d), 1);
     discovery_abandon(rig->d, again);
     assert_int_equal(discovery_names(rig->d), 0);
-    run_for(rig, MSEC(600));
+    run_for(rig, TIMEOUT + MSEC(400));
     assert_int_equal(rig->done, 0);
 }
 
@@ -324,8 +327,9 @@ static void test_change_before_commit(void **state)
     FAKE_RULE(&rig->fake, "a.test", ns_t_a, FAKE_ANSWER, "A 60 192.0.2.3");
     ask_again(rig, name_of(rig, c, 0));
     assert_int_equal(rig->changes, 0); /* it is not in force */
+    rig->stop_on_change = true;
     discovery_commit(rig->d, c);
-    run_for(rig, MSEC(10));
+    run_for(rig, MSEC(10000));
     assert_int_equal(rig->changes, 1);
     assert_addresses(rig, c, 0, "192.0.2.3:80");
     forget(rig);
@@ -335,15 +339,15 @@ static void test_ttl_is_kept(void **state)
 {
     struct rig *rig = *state;
     CONF_AUTO c = CONF("{minTtl: 1s, maxTtl: 1s}", "\"a.test.:80\"");
+    usec_t before = clock_mono();
     take(rig, c);
     struct fake_rule *rule = fake_find(&rig->fake, "a.test", ns_t_a);
     unsigned asked = rule->asked;
     rule->records[0] = "A 0 192.0.2.8";
     rule->records[1] = NULL;
     rig->stop_on_change = true;
-    usec_t before = clock_mono();
-    run_for(rig, MSEC(3000));
-    assert_in_range(clock_mono() - before, MSEC(700), MSEC(2500));
+    run_for(rig, MSEC(10000));
+    assert_in_range(clock_mono() - before, MSEC(700), MSEC(5000));
     assert_int_equal(rule->asked, asked + 1);
     assert_addresses(rig, c, 0, "192.0.2.8:80");
     forget(rig);
