@@ -208,7 +208,8 @@ void build_listeners(struct builder *b)
         *l = d->listeners[i].conf;
         l->index = i;
         b->listeners[i] = it;
-        l->scheme = STR("http");
+        l->scheme = l->tls.enabled ? STR("https") : STR("http");
+        build_listener_tls(&l->tls, yaml_get(it, "tls"));
         note_place(l, it);
         check_name(b, i, it);
         check_address(b, &addresses, i, it);

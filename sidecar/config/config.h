@@ -13,6 +13,7 @@
 #include "http/h2.h"
 #include "http/path.h"
 #include "io/address.h"
+#include "io/tls.h"
 #include "policies/route.h"
 
 enum balance { BALANCE_LEAST_REQUEST, BALANCE_ROUND_ROBIN };
@@ -69,6 +70,44 @@ struct conf_upstream_http2 {
                            * 0: none; 0 */
 };
 
+/* A file, and where its name stands: what is wrong with it is told there. */
+struct conf_file {
+    struct str path; /* with a NUL behind it; .p NULL: none */
+    uint32_t line, column;
+};
+
+struct conf_tls_pair {
+    struct conf_file cert, key;
+};
+
+enum { TLS_CERTIFICATES_MAX = 64 };
+
+/* TLS with clients. Its files are read by tls_files.h. */
+struct conf_listener_tls {
+    bool enabled;
+    uint32_t n_certificates;
+    struct conf_tls_pair *certificates; /* the first: for names that none of them has */
+    enum tls_version min_version;       /* 1.2 */
+    enum tls_client_auth client_auth;   /* none */
+    struct conf_file ca;                /* there unless client_auth is none */
+    uint32_t n_spiffe_ids;              /* rules, tls.h; 0: every verified client */
+    struct str *spiffe_ids;
+};
+
+/* TLS with an upstream. */
+struct conf_upstream_tls {
+    bool enabled;
+    struct conf_file ca;    /* none: the system's CAs */
+    struct str server_name; /* empty: the endpoint's own */
+    uint32_t n_sans;        /* any of which the certificate carries; 0: server_name */
+    struct str *sans;
+    uint32_t n_spiffe_ids; /* in place of names */
+    struct str *spiffe_ids;
+    bool insecure;             /* nothing is verified */
+    struct conf_tls_pair pair; /* ours; none: no paths */
+    enum tls_version min_version;
+};
+
 struct conf_upstream {
     struct str name;
     uint32_t index; /* in conf.upstreams */
@@ -88,6 +127,7 @@ struct conf_upstream {
     uint32_t max_pending;     /* waiting for a connection; 1024 */
     usec_t queue_timeout;     /* longest wait there; 1 s */
     struct conf_upstream_http2 http2;
+    struct conf_upstream_tls tls;
     struct conf_upstream_dns dns;
 };
 
@@ -164,7 +204,8 @@ struct conf_listener {
     uint32_t trusted_hops; /* 0 */
     uint32_t n_trusted;    /* trustedProxies */
     struct cidr *trusted;
-    struct str scheme; /* "http" until TLS comes */
+    struct conf_listener_tls tls;
+    struct str scheme; /* "http" or "https": how its clients come */
     uint32_t n_routes;
     struct conf_route *routes;
     struct route_table *route_table;

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "io/address.h"
+#include "io/tls.h"
 
 static bool alnum(char c)
 {
@@ -143,6 +144,10 @@ const char *format_check(enum format format, struct str s)
     case FORMAT_MEDIA_TYPE:
         good = s.n > 0 && no_controls(s) && memchr(s.p, '/', s.n) && !memchr(s.p, ' ', 1);
         return good ? NULL : "a media type such as text/plain";
+    case FORMAT_SPIFFE_RULE:
+        return tls_is_spiffe_rule(s)
+                   ? NULL
+                   : "a SPIFFE id such as spiffe://example.org/ns/web, or with /* in its end";
     }
     return NULL;
 }

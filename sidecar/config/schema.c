@@ -1,24 +1,9 @@
 /* schema.c - every key of the configuration, in one table. */
-#include "config/schema.h"
+#include "config/schema_rows.h"
 
 #include "base/check.h"
 #include "config/draft.h"
 #include "config/snapshot.h"
-
-#define MAP(array)     .keys = (array), .n_keys = ARRAY_LEN(array)
-#define CHOICES(array) .choices = (array), .n_choices = ARRAY_LEN(array)
-#define CASES(array)   .cases = (array), .n_cases = ARRAY_LEN(array)
-
-#define WORD(word, v)                                                                              \
-    {                                                                                              \
-        .name = (word), .value = (v)                                                               \
-    }
-
-#define MSEC   USEC_PER_MSEC
-#define SECOND USEC_PER_SEC
-#define WEEK   (USEC_PER_SEC * 3600 * 168)
-#define KIB    ((uint64_t)1024)
-#define MIB    (KIB * 1024)
 
 /* ---- routes ---- */
 
@@ -252,6 +237,8 @@ static const struct schema_key listener_keys[] = {
      LISTENER(max_connections), .preset = "10000", .min = 1, .max = 10000000},
     {"socketMode", "of a Unix socket's file, octal", SCHEMA_MODE, .flags = KEY_RESTART,
      LISTENER(socket_mode), .preset = "0660", .max = 0777},
+    {"tls", "clients speak TLS, which ends here", SCHEMA_MAP,
+     .flag_at = AT(struct draft_listener, conf.tls.enabled), .map = &schema_listener_tls},
     {"http", "limits and timeouts of an http listener", SCHEMA_MAP, .map = &http_map},
     {"http2", "of an http listener: connections that speak HTTP/2", SCHEMA_MAP, .map = &http2_map},
     {"routes", "of an http listener: the first that matches takes the request", SCHEMA_LIST,
@@ -350,6 +337,8 @@ static const struct schema_key upstream_keys[] = {
     {"protocol", "http1; http2 without asking; auto: by ALPN over TLS, http1 without TLS",
      SCHEMA_ENUM, UPSTREAM(protocol), .preset = "http1", .names = upstream_protocols},
     {"http2", "connections that speak HTTP/2", SCHEMA_MAP, .map = &upstream_http2_map},
+    {"tls", "connections to it speak TLS", SCHEMA_MAP,
+     .flag_at = AT(struct conf_upstream, tls.enabled), .map = &schema_upstream_tls},
     {"balance", "which endpoint takes the next request", SCHEMA_ENUM, UPSTREAM(balance),
      .preset = "leastRequest", .names = balances},
     {"connectTimeout", "for a new connection", SCHEMA_DURATION, UPSTREAM(connect_timeout),

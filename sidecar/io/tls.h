@@ -60,6 +60,9 @@ struct tls_client_settings {
     bool http1, http2; /* ALPN: what is offered */
 };
 
+/* May it stand in spiffe_ids? */
+bool tls_is_spiffe_rule(struct str s);
+
 /* What makes a context: the time is for validity. NULL with a sentence in why[] that names the
  * file: unreadable PEM, key that does not match, expired or not yet valid, weak (RSA < 2048), no
  * memory. */

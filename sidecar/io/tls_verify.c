@@ -61,6 +61,11 @@ static bool is_spiffe_id(struct str id, bool rule)
     return true;
 }
 
+bool tls_is_spiffe_rule(struct str s)
+{
+    return is_spiffe_id(s, true);
+}
+
 static bool matches(struct str rule, struct str id)
 {
     if (rule.p[rule.n - 1] != '*')

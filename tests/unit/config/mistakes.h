@@ -31,6 +31,7 @@
 #define UPSTREAMS_8_1(x) "version: 1\n" GOOD_LISTENERS "upstreams:\n" x "\n"
 #define ENDPOINT_8_25(x)                                                                           \
     UPSTREAMS_8_1("- {name: a, endpoints: [\"" x "\"]}"), 8, 25, "upstreams[0].endpoints[0]"
+#define PAIR     "{certFile: c, keyFile: k}"
 #define LABEL_63 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 struct mistake {
@@ -423,6 +424,32 @@ static const struct mistake mistakes[] = {
      "upstreams[0].endpoints[1]", "the endpoint is there twice; the first is on line 8"},
     {UPSTREAMS_8_1("- {name: a, endpoints: [\"srv:_h._tcp.a\", \"srv:_h._tcp.a\"]}"), 8, 42,
      "upstreams[0].endpoints[1]", "the endpoint is there twice; the first is on line 8"},
+    {LISTENER_5_3("tls: {}"), 5, 8, IN ".tls", "required key \"certificates\" is missing"},
+    {LISTENER_5_3("tls: {certificates: []}"), 5, 23, IN ".tls.certificates", "at least 1"},
+    {LISTENER_5_3("tls: {certificates: [{certFile: c}]}"), 5, 24, IN ".tls.certificates[0]",
+     "required key \"keyFile\" is missing"},
+    {LISTENER_5_3("tls: {certificates: [" PAIR "], minVersion: 1.1}"), 5, 64, IN ".tls.minVersion",
+     "1.2"},
+    {LISTENER_5_3("tls: {certificates: [" PAIR "], clientAuth: require}"), 5, 8, IN ".tls",
+     "required key \"caFile\" is missing (clientAuth: require)"},
+    {LISTENER_5_3("tls: {certificates: [" PAIR "], clientAuth: optional}"), 5, 8, IN ".tls",
+     "required key \"caFile\" is missing (clientAuth: optional)"},
+    {LISTENER_5_3("tls: {certificates: [" PAIR "], spiffeIds: [\"spiffe://a/b\"]}"), 5, 52,
+     IN ".tls.spiffeIds", "has no meaning with clientAuth: none"},
+    {UPSTREAM_7_3("tls: {spiffeIds: [\"https://a/b\"]}"), 7, 21, "upstreams[1].tls.spiffeIds[0]",
+     "expected a SPIFFE id"},
+    {UPSTREAM_7_3("tls: {spiffeIds: [\"spiffe://A/b\"]}"), 7, 21, "upstreams[1].tls.spiffeIds[0]",
+     "expected a SPIFFE id"},
+    {UPSTREAM_7_3("tls: {spiffeIds: [\"spiffe://a/*/b\"]}"), 7, 21, "upstreams[1].tls.spiffeIds[0]",
+     "expected a SPIFFE id"},
+    {UPSTREAM_7_3("tls: {sans: [a], spiffeIds: [\"spiffe://a/b\"]}"), 7, 20,
+     "upstreams[1].tls.spiffeIds", "cannot be together with \"sans\""},
+    {UPSTREAM_7_3("tls: {sans: [\"a:80\"]}"), 7, 16, "upstreams[1].tls.sans[0]",
+     "a host without port"},
+    {UPSTREAM_7_3("tls: {certFile: c}"), 7, 9, "upstreams[1].tls.certFile", "needs \"keyFile\""},
+    {UPSTREAM_7_3("tls: {keyFile: c}"), 7, 9, "upstreams[1].tls.keyFile", "needs \"certFile\""},
+    {UPSTREAM_7_3("tls: {insecureSkipVerify: true, caFile: c}"), 7, 35, "upstreams[1].tls.caFile",
+     "has no meaning with insecureSkipVerify: true"},
     {UPSTREAM_7_3("dns: {family: inet}"), 7, 17, "upstreams[1].dns.family",
      "expected one of any ipv4 ipv6, got \"inet\""},
     {UPSTREAM_7_3("dns: {minTtl: 0}"), 7, 17, "upstreams[1].dns.minTtl",

@@ -286,6 +286,47 @@ static void check_rich_listener(const struct conf *c)
     assert_int_equal(l->routes[0].ppm[0], 750000);
 }
 
+static void assert_file(const struct conf_file *f, const char *path, uint32_t column)
+{
+    assert_str(f->path, path);
+    assert_true(f->line > 20);
+    assert_int_equal(f->column, column);
+}
+
+static void check_rich_tls(const struct conf *c)
+{
+    const struct conf_listener_tls *l = &c->listeners[0].tls;
+    const struct conf_upstream_tls *u = &c->upstreams[0].tls;
+    assert_true(l->enabled);
+    assert_str(c->listeners[0].scheme, "https");
+    assert_int_equal(l->n_certificates, 2);
+    assert_file(&l->certificates[0].cert, "/etc/tls/tls.crt", 22);
+    assert_file(&l->certificates[1].key, "/etc/tls/other.key", 51);
+    assert_int_equal(l->certificates[1].cert.line, l->certificates[0].cert.line + 1);
+    assert_int_equal(l->min_version, TLS_1_3);
+    assert_int_equal(l->client_auth, TLS_CLIENT_REQUIRE);
+    assert_file(&l->ca, "/etc/tls/ca.crt", 15);
+    assert_int_equal(l->n_spiffe_ids, 2);
+    assert_str(l->spiffe_ids[0], "spiffe://example.org/ns/web/*");
+    assert_false(c->listeners[1].tls.enabled);
+    assert_str(c->listeners[1].scheme, "http");
+    assert_true(u->enabled);
+    assert_file(&u->ca, "/etc/tls/upstream-ca.crt", 15);
+    assert_str(u->server_name, "app.internal");
+    assert_int_equal(u->n_sans, 2);
+    assert_str(u->sans[1], "::1");
+    assert_false(u->insecure);
+    assert_file(&u->pair.key, "/etc/tls/client.key", 16);
+    assert_int_equal(u->min_version, TLS_1_3);
+    u = &c->upstreams[1].tls;
+    assert_true(u->enabled);
+    assert_null(u->ca.path.p);
+    assert_null(u->pair.cert.path.p);
+    assert_int_equal(u->min_version, TLS_1_2);
+    assert_str(u->spiffe_ids[0], "spiffe://example.org/app");
+    assert_false(c->upstreams[2].tls.enabled);
+}
+
 static void check_rich_routes(const struct conf_route *r)
 {
     assert_str(r[0].name, "old");
@@ -392,6 +433,7 @@ static void test_every_key(void **state)
     check_rich_listener(c);
     check_rich_routes(c->listeners[0].routes);
     check_rich_dns(c);
+    check_rich_tls(c);
     assert_int_equal(c->upstreams[0].n_endpoints, 3);
     assert_int_equal(c->upstreams[0].connect_timeout, 1500);
     assert_int_equal(c->upstreams[0].max_pending, 0);

@@ -1,0 +1,26 @@
+/* schema_rows.h - how the rows of the table are written, between the files of schema*.c. */
+#ifndef SLUICE_CONFIG_SCHEMA_ROWS_H
+#define SLUICE_CONFIG_SCHEMA_ROWS_H
+
+#include "config/schema.h"
+
+#define MAP(array)     .keys = (array), .n_keys = ARRAY_LEN(array)
+#define CHOICES(array) .choices = (array), .n_choices = ARRAY_LEN(array)
+#define CASES(array)   .cases = (array), .n_cases = ARRAY_LEN(array)
+
+#define WORD(word, v)                                                                              \
+    {                                                                                              \
+        .name = (word), .value = (v)                                                               \
+    }
+
+#define MSEC   USEC_PER_MSEC
+#define SECOND USEC_PER_SEC
+#define WEEK   (USEC_PER_SEC * 3600 * 168)
+#define KIB    ((uint64_t)1024)
+#define MIB    (KIB * 1024)
+
+/* schema_tls.c: of a struct draft_listener, and of a struct conf_upstream. */
+extern const struct schema_map schema_listener_tls;
+extern const struct schema_map schema_upstream_tls;
+
+#endif
