@@ -8,7 +8,7 @@
 /* One slot for each known name, by its length, first and last byte. Two names in one slot would
  * not compile (-Woverride-init); a unit test finds a name that is missing here. */
 enum { SLOTS = 128 };
-#define SLOT(n, first, last) (((n) + 3 * ((first) | 0x20) + 4 * ((last) | 0x20)) & (SLOTS - 1))
+#define SLOT(n, first, last) ((5 * (n) + 1 * ((first) | 0x20) + 13 * ((last) | 0x20)) & (SLOTS - 1))
 
 static const uint8_t slots[SLOTS] = {
     [SLOT(4, 'h', 't')] = FIELD_HOST,
@@ -46,6 +46,9 @@ static const uint8_t slots[SLOTS] = {
     [SLOT(10, 'u', 't')] = FIELD_USER_AGENT,
     [SLOT(17, 's', 'y')] = FIELD_SEC_WEBSOCKET_KEY,
     [SLOT(20, 's', 't')] = FIELD_SEC_WEBSOCKET_ACCEPT,
+    [SLOT(12, 'g', 't')] = FIELD_GRPC_TIMEOUT,
+    [SLOT(11, 'g', 's')] = FIELD_GRPC_STATUS,
+    [SLOT(12, 'g', 'e')] = FIELD_GRPC_MESSAGE,
 };
 
 struct known {
@@ -94,6 +97,9 @@ static const struct known known[FIELD_ID_COUNT] = {
     KNOWN(USER_AGENT, "user-agent", "User-Agent"),
     KNOWN(SEC_WEBSOCKET_KEY, "sec-websocket-key", "Sec-WebSocket-Key"),
     KNOWN(SEC_WEBSOCKET_ACCEPT, "sec-websocket-accept", "Sec-WebSocket-Accept"),
+    KNOWN(GRPC_TIMEOUT, "grpc-timeout", "grpc-timeout"),
+    KNOWN(GRPC_STATUS, "grpc-status", "grpc-status"),
+    KNOWN(GRPC_MESSAGE, "grpc-message", "grpc-message"),
 };
 
 /* Where the lower-case name has a letter (bit 0x40), the other may have its capital: exact, no
