@@ -6,15 +6,13 @@ import os
 import re
 import signal
 import statistics
-import subprocess
 import time
 
-from rig import (SLUICE, Client, add_up, end_loads, ended_well, odd, print_table, served,
-                 start_loads, start_sluice, take_down, total, wait_for, waited, waits)
+from rig import (STARTS, Client, add_up, end_loads, ended_well, mere_start, odd, print_table,
+                 served, start_loads, start_sluice, take_down, total, wait_for, waited, waits)
 
 BOUND = 50    # ms from the kill to the first answer on a new connection
 AT_REST = 10  # kills without load
-STARTS = 4    # a restart takes twice as long as a process of ours that does nothing
 IN_A_ROW = 5  # deaths within a second of the start that cost no waiting
 DIES = re.compile(r"serving process \d+ dies: another starts")
 KILLED = re.compile(r"serving process \d+ was killed by signal 9")
@@ -51,16 +49,9 @@ class Pace:
         self.s, self.app = s, app
         self.took, self.own, self.starts = [], [], []
 
-    def start(self):
-        """A process that only starts."""
-        start = time.monotonic()
-        subprocess.run([SLUICE, "--version"], stdout=subprocess.DEVNULL, check=True,
-                       start_new_session=True)
-        self.starts.append((time.monotonic() - start) * 1000)
-
     def kill(self):
         """(refused, lost) probes until the next one answered."""
-        self.start()
+        self.starts.append(mere_start())
         pids = os.getpid(), self.s.process.pid, self.app.process.pid
         then = [(pid, waits(pid)) for pid in pids]
         start = time.monotonic()

@@ -40,6 +40,10 @@ CLIENTS = [
     ("unix, each", "/", ["--unix", "SOCKET", "--method", "mix", "--close"], 2),
 ]
 
+# A bound in ms holds as it is where this many mere starts of a process fit into it, as they do on
+# an idle machine; where others have the CPUs, they are the bound.
+STARTS = 4
+
 COUNTED = ["sent", "answered", "failed", "refused", "refused_connect_timeout", "refused_reset",
            "idle_close_crossed", "idle_closed", "idle_reset", "unfinished", "app_error",
            "local_error"]
@@ -174,6 +178,15 @@ def served(s):
         return sum(w["requests"] for w in s.status()["workers"])
     except (OSError, EOFError):
         return 0
+
+
+def mere_start():
+    """ms that a process takes which starts and does nothing, in a session of its own as sluice is:
+    the machine's pace just now."""
+    start = time.monotonic()
+    subprocess.run([SLUICE, "--version"], stdout=subprocess.DEVNULL, check=True,
+                   start_new_session=True)
+    return (time.monotonic() - start) * 1000
 
 
 def waits(pid):
