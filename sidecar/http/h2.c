@@ -129,9 +129,10 @@ void h2_fail(struct h2 *h, enum h2_error code, enum reason why)
     (void)nghttp2_session_terminate_session(h->session, code);
 }
 
-/* nghttp2 passes over DATA on a stream that is closed, in silence; so the frames' heads are looked
- * at here too. Returns how many bytes may go to it until one of those has been read: then *ret_id
- * is its stream. */
+/* What nghttp2 passes over in silence has to be seen here: DATA on a stream that is closed, which
+ * is a mistake, and a stream above our last GOAWAY, whose client would wait for ever. So the
+ * frames' heads are looked at on their way. Returns how many bytes may go to nghttp2 before
+ * `receive` has something to do; *ret_id: DATA has come on this stream, which is not there. */
 static size_t scan(struct h2 *h, const char *p, size_t n, int32_t *ret_id)
 {
     size_t i = 0;
@@ -141,6 +142,8 @@ static size_t scan(struct h2 *h, const char *p, size_t n, int32_t *ret_id)
             size_t skip = min_u64(h->scan_left, n - i);
             h->scan_left -= (uint32_t)skip;
             i += skip;
+            if (h->refuse_id != 0 && h->scan_left == 0)
+                break;
             continue;
         }
         size_t take = min_u64(H2_FRAME_HEAD - h->scan_n, n - i);
@@ -154,7 +157,10 @@ static size_t scan(struct h2 *h, const char *p, size_t n, int32_t *ret_id)
             (int32_t)((f[5] & 0x7fu) << 24 | (uint32_t)f[6] << 16 | (uint32_t)f[7] << 8 | f[8]);
         h->scan_n = 0;
         h->scan_left = (uint32_t)f[0] << 16 | (uint32_t)f[1] << 8 | f[2];
-        if (f[3] == NGHTTP2_DATA && !h2_stream_of(h->session, id)) {
+        if (f[3] == NGHTTP2_HEADERS && h->goaway_final && (id & 1) && id > h->last_id) {
+            h->last_id = id; /* trailers of it are not refused once more */
+            h->refuse_id = id;
+        } else if (f[3] == NGHTTP2_DATA && !h2_stream_of(h->session, id)) {
             *ret_id = id;
             break;
         }
@@ -174,6 +180,13 @@ static ssize_t receive(struct h2 *h, const char *p, size_t n)
             return rv;
         if (id != 0 && !h2_stream_of(h->session, id))
             h2_look_back(h, id, false);
+        /* Only now does nghttp2 know of the stream, and takes a reset of it. */
+        if (h->refuse_id != 0 && h->scan_left == 0) {
+            if (nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, h->refuse_id,
+                                          NGHTTP2_REFUSED_STREAM) == 0)
+                h->own_resets++;
+            h->refuse_id = 0;
+        }
         p += some;
         n -= some;
     }
@@ -462,7 +475,7 @@ void h2_leave(struct h2_stream *st)
 
 void h2_goaway_notice(struct h2 *h)
 {
-    (void)nghttp2_submit_shutdown_notice(h->session);
+    h->pings_behind_notice = nghttp2_submit_shutdown_notice(h->session) == 0;
 }
 
 void h2_goaway_final(struct h2 *h, enum h2_error code)

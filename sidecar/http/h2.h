@@ -141,7 +141,9 @@ struct h2 {
     enum reason failure_why; /* a guard's word, for metrics; REASON_NONE: plain protocol error */
     /* The codec's own. */
     bool feeding, pulling, no_memory;
-    uint32_t scan_left; /* bytes until the next frame's head */
+    int32_t refuse_id;        /* of the frame being read: above our last GOAWAY */
+    bool pings_behind_notice; /* our first GOAWAY waits to go out, the PING behind it */
+    uint32_t scan_left;       /* bytes until the next frame's head */
     uint8_t scan_n, scan_head[H2_FRAME_HEAD];
     struct h2_past past;    /* server: the peer's streams that are gone */
     uint32_t own_resets;    /* submitted by the owner, not yet sent */
@@ -196,8 +198,8 @@ void h2_reset(struct h2_stream *st, enum h2_error code);
  * (RFC 9113 §8.1). Only `closed` is told, which may be from within. */
 void h2_leave(struct h2_stream *st);
 
-/* GOAWAY(2^31-1): no new streams please (RFC 9113 §6.8); then h2_goaway_final() once the peer has
- * had a round trip to see it. */
+/* GOAWAY(2^31-1): no new streams please (RFC 9113 §6.8), and a PING behind it, by whose ACK the
+ * peer has seen it: then h2_goaway_final(). */
 void h2_goaway_notice(struct h2 *h);
 /* GOAWAY with the last stream that was looked at: later ones get REFUSED_STREAM. */
 void h2_goaway_final(struct h2 *h, enum h2_error code);

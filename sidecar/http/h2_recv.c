@@ -125,14 +125,6 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *f, v
     guard_frame(h, f);
     if (h->role == H2_SERVER && f->type == NGHTTP2_HEADERS && !h2_stream_of(session, f->stream_id))
         h2_look_back(h, f->stream_id, true);
-    /* nghttp2 says nothing to a stream above our last GOAWAY, and its client would wait. */
-    if (h->goaway_final && h->role == H2_SERVER && f->type == NGHTTP2_HEADERS &&
-        (f->stream_id & 1) && f->stream_id > h->last_id &&
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, f->stream_id,
-                                  NGHTTP2_REFUSED_STREAM) == 0) {
-        h->last_id = f->stream_id; /* trailers of it are not refused once more */
-        h->own_resets++;
-    }
     return 0;
 }
 

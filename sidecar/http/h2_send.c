@@ -75,6 +75,10 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
             h->window_credit += 2;
         break;
     case NGHTTP2_GOAWAY:
+        /* nghttp2 would let a PING overtake it. */
+        if (h->pings_behind_notice)
+            h2_ping(h);
+        h->pings_behind_notice = false;
         if (frame->goaway.error_code != NGHTTP2_NO_ERROR && h->failure_why == REASON_NONE) {
             h->failure = (enum h2_error)frame->goaway.error_code;
             h->failure_why = REASON_H2_PROTOCOL;

@@ -181,7 +181,8 @@ static int end_field(struct message *m, enum field_id id, size_t name_len, char 
 static int add_via(struct message *m, struct str via, char **to)
 {
     *to = BEGIN_FIELD(*to, "Via");
-    *to = m->version_minor == 0 ? PUT(*to, "1.0 ") : PUT(*to, "1.1 ");
+    /* As it was received (RFC 9110 §7.6.3). */
+    *to = m->http2 ? PUT(*to, "2 ") : m->version_minor == 0 ? PUT(*to, "1.0 ") : PUT(*to, "1.1 ");
     *to = put_str(*to, via);
     return END_FIELD(m, FIELD_VIA, "Via", *to);
 }

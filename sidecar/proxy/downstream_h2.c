@@ -443,7 +443,6 @@ static void notice(struct downstream *d)
     c->goodbye = H2_NOTICED;
     c->noticed_at = now_of(c);
     h2_goaway_notice(&c->h2);
-    h2_ping(&c->h2);
     downstream_h2_pump_soon(c);
     downstream_h2_wake_at(c, c->noticed_at + GOODBYE_MS * USEC_PER_MSEC);
 }
