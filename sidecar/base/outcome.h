@@ -51,6 +51,9 @@
     X(CONNECT_REFUSED, "connect_refused", 502, "connection_refused", "Connection refused")         \
     X(CONNECT_FAILED, "connect_failed", 502, "destination_ip_unroutable", "Connect failed")        \
     X(CONNECT_TIMEOUT, "connect_timeout", 504, "connection_timeout", "Connect timed out")          \
+    X(UPSTREAM_TLS, "upstream_tls", 502, "tls_protocol_error", "TLS with the upstream failed")     \
+    X(UPSTREAM_CERTIFICATE, "upstream_certificate", 502, "tls_certificate_error",                  \
+      "TLS certificate refused")                                                                   \
     X(UPSTREAM_CLOSED, "upstream_closed", 502, "connection_terminated",                            \
       "Upstream closed before it answered")                                                        \
     X(UPSTREAM_RESET, "upstream_reset", 502, "connection_terminated", "Upstream reset")            \

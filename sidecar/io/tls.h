@@ -108,10 +108,48 @@ struct tls_identity {
 };
 bool transport_is_tls(const struct transport *t);
 void transport_tls_identity(const struct transport *t, struct tls_identity *ret);
-/* Why the handshake failed: a literal for people, and a word for metrics, one of tls_failure.c's
- * ("certificate_unknown_ca", "name_mismatch", "no_shared_cipher", "peer_closed"...). NULL: it did
- * not fail (a time that ran out is the caller's to name). */
-const char *transport_tls_failure(const struct transport *t, const char **ret_word);
+/* Why a handshake failed: the word for metrics. "peer_": the other side says so (an alert). */
+#define TLS_FAILURE_TABLE(X)                                                                       \
+    X(NONE, "none")                                                                                \
+    X(NOT_TLS, "not_tls")                                                                          \
+    X(PROTOCOL, "protocol_error")                                                                  \
+    X(VERSION, "protocol_version")                                                                 \
+    X(NO_SHARED_CIPHER, "no_shared_cipher")                                                        \
+    X(NO_ALPN, "no_application_protocol")                                                          \
+    X(NO_CLIENT_CERTIFICATE, "no_client_certificate")                                              \
+    X(CERTIFICATE_EXPIRED, "certificate_expired")                                                  \
+    X(CERTIFICATE_NOT_YET_VALID, "certificate_not_yet_valid")                                      \
+    X(CERTIFICATE_UNKNOWN_CA, "certificate_unknown_ca")                                            \
+    X(CERTIFICATE_PURPOSE, "certificate_purpose")                                                  \
+    X(CERTIFICATE_WEAK, "certificate_weak")                                                        \
+    X(CERTIFICATE_INVALID, "certificate_invalid")                                                  \
+    X(NAME_MISMATCH, "name_mismatch")                                                              \
+    X(SPIFFE_ID_REFUSED, "spiffe_id_refused")                                                      \
+    X(PEER_CLOSED, "peer_closed")                                                                  \
+    X(PEER_ALERT, "peer_alert")                                                                    \
+    X(PEER_HANDSHAKE_FAILURE, "peer_handshake_failure")                                            \
+    X(PEER_VERSION, "peer_protocol_version")                                                       \
+    X(PEER_REFUSED_CERTIFICATE, "peer_refused_certificate")                                        \
+    X(PEER_UNKNOWN_CA, "peer_unknown_ca")                                                          \
+    X(PEER_UNKNOWN_NAME, "peer_unknown_name")                                                      \
+    X(PEER_WANTS_CERTIFICATE, "peer_wants_certificate")                                            \
+    X(PEER_NO_ALPN, "peer_no_application_protocol")                                                \
+    X(NO_CONTEXT, "no_certificate") /* the slot is empty; the caller's, as the next two */         \
+    X(TIMEOUT, "timeout")                                                                          \
+    X(NO_MEMORY, "out_of_memory")
+
+enum tls_failure {
+#define X(id, word) TLS_FAILURE_##id,
+    TLS_FAILURE_TABLE(X)
+#undef X
+        TLS_FAILURES,
+};
+const char *tls_failure_word(enum tls_failure f);
+/* Our certificate, or the peer's, is what it failed for. */
+bool tls_failure_is_certificate(enum tls_failure f);
+/* Why this handshake failed, with a sentence for people (a literal); TLS_FAILURE_NONE: it did not.
+ */
+enum tls_failure transport_tls_failure(const struct transport *t, const char **ret_text);
 
 /* Session tickets' keys (RFC 5077, RFC 8446 §4.6.1), of the whole process: the first is made with
  * the first server's context. The control thread makes a new one every TLS_TICKETS_PERIOD_S; the

@@ -154,7 +154,8 @@ struct tls_state {
     struct tls_wire wire;
     char *name;           /* client: who is meant */
     uint64_t session_key; /* client; 0: nothing is resumed */
-    const char *failure, *failure_word;
+    enum tls_failure failure;
+    const char *failure_text;
     char *spiffe_id, *subject; /* made when asked for */
 };
 

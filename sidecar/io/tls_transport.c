@@ -58,7 +58,7 @@ static int handshake_failed(struct tls_state *st)
 {
     tls_failure_note(st);
     int r = broken(st);
-    return r == -ECONNABORTED ? -ECONNRESET : r;
+    return r == -ECONNABORTED || r == -EPIPE ? -ECONNRESET : r;
 }
 
 /* A session is resumed without looking at certificates: who has expired since does not get in. */
@@ -311,13 +311,6 @@ static const struct transport_ops tls_ops = {
 bool transport_is_tls(const struct transport *t)
 {
     return t->ops == &tls_ops;
-}
-
-const char *transport_tls_failure(const struct transport *t, const char **ret_word)
-{
-    const struct tls_state *st = of(t);
-    *ret_word = st->failure_word;
-    return st->failure;
 }
 
 /* 0, -ENOMEM, -ENOKEY. */

@@ -4,6 +4,7 @@
 #include "io/socket.h"
 #include "proxy/downstream_h1.h"
 #include "proxy/downstream_h2.h"
+#include "proxy/downstream_tls.h"
 #include "proxy/listener.h"
 #include "proxy/stream.h"
 
@@ -235,11 +236,41 @@ void downstream_tally_idle(struct downstream *d, enum drain_class cls, enum drai
 
 /* --- the beginning --- */
 
+/* What it speaks is known, or will be by its first bytes. */
+static void speak(struct downstream *d, bool http2)
+{
+    bool tcp = d->listener->conf->protocol == PROTOCOL_TCP;
+    downstream_set_population(d, !tcp);
+    if (http2) {
+        downstream_h2_begin(d, NULL, 0);
+    } else {
+        downstream_set_ops(d, &downstream_h1_ops);
+        downstream_h1_begin(d, tcp);
+    }
+}
+
+void downstream_secured(struct downstream *d, struct str alpn)
+{
+    d->since = d->worker->loop.now;
+    speak(d, d->listener->conf->protocol == PROTOCOL_HTTP2 || str_eq(alpn, STR("h2")));
+}
+
+static bool open_transport(const struct listener *l, int fd, struct transport *ret)
+{
+    if (l->conf->tls.enabled)
+        return transport_tls_server(ret, fd, l->shared->tls) == 0;
+    transport_plain(ret, fd);
+    return true;
+}
+
 struct downstream *downstream_open(struct worker *w, struct listener *l, int fd,
                                    const struct address *peer)
 {
+    struct transport t;
     struct downstream *d = slab_alloc(&w->downstreams);
-    if (!d) {
+    if (!d || !open_transport(l, fd, &t)) {
+        if (d)
+            slab_free(&w->downstreams, d);
         (void)close(fd);
         return NULL;
     }
@@ -252,15 +283,15 @@ struct downstream *downstream_open(struct worker *w, struct listener *l, int fd,
     d->peer_len = (uint8_t)address_format_ip(peer, d->peer);
     d->opened = d->since = w->loop.now;
     timer_init(&d->timer, on_timer);
-    d->ops = &downstream_h1_ops;
-    conn_open(&d->conn, &w->loop, fd, &d->ops->conn, false);
+    d->ops = &downstream_tls_ops;
+    conn_open_transport(&d->conn, &w->loop, t, &d->ops->conn, false);
     listener_count(l, 1);
     worker_count_connection(w, l->conf->direction, 1);
-    bool tcp = l->conf->protocol == PROTOCOL_TCP;
-    downstream_set_population(d, !tcp);
-    if (l->conf->protocol == PROTOCOL_HTTP2)
-        downstream_h2_begin(d, NULL, 0);
-    else
-        downstream_h1_begin(d, tcp);
+    if (d->conn.stage != CONN_STANDS) {
+        downstream_set_population(d, false);
+        downstream_arm(d);
+    } else {
+        speak(d, l->conf->protocol == PROTOCOL_HTTP2);
+    }
     return d->state == DOWNSTREAM_CLOSED ? NULL : d;
 }

@@ -90,6 +90,8 @@ struct downstream {
 /* Takes fd over. NULL when memory is short (fd is closed then). */
 struct downstream *downstream_open(struct worker *w, struct listener *l, int fd,
                                    const struct address *peer);
+/* Its handshake is done: it begins to speak what ALPN agreed on. It may be closed on return. */
+void downstream_secured(struct downstream *d, struct str alpn);
 /* Closes at once and frees at the end of the turn. No stream may be left on it. */
 void downstream_close(struct downstream *d);
 /* Our end is sent, what still comes is discarded until the client's. */

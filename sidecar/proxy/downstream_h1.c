@@ -345,7 +345,7 @@ static void notice(struct downstream *d)
 static void idle_close(struct downstream *d)
 {
     /* Bytes that wait are a request: it is served, and told to close. */
-    if (buf_len(&d->pipelined) > 0 || socket_has_unread(d->conn.transport.fd))
+    if (buf_len(&d->pipelined) > 0 || conn_has_unread(&d->conn))
         return;
     d->idle_closed = true;
     downstream_tally_idle(d, DRAIN_H1_IDLE, DRAIN_CLOSED);

@@ -22,6 +22,7 @@ struct endpoint {
     uint32_t index;         /* in pool->endpoints; ENDPOINT_UNLISTED: it is there no longer */
     uint32_t refs;
     usec_t avoid_until; /* it refused a connect: others are preferred until then */
+    usec_t tls_told_at; /* when the log was told last that TLS with it fails; 0: never */
 };
 
 /* The pool's endpoint for it, with a reference more: the one that there is, or a new one, which is

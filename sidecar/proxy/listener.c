@@ -157,15 +157,22 @@ void listener_leave(struct listener *l, const struct listener_change *how,
 struct listener_shared *listener_shared_new(void)
 {
     struct listener_shared *s = mem_zalloc(sizeof(*s));
-    if (s)
-        atomic_init(&s->refs, 1);
-    return s;
+    if (!s)
+        return NULL;
+    atomic_init(&s->refs, 1);
+    s->tls = tls_slot_new(NULL);
+    if (s->tls)
+        return s;
+    free(s);
+    return NULL;
 }
 
 void listener_shared_unref(struct listener_shared *s)
 {
-    if (s && atomic_fetch_sub(&s->refs, 1) == 1)
-        free(s);
+    if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
+        return;
+    (void)tls_slot_unref(s->tls);
+    free(s);
 }
 
 struct listener *listener_new(struct worker *w, struct listener_shared *shared, int fd)

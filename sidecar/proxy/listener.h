@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "io/loop.h"
+#include "io/tls.h"
 #include "proxy/stats.h"
 
 struct listener_change;
@@ -20,6 +21,7 @@ struct worker;
 struct listener_shared {
     _Atomic uint32_t refs; /* who made it, and the workers' listeners */
     _Atomic uint32_t open; /* connections, for maxConnections */
+    struct tls_slot *tls;  /* what connections are secured with, if conf.tls is there */
 };
 
 struct listener {

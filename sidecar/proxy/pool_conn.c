@@ -63,6 +63,8 @@ bool pool_worn(const struct pool *p, const struct upstream_conn *u)
     const struct conf_upstream *c = p->conf;
     if (c->protocol != UPSTREAM_AUTO && (c->protocol == UPSTREAM_HTTP2) != (u->h2 != NULL))
         return true;
+    if (transport_is_tls(&u->conn.transport) != c->tls.enabled)
+        return true;
     return !endpoint_listed(u->endpoint) ||
            (c->max_requests_per_connection > 0 && u->requests >= c->max_requests_per_connection) ||
            (c->max_lifetime > 0 && p->worker->loop.now >= u->opened + c->max_lifetime);

@@ -5,6 +5,7 @@
 #include "proxy/endpoint.h"
 #include "proxy/stream.h"
 #include "proxy/upstream.h"
+#include "proxy/upstream_tls.h"
 #include "proxy/worker.h"
 
 enum { REFILL_MS = 1000 };
@@ -52,6 +53,7 @@ static void expire_connecting(struct pool *p, usec_t now)
         struct upstream_conn *u = LIST_ENTRY(first, struct upstream_conn, link);
         if (now < pool_connect_deadline(p, u))
             break;
+        upstream_tls_timed_out(u);
         pool_on_connect_failed(p, u, REASON_CONNECT_TIMEOUT);
     }
 }

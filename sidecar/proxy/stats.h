@@ -4,6 +4,7 @@
 
 #include "base/histogram.h"
 #include "base/outcome.h"
+#include "io/tls.h"
 
 #include <stdatomic.h>
 
@@ -21,12 +22,20 @@ static inline uint64_t count_read(const counter_t *c)
     return atomic_load_explicit(c, memory_order_relaxed);
 }
 
+/* Handshakes; those of a listener or those with an upstream. */
+struct tls_stats {
+    counter_t done;
+    counter_t resumed; /* of these */
+    counter_t failed[TLS_FAILURES];
+};
+
 enum { CODE_CLASSES = 6 }; /* 0: no status was given; 1xx to 5xx */
 
 struct listener_stats {
     counter_t accepted, open;
     counter_t refused; /* over maxConnections, or no memory */
     counter_t bytes_in, bytes_out;
+    struct tls_stats tls;
 };
 
 struct route_stats {
@@ -43,6 +52,7 @@ struct upstream_stats {
     counter_t closed_idle; /* by the upstream, while idle */
     counter_t unsolicited; /* bytes on an idle connection */
     counter_t requests;
+    struct tls_stats tls;
     struct histogram *_Atomic first_byte;
 };
 

@@ -6,8 +6,10 @@
 #include "proxy/endpoint.h"
 #include "proxy/stream.h"
 #include "proxy/upstream_h2.h"
+#include "proxy/upstream_tls.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 static void upstream_reaped(struct reap *r)
 {
@@ -23,6 +25,8 @@ static void upstream_reaped(struct reap *r)
 void upstream_end(struct upstream_conn *u)
 {
     CHECK(u->state == UPSTREAM_CLOSED);
+    if (u->orderly && transport_is_tls(&u->conn.transport))
+        conn_shutdown(&u->conn);
     conn_close(&u->conn);
     loop_reap(&u->worker->loop, &u->reap, upstream_reaped);
 }
@@ -32,6 +36,7 @@ void upstream_close(struct upstream_conn *u)
     if (u->state == UPSTREAM_CLOSED)
         return;
     CHECK(u->streams == 0 && u->n_waiters == 0);
+    u->orderly = u->state == UPSTREAM_IDLE || u->h2;
     bool now = !u->ops || u->ops->goodbye(u);
     pool_on_closed(u->pool, u);
     if (now)
@@ -73,18 +78,29 @@ static bool speaks_h2(const struct upstream_conn *u)
     return str_eq(identity.alpn, STR("h2"));
 }
 
+static void on_connect_failed(struct conn *c, int err)
+{
+    struct upstream_conn *u = CONTAINER_OF(c, struct upstream_conn, conn);
+    CHECK_OBJ(u, UPSTREAM_MAGIC);
+    enum reason reason = upstream_tls_failed(u);
+    if (reason == REASON_NONE)
+        reason = err == ECONNREFUSED ? REASON_CONNECT_REFUSED
+                 : err == ETIMEDOUT  ? REASON_CONNECT_TIMEOUT
+                 : err == ENOMEM     ? REASON_OUT_OF_MEMORY
+                                     : REASON_CONNECT_FAILED;
+    pool_on_connect_failed(u->pool, u, reason);
+}
+
 static void on_connected(struct conn *c)
 {
     struct upstream_conn *u = CONTAINER_OF(c, struct upstream_conn, conn);
     CHECK_OBJ(u, UPSTREAM_MAGIC);
     int err = socket_connect_result(u->conn.transport.fd);
     if (err != 0) {
-        pool_on_connect_failed(u->pool, u,
-                               err == ECONNREFUSED ? REASON_CONNECT_REFUSED
-                               : err == ETIMEDOUT  ? REASON_CONNECT_TIMEOUT
-                                                   : REASON_CONNECT_FAILED);
+        on_connect_failed(c, err);
         return;
     }
+    upstream_tls_done(u);
     if (!speaks_h2(u)) {
         upstream_h1_start(u);
     } else if (upstream_h2_start(u) < 0) {
@@ -93,14 +109,6 @@ static void on_connected(struct conn *c)
     }
     conn_read_start(&u->conn);
     pool_on_connected(u->pool, u);
-}
-
-static void on_connect_failed(struct conn *c, int err)
-{
-    struct upstream_conn *u = CONTAINER_OF(c, struct upstream_conn, conn);
-    CHECK_OBJ(u, UPSTREAM_MAGIC);
-    pool_on_connect_failed(u->pool, u,
-                           err == ENOMEM ? REASON_OUT_OF_MEMORY : REASON_CONNECT_FAILED);
 }
 
 /* Until it stands; nothing is read before. */
@@ -126,6 +134,12 @@ struct upstream_conn *upstream_connect(struct pool *p, struct endpoint *e, bool 
                                                            : REASON_CONNECT_FAILED;
         return NULL;
     }
+    struct transport t;
+    if (upstream_transport(p, e, fd, &t, ret_reason) < 0) {
+        (void)close(fd);
+        slab_free(&w->upstreams, u);
+        return NULL;
+    }
     memset(u, 0, sizeof(*u));
     u->magic = UPSTREAM_MAGIC;
     u->raw = raw;
@@ -136,6 +150,6 @@ struct upstream_conn *upstream_connect(struct pool *p, struct endpoint *e, bool 
     u->most = !raw && p->conf->protocol == UPSTREAM_HTTP2 ? upstream_h2_expected(e) : 1;
     u->opened = w->loop.now;
     u->told_idle_timeout = USEC_NEVER;
-    conn_open(&u->conn, &w->loop, fd, &connecting_ops, true);
+    conn_open_transport(&u->conn, &w->loop, t, &connecting_ops, true);
     return u;
 }

@@ -324,7 +324,10 @@ static void on_readable(struct conn *c)
     ssize_t n = conn_read(c, l->scratch, LOOP_SCRATCH_BYTES);
     if (n == -EAGAIN)
         return;
-    if (n == 0) {
+    if (n == -ECONNABORTED && !(u->state == UPSTREAM_ACTIVE && u->h1.phase == UPSTREAM_H1_RAW)) {
+        u->h1.reset = true; /* an end that is none where nothing else delimits the body */
+        on_eof(u);
+    } else if (n == 0) {
         on_eof(u);
     } else if (n < 0) {
         on_broken(u, (int)-n);

@@ -66,7 +66,11 @@ struct upstream_shared *upstream_shared_new(uint32_t n_workers)
         return NULL;
     atomic_init(&u->refs, 1);
     u->n_workers = n_workers;
-    return u;
+    u->tls = tls_slot_new(NULL);
+    if (u->tls)
+        return u;
+    free(u);
+    return NULL;
 }
 
 struct upstream_shared *upstream_shared_ref(struct upstream_shared *u)
@@ -84,6 +88,7 @@ void upstream_shared_unref(struct upstream_shared *u)
         CHECK(!u->worker[i].pool);
         free(u->worker[i].stats.first_byte);
     }
+    (void)tls_slot_unref(u->tls);
     free(u->endpoints);
     free(u);
 }

@@ -148,10 +148,10 @@ static inline ssize_t get(struct transport *t, void *p, size_t n)
 
 static inline const char *word_of(const struct transport *t)
 {
-    const char *word = NULL;
-    const char *text = transport_tls_failure(t, &word);
-    assert_true((text == NULL) == (word == NULL));
-    return word ? word : "none";
+    const char *text = NULL;
+    enum tls_failure f = transport_tls_failure(t, &text);
+    assert_true((f == TLS_FAILURE_NONE) == (text == NULL));
+    return tls_failure_word(f);
 }
 
 #endif
