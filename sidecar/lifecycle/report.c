@@ -6,7 +6,8 @@
 
 const char *drain_class_word(enum drain_class c)
 {
-    static const char *const words[DRAIN_CLASSES] = {"h1_idle", "h1_active", "h2_idle",  "h2_active", "grpc", "websocket", "tcp"};
+    static const char *const words[DRAIN_CLASSES] = {"h1_idle", "h1_active", "h2_idle", "h2_active",
+                                                     "grpc",    "websocket", "tcp"};
     return words[c];
 }
 

@@ -39,8 +39,10 @@ static void side_body(struct side *side, const char *p, size_t n)
     struct h2_request *r = of(side);
     count_add(&r->conn->d->listener->stats.bytes_out, (int64_t)n);
     if (buf_len(&r->st.out) == 0) {
+        const struct downstream *d = r->conn->d;
         r->marked = r->st.sent;
-        r->marked_at = r->conn->d->worker->loop.now;
+        r->marked_at = d->worker->loop.now;
+        downstream_h2_wake_at(r->conn, r->marked_at + d->listener->conf->write_timeout);
     }
     check(r, h2_send(&r->st, p, n));
     side->blocked = r->st.blocked;
