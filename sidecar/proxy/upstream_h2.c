@@ -102,6 +102,13 @@ static void free_h2(struct upstream_conn *u)
 
 /* --- writing --- */
 
+static const char *failure_text(const struct upstream_h2 *h2)
+{
+    enum reason why = h2->codec.failure_why;
+    return why == REASON_NONE || why == REASON_H2_PROTOCOL ? "HTTP/2 protocol error"
+                                                           : reason_table[why].title;
+}
+
 static void pump(struct upstream_h2 *h2)
 {
     struct conn *c = &h2->u->conn;
@@ -118,7 +125,9 @@ static void pump(struct upstream_h2 *h2)
         conn_flush(c);
     }
     upstream_h2_flush(h2);
-    (void)end_if_closed(h2);
+    /* Faults that the session has found by itself are known when its GOAWAY is made. */
+    if (!end_if_closed(h2) && h2->codec.failure_why != REASON_NONE)
+        upstream_h2_die(h2, REASON_UPSTREAM_PROTOCOL, failure_text(h2));
 }
 
 static void on_turn_end(struct turn_end *t)
@@ -138,13 +147,6 @@ static void on_drained(struct conn *c)
 }
 
 /* --- reading --- */
-
-static const char *failure_text(const struct upstream_h2 *h2)
-{
-    enum reason why = h2->codec.failure_why;
-    return why == REASON_NONE || why == REASON_H2_PROTOCOL ? "HTTP/2 protocol error"
-                                                           : reason_table[why].title;
-}
 
 static void feed(struct upstream_h2 *h2, const char *p, size_t n)
 {

@@ -2,7 +2,6 @@
  * server answers. */
 #include "proxy/upstream_h2.h"
 
-#include "http/websocket_handshake.h"
 #include "io/tls.h"
 #include "proxy/endpoint.h"
 #include "proxy/stream.h"
@@ -232,10 +231,6 @@ static void on_head(struct h2_stream *st)
     bool last = st->recv_ended;
     forget_sent(hs);
     touch(hs);
-    if (s->req.websocket && s->res.status / 100 == 2 && websocket_from_ok(&s->res) < 0) {
-        stream_on_upstream_failed(s, REASON_OUT_OF_MEMORY, NULL, false);
-        return;
-    }
     /* Whatever its length says, and wherever the stream's end is said. */
     if (s->req.method == METHOD_HEAD || s->res.status == 204 || s->res.status == 304)
         s->res.body = BODY_NONE;
