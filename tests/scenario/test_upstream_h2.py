@@ -14,7 +14,7 @@ from h2wire import (CANCEL, CODES, CONTINUATION, END_STREAM, ENHANCE_YOUR_CALM, 
                     MAX_CONCURRENT_STREAMS, NO_ERROR, PING, PROTOCOL_ERROR, REFUSED_STREAM,
                     RST_STREAM, SETTINGS, WINDOW_UPDATE, block)
 from harness import assert_problem, forward
-from wire import SLOW, TIMEOUT, wait_for
+from wire import SLOW, TIMEOUT, free_port, wait_for
 
 BIG = random.Random(5).randbytes(8 << 20)
 OK = [(":status", "200")]
@@ -1085,14 +1085,12 @@ def test_workers_share_the_limit(sc):
 
 def test_a_tcp_listener_before_the_same_upstream(sc):
     """It passes bytes on a connection of its own, whatever the upstream speaks."""
-    from wire import free_port
-    port = free_port()
-    h2_proxy(sc, proxy={"more": {}})
-    reload(sc, lambda c: c["listeners"].append(
-        {"name": "raw", "address": f"127.0.0.1:{port}", "protocol": "tcp",
-         "backends": [{"upstream": "app"}]}))
+    address, raw = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    h2_proxy(sc, proxy={"address": address, "more": {"listeners": [
+        {"name": "main", "address": address, "routes": [forward()]},
+        {"name": "raw", "address": raw, "protocol": "tcp", "backends": [{"upstream": "app"}]}]}})
     assert sc.ask().status == 200
-    client = h2wire.Client(f"127.0.0.1:{port}")
+    client = h2wire.Client(raw)
     assert bytes(client.ask().body) == b"GET /\n"
     client.close()
     assert sc.ask().status == 200
