@@ -7,6 +7,7 @@
 #include "admin/exposition.h"
 
 #include "base/mem.h"
+#include "http/grpc.h"
 #include "proxy/access_log.h"
 #include "proxy/listener.h"
 #include "proxy/route_state.h"
@@ -138,6 +139,21 @@ static void put_histogram(struct exposition *t, const char *name, const char *la
     metric_put(t, "sluice_%s_count{%s} %llu\n", name, labels, (ull)total);
 }
 
+/* Of counters that a worker makes when it has something to count. */
+static uint64_t lazy_sum(const struct control *c, const struct conf_route *r, size_t offset,
+                         uint32_t which)
+{
+    uint64_t n = 0;
+    for (uint32_t k = 0; k < c->process.n_workers; k++) {
+        const char *stats = (const char *)&state_of(c, k, r)->stats;
+        counter_t *_Atomic const *where =
+            (counter_t * _Atomic const *)(const void *)(stats + offset);
+        counter_t *counters = atomic_load_explicit(where, memory_order_acquire);
+        n += counters ? count_read(&counters[which]) : 0;
+    }
+    return n;
+}
+
 static void put_route(struct exposition *t, const struct control *c, const struct conf_listener *l,
                       const struct conf_route *r, int part)
 {
@@ -154,15 +170,17 @@ static void put_route(struct exposition *t, const struct control *c, const struc
         }
     } else if (part == 1) {
         for (int x = 1; x < REASON_COUNT; x++) {
-            uint64_t n = 0;
-            for (uint32_t k = 0; k < c->process.n_workers; k++) {
-                counter_t *e =
-                    atomic_load_explicit(&state_of(c, k, r)->stats.errors, memory_order_acquire);
-                n += e ? count_read(&e[x]) : 0;
-            }
+            uint64_t n = lazy_sum(c, r, offsetof(struct route_stats, errors), (uint32_t)x);
             if (n > 0)
                 metric_put(t, "sluice_route_errors_total{%s,reason=\"%s\"} %llu\n", labels,
                            reason_word((enum reason)x), (ull)n);
+        }
+    } else if (part == 5) {
+        for (int x = 0; x < GRPC_CODES; x++) {
+            uint64_t n = lazy_sum(c, r, offsetof(struct route_stats, grpc), (uint32_t)x);
+            if (n > 0)
+                metric_put(t, "sluice_grpc_requests_total{%s,code=\"%s\"} %llu\n", labels,
+                           grpc_code_word((enum grpc_code)x), (ull)n);
         }
     } else if (part == 2) {
         uint64_t counts[HISTOGRAM_BUCKETS] = {0}, sum = 0;
@@ -196,6 +214,7 @@ static void put_routes(struct exposition *t, const struct control *c)
         {"request_duration_seconds", "histogram", "First byte in to last byte out."},
         {"split_intended_ratio", "gauge", "Share that an upstream is meant to have of a route."},
         {"split_picked_total", "counter", "Requests that were given to an upstream."},
+        {"grpc_requests_total", "counter", "gRPC calls, by the status that the client was told."},
     };
     const struct conf *conf = c->snapshot->conf;
     for (int part = 0; part < (int)ARRAY_LEN(parts); part++) {

@@ -105,6 +105,7 @@ struct outcome {
     uint64_t bytes_in;   /* body bytes from the client */
     uint64_t bytes_out;  /* body bytes to the client */
     uint8_t tries;       /* connections that the request was sent on */
+    int8_t grpc_status;  /* enum grpc_code, as the client was told it; -1: not gRPC */
 };
 
 #endif

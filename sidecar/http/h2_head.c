@@ -5,6 +5,7 @@
  * fields. Here is what remains until the message can go on as HTTP/1 without a second reading. */
 #include "http/authority.h"
 #include "http/field_rules.h"
+#include "http/grpc.h"
 #include "http/h2_parts.h"
 #include "http/websocket_handshake.h"
 
@@ -173,9 +174,7 @@ static bool other_field(struct h2_stream *st, struct message *m, struct str name
         st->n_cookies++;
         break;
     case FIELD_CONTENT_TYPE:
-        m->grpc = m->is_request && v.n >= 16 &&
-                  str_ieq((struct str){v.p, 16}, STR("application/grpc")) &&
-                  (v.n == 16 || v.p[16] == '+' || v.p[16] == ';');
+        m->grpc = m->is_request && grpc_is_content_type(v);
         break;
     default:
         if (id == FIELD_OTHER && m->is_request && memchr(name.p, '_', name.n) &&

@@ -41,6 +41,7 @@ struct record {
     uint16_t status;
     uint8_t reason;
     uint8_t tries;
+    int8_t grpc_status; /* -1: not gRPC */
     uint64_t wall;
     uint64_t latency, first_byte, bytes_in, bytes_out;
     uint16_t len[TEXTS];
@@ -144,6 +145,7 @@ void access_ring_add(struct access_ring *r, const struct stream *s, const struct
         .status = o->status,
         .reason = (uint8_t)o->reason,
         .tries = o->tries,
+        .grpc_status = o->grpc_status,
         .wall = clock_wall(),
         .latency = o->latency,
         .first_byte = o->first_byte,
@@ -275,6 +277,10 @@ static void put_record(struct access_log *l, const struct record *r)
                      (unsigned long long)r->latency, (unsigned long long)r->first_byte,
                      (unsigned long long)r->bytes_in, (unsigned long long)r->bytes_out, r->tries);
     put_raw(l, head, (size_t)n);
+    if (r->grpc_status >= 0) {
+        n = snprintf(head, sizeof(head), ",\"grpc_status\":%d", r->grpc_status);
+        put_raw(l, head, (size_t)n);
+    }
     for (int i = 0; i < TEXTS; i++) {
         if (r->len[i] > 0) {
             put_raw(l, ",\"", 2);

@@ -371,6 +371,10 @@ static usec_t read_deadline(const struct downstream_h2 *c, const struct h2_reque
     const struct stream *s = r->side.stream;
     if (!s || s->tunnel || r->st.recv_ended || r->st.held > 0 || s->req.websocket)
         return USEC_NEVER;
+    /* A call may listen for long between two messages of its own; the route's idleTimeout is for
+     * both directions. */
+    if (s->req.grpc && r->st.head_done)
+        return USEC_NEVER;
     return r->since +
            (r->st.head_done ? conf_of(c)->body_idle_timeout : conf_of(c)->header_timeout);
 }

@@ -27,6 +27,7 @@ struct route_state *route_state_free(struct route_state *s)
     free(atomic_load(&s->split));
     free(atomic_load(&s->stats.duration));
     free(atomic_load(&s->stats.errors));
+    free(atomic_load(&s->stats.grpc));
     free(s);
     return NULL;
 }

@@ -43,6 +43,7 @@ struct route_stats {
     /* Made by the worker at the first request, so that ten thousand unused routes cost little. */
     struct histogram *_Atomic duration;
     counter_t *_Atomic errors; /* REASON_COUNT of them */
+    counter_t *_Atomic grpc;   /* GRPC_CODES of them */
 };
 
 struct upstream_stats {

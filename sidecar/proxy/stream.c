@@ -96,8 +96,12 @@ static enum stream_next step_route(struct stream *s)
     }
     s->route = &s->listener->routes[i];
     s->route_state = s->view->routes[s->route->index].state;
-    if (s->route->timeout > 0 && !s->tcp)
+    if (s->req.grpc) {
+        if (!stream_grpc_begin(s))
+            return STREAM_WAIT;
+    } else if (s->route->timeout > 0 && !s->tcp) {
         s->deadline = s->began + s->route->timeout;
+    }
     /* As a GET it could get an answer that an HTTP/2 client takes for an open WebSocket. */
     if (s->req.http2 && s->req.websocket && !stream_wants_upgrade(s) &&
         s->route->action != ACTION_REDIRECT) {
@@ -262,6 +266,8 @@ static enum stream_next step_forward(struct stream *s)
         stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
         return STREAM_WAIT;
     }
+    if (!stream_grpc_pass_timeout(s))
+        return STREAM_WAIT;
     if (stream_wants_upgrade(s)) {
         /* What the client sends before it has an answer waits for the 101. */
         s->up->ops->head(s->up, &s->req, SIDE_MORE);
@@ -323,6 +329,8 @@ void stream_on_request_end(struct stream *s)
 {
     s->request_ended = true;
     s->request.from_ended = true;
+    if (s->req.grpc)
+        stream_grpc_request_ended(s);
     if (s->step == STREAM_FINISHED || s->step < STREAM_RESPOND)
         return;
     if (stream_wants_upgrade(s) && !s->tunnel)

@@ -83,8 +83,9 @@ struct stream {
     struct pool_wait wait;
 
     usec_t began, sent, first_byte;
-    usec_t active_at; /* last byte either way */
-    usec_t deadline;  /* route timeout; 0 once the response has begun */
+    usec_t active_at;     /* last byte either way */
+    usec_t deadline;      /* route timeout; once the response has begun, call_deadline */
+    usec_t call_deadline; /* of a gRPC call, until its last byte; 0: none */
     void (*deadline_changed)(struct stream *);
 
     struct list link; /* on view->streams */

@@ -2,6 +2,7 @@
 #include "proxy/stream_steps.h"
 
 #include "base/mem.h"
+#include "http/grpc.h"
 #include "http/h1_write.h"
 #include "http/hop.h"
 #include "proxy/access_log.h"
@@ -70,21 +71,28 @@ void stream_reply(struct stream *s, enum reason reason, const char *detail)
         stream_finish(s, reason, false, false);
         return;
     }
-    /* What has not reached the kernel can be taken back; else the response is cut. */
+    /* What has not reached the kernel can be taken back; else the response is cut, or ends with a
+     * status where the protocol has a place for one. */
     if (s->response_begun && !s->down->ops->recall(s->down)) {
-        stream_finish(s, reason, false, false);
+        if (!stream_grpc_can_end(s) || !stream_grpc_end(s, reason))
+            stream_finish(s, reason, false, false);
         return;
     }
     if (s->step > STREAM_RECEIVE)
         (void)stream_prepare(s);
     relay_discard(&s->request, &s->worker->loop.bufs);
     relay_discard(&s->response, &s->worker->loop.bufs);
-    begin_own_response(s, info->status);
-    int n = format_problem(s, info, detail, body, sizeof(body));
+    begin_own_response(s, s->req.grpc ? 200 : info->status);
     (void)snprintf(status_field, sizeof(status_field), "sluice; error=%s; details=\"%s\"",
                    info->proxy_status, info->word);
-    (void)message_add_known(&s->res, FIELD_CONTENT_TYPE, STR("application/problem+json"));
     (void)message_add_known(&s->res, FIELD_PROXY_STATUS, str_of(status_field));
+    if (s->req.grpc) {
+        stream_grpc_answer(s, reason);
+        send_own_response(s, STR_NONE, reason);
+        return;
+    }
+    int n = format_problem(s, info, detail, body, sizeof(body));
+    (void)message_add_known(&s->res, FIELD_CONTENT_TYPE, STR("application/problem+json"));
     (void)message_add_known(&s->res, FIELD_CACHE_CONTROL, STR("no-store"));
     if (info->status == 503)
         (void)message_add_known(&s->res, FIELD_RETRY_AFTER, STR("1"));
@@ -178,16 +186,16 @@ void stream_drop_upstream(struct stream *s, bool clean, enum reason reason)
     up->ops->release(up, clean, reason);
 }
 
-static void count_reason(struct route_stats *stats, enum reason reason)
+static void count_lazily(counter_t *_Atomic *where, size_t n, uint32_t which)
 {
-    counter_t *errors = atomic_load_explicit(&stats->errors, memory_order_relaxed);
-    if (!errors) {
-        errors = mem_zalloc(REASON_COUNT * sizeof(*errors));
-        if (!errors)
+    counter_t *counters = atomic_load_explicit(where, memory_order_relaxed);
+    if (!counters) {
+        counters = mem_zalloc(n * sizeof(*counters));
+        if (!counters)
             return;
-        atomic_store_explicit(&stats->errors, errors, memory_order_release);
+        atomic_store_explicit(where, counters, memory_order_release);
     }
-    count_add(&errors[reason], 1);
+    count_add(&counters[which], 1);
 }
 
 static void observe(struct histogram *_Atomic *where, usec_t v)
@@ -215,6 +223,7 @@ static void tell_outcome(struct stream *s, enum reason reason, usec_t now)
         .bytes_in = s->request.bytes,
         .bytes_out = s->response.bytes,
         .tries = s->tries,
+        .grpc_status = (int8_t)stream_grpc_status(s, reason),
     };
     count_add(&w->stats.requests, 1);
     count_add(&w->stats.reasons[reason], 1);
@@ -223,7 +232,9 @@ static void tell_outcome(struct stream *s, enum reason reason, usec_t now)
         count_add(&rs->requests[s->status / 100 < CODE_CLASSES ? s->status / 100 : 0], 1);
         observe(&rs->duration, o.latency);
         if (reason != REASON_NONE)
-            count_reason(rs, reason);
+            count_lazily(&rs->errors, REASON_COUNT, (uint32_t)reason);
+        if (o.grpc_status >= 0)
+            count_lazily(&rs->grpc, GRPC_CODES, (uint32_t)o.grpc_status);
     }
     if (s->pool && o.first_byte > 0)
         observe(&s->pool->stats->first_byte, o.first_byte);
@@ -300,7 +311,7 @@ void stream_finish(struct stream *s, enum reason reason, bool down_clean, bool u
 
 void stream_last_call(struct stream *s)
 {
-    if (s->step == STREAM_FINISHED || s->response_begun || s->tcp)
+    if (s->step == STREAM_FINISHED || s->tcp || (s->response_begun && !stream_grpc_can_end(s)))
         return;
     s->last_called = true;
     stream_reply(s, REASON_LAST_CALL, NULL);

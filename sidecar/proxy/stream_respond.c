@@ -92,7 +92,7 @@ void stream_on_response(struct stream *s)
         return;
     }
     s->response_begun = true;
-    s->deadline = 0;
+    s->deadline = s->call_deadline;
     s->status = s->res.status;
     s->down->ops->head(s->down, &s->res, s->res.body == BODY_NONE ? SIDE_END : SIDE_MORE);
     if (s->deadline_changed)

@@ -7,7 +7,8 @@
 /* The driver: runs steps until one waits. */
 void stream_run(struct stream *s);
 
-/* Answers in the upstream's place with problem+json (or cuts what has begun), and finishes. */
+/* Answers in the upstream's place with problem+json, for gRPC with a grpc-status (or cuts what has
+ * begun), and finishes. */
 void stream_reply(struct stream *s, enum reason reason, const char *detail);
 /* A redirect or a direct response, as the route says. Finishes. */
 void stream_answer(struct stream *s);
@@ -17,6 +18,22 @@ void stream_answer(struct stream *s);
 void stream_finish(struct stream *s, enum reason reason, bool down_clean, bool up_clean);
 /* Lets go of the upstream side, for another try or because it is no longer needed. */
 void stream_drop_upstream(struct stream *s, bool clean, enum reason reason);
+
+/* gRPC (stream_grpc.c). When its route is known: grpc-timeout is for the whole call, the route's
+ * timeout for the response's head, from the request's end on: a call that still sends can wait for
+ * its answer. False: it was answered, and finished. */
+bool stream_grpc_begin(struct stream *s);
+void stream_grpc_request_ended(struct stream *s);
+/* What is left goes on with the request. False: it was answered, and finished. */
+bool stream_grpc_pass_timeout(struct stream *s);
+/* Into s->res: the status for that reason, in the head because nothing follows it. */
+void stream_grpc_answer(struct stream *s, enum reason reason);
+/* A response that has begun can end in trailers of ours. */
+bool stream_grpc_can_end(const struct stream *s);
+/* It does, and finishes; false when memory is short. The upstream is let go of in any case. */
+bool stream_grpc_end(struct stream *s, enum reason reason);
+/* enum grpc_code, as the client was told it; -1: not gRPC. */
+int stream_grpc_status(const struct stream *s, enum reason reason);
 
 /* Makes the request ready for the next hop (once). 0 or -ENOMEM. */
 int stream_prepare(struct stream *s);

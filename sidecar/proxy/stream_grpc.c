@@ -1,0 +1,150 @@
+/* stream_grpc.c - what is different for a gRPC call: its deadline, and how it is told of its end.
+ *
+ * A call is what a message calls gRPC (message.h): it came by HTTP/2, so trailers can end it at any
+ * point of its response. */
+#include "proxy/stream_steps.h"
+
+#include "http/grpc.h"
+
+#include <stdio.h>
+
+enum { MESSAGE_MOST = 256 };
+
+/* --- deadlines --- */
+
+static void set_route_timeout(struct stream *s, usec_t from)
+{
+    usec_t timeout = s->route->timeout;
+    s->deadline = s->call_deadline;
+    if (timeout > 0 && (s->deadline == 0 || from + timeout < s->deadline))
+        s->deadline = from + timeout;
+}
+
+/* In two fields, or in none that the specification knows: who reads it behind us could take another
+ * time from it than we did. */
+static const char *read_timeout(struct stream *s)
+{
+    const struct message *m = &s->req;
+    unsigned seen = 0;
+    for (uint32_t i = 0; i < m->n_fields; i++) {
+        const struct field *f = &m->fields[i];
+        usec_t t;
+        if (f->id != FIELD_GRPC_TIMEOUT || f->dropped)
+            continue;
+        if (++seen > 1)
+            return "more than one grpc-timeout";
+        if (grpc_timeout_parse(field_value(m, f), &t) < 0)
+            return "invalid grpc-timeout";
+        s->call_deadline = s->began + t;
+    }
+    return NULL;
+}
+
+bool stream_grpc_begin(struct stream *s)
+{
+    const char *wrong = read_timeout(s);
+    if (wrong) {
+        stream_reply(s, REASON_BAD_REQUEST, wrong);
+        return false;
+    }
+    if (s->request_ended)
+        set_route_timeout(s, s->began);
+    else
+        s->deadline = s->call_deadline;
+    if (s->deadline != 0 && clock_mono() >= s->deadline) {
+        stream_reply(s, REASON_DEADLINE, NULL);
+        return false;
+    }
+    return true;
+}
+
+void stream_grpc_request_ended(struct stream *s)
+{
+    if (s->step == STREAM_RECEIVE || s->step == STREAM_FINISHED || s->response_begun)
+        return;
+    set_route_timeout(s, s->worker->loop.now);
+    if (s->deadline_changed)
+        s->deadline_changed(s);
+}
+
+bool stream_grpc_pass_timeout(struct stream *s)
+{
+    char text[GRPC_TIMEOUT_LEN];
+    usec_t now = clock_mono();
+    if (s->call_deadline == 0)
+        return true;
+    if (now >= s->call_deadline) {
+        stream_reply(s, REASON_DEADLINE, NULL);
+        return false;
+    }
+    (void)message_drop(&s->req, FIELD_GRPC_TIMEOUT);
+    if (message_add_known(&s->req, FIELD_GRPC_TIMEOUT,
+                          grpc_timeout_format(s->call_deadline - now, text)) == 0)
+        return true;
+    stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
+    return false;
+}
+
+/* --- the end --- */
+
+/* grpc-message: the reason's word and, behind a colon, what was wrong. 0 or -ENOMEM. */
+static int add_status(struct message *m, enum reason reason, const char *detail)
+{
+    char number[12], text[MESSAGE_MOST], encoded[3 * MESSAGE_MOST];
+    int n = snprintf(text, sizeof(text), "%s%s%s", reason_word(reason), detail ? ": " : "",
+                     detail ? detail : "");
+    (void)snprintf(number, sizeof(number), "%u", (unsigned)grpc_code_of_reason(reason));
+    struct str message = {text, min_u64(n > 0 ? (size_t)n : 0, sizeof(text) - 1)};
+    int rc = message_add_known(m, FIELD_GRPC_STATUS, str_of(number));
+    return rc < 0 ? rc
+                  : message_add_known(m, FIELD_GRPC_MESSAGE,
+                                      grpc_message_encode(message, encoded, sizeof(encoded)));
+}
+
+void stream_grpc_answer(struct stream *s, enum reason reason)
+{
+    (void)message_add_known(&s->res, FIELD_CONTENT_TYPE, STR("application/grpc"));
+    (void)add_status(&s->res, reason, s->detail);
+}
+
+bool stream_grpc_can_end(const struct stream *s)
+{
+    if (!s->req.grpc || s->tunnel || !s->response_begun || s->response_ended || s->down->ended)
+        return false;
+    /* A length that was promised would not be kept, and where the head is no gRPC response no
+     * client looks for a status behind it. */
+    const struct field *type = message_find(&s->res, FIELD_CONTENT_TYPE);
+    return s->res.status == 200 && s->res.body == BODY_CHUNKED && type &&
+           grpc_is_content_type(field_value(&s->res, type));
+}
+
+bool stream_grpc_end(struct stream *s, enum reason reason)
+{
+    stream_drop_upstream(s, false, reason);
+    struct message *trailers = stream_trailers(s, false);
+    if (!trailers)
+        return false;
+    message_free(trailers);
+    message_init(trailers, false);
+    if (add_status(trailers, reason, s->detail) < 0)
+        return false;
+    s->response_ended = true;
+    s->down->ops->end(s->down, trailers);
+    stream_finish(s, reason, s->request_ended, false);
+    return true;
+}
+
+int stream_grpc_status(const struct stream *s, enum reason reason)
+{
+    if (!s->req.grpc)
+        return -1;
+    if (reason != REASON_NONE)
+        return (int)grpc_code_of_reason(reason);
+    const struct message *where = s->trailers[1];
+    const struct field *f = where ? message_find(where, FIELD_GRPC_STATUS) : NULL;
+    if (!f) {
+        where = &s->res; /* the head was all */
+        f = message_find(where, FIELD_GRPC_STATUS);
+    }
+    return (int)(f ? grpc_code_parse(field_value(where, f)) : grpc_code_of_http(s->status));
+}
