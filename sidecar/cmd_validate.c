@@ -2,6 +2,7 @@
 #include "cmd_validate.h"
 
 #include "config/problems_json.h"
+#include "config/tls_files.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -28,7 +29,7 @@ static bool has_warnings(const struct config_problems *p)
 static int validate(const char *file, const struct options *o, json_t *array)
 {
     struct config_problems problems = {0};
-    struct conf *conf = config_load(file, &problems);
+    struct conf *conf = config_load_with_files(file, &problems);
     bool valid = conf && !(o->strict && has_warnings(&problems));
     int exit_code = valid ? EXIT_DONE : EXIT_NO;
 

@@ -105,6 +105,16 @@ static void on_signal(struct ev_loop *ev, struct ev_signal *s, int events)
     }
 }
 
+/* A key that has leaked opens what was recorded in these hours, and nothing more. */
+static void on_tickets_old(struct timer *t)
+{
+    struct control *c = CONTAINER_OF(t, struct control, tickets_timer);
+    int rc = tls_tickets_rotate();
+    if (rc < 0)
+        log_warn("TLS session tickets keep their key: no random numbers: %s", strerror(-rc));
+    timer_set(&c->loop, t, clock_mono() + TLS_TICKETS_PERIOD_S * USEC_PER_SEC);
+}
+
 static void on_ping(struct mail *m, void *owner)
 {
     struct control_ping *ping = CONTAINER_OF(m, struct control_ping, mail);
@@ -199,6 +209,8 @@ static void start_watchers(struct control *c)
         ev_signal_init(&c->signals[i], on_signal, signals[i]);
         ev_signal_start(ev, &c->signals[i]);
     }
+    timer_init(&c->tickets_timer, on_tickets_old);
+    timer_set(&c->loop, &c->tickets_timer, clock_mono() + TLS_TICKETS_PERIOD_S * USEC_PER_SEC);
     ev_timer_init(&c->second, on_second, 1., 1.);
     ev_timer_start(ev, &c->second);
     if (c->log) {

@@ -215,7 +215,7 @@ static void post_drain(struct http_request *req, void *ctx)
 static void get_config(struct http_request *req, void *ctx)
 {
     struct control *c = ctx;
-    json_t *o = config_state_json(&c->config);
+    json_t *o = control_config_json(c);
     char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
     json_decref(o);
     reply_owned(req, json, text, text ? strlen(text) : 0);

@@ -5,7 +5,32 @@
 
 #include <signal.h>
 
-void config_job_load(struct config_job *j)
+void config_job_build(struct config_job *j)
+{
+    uint32_t before = j->problems.errors;
+    j->conf = config_build(j->file, j->text, j->n, &j->problems);
+    if (!j->conf)
+        return;
+    (void)tls_files_load(j->conf, j->conf_in_force, j->tls_in_force, time(NULL), &j->tls,
+                         &j->problems);
+    if (j->problems.errors == before)
+        return;
+    tls_set_free(&j->tls);
+    j->refused = config_free(j->refused);
+    j->refused = j->conf;
+    j->conf = NULL;
+}
+
+/* The files in force: neither an unchanged nor a bad configuration keeps them from being renewed.
+ */
+static void look_at_files(struct config_job *j)
+{
+    j->looked = true;
+    (void)tls_files_load(j->conf_in_force, j->conf_in_force, j->tls_in_force, time(NULL), &j->tls,
+                         &j->tls_problems);
+}
+
+static void load_text(struct config_job *j)
 {
     j->text = config_read(j->file, &j->n, &j->problems);
     if (!j->text)
@@ -13,7 +38,15 @@ void config_job_load(struct config_job *j)
     config_digest(j->text, j->n, j->sha256);
     j->unchanged = j->in_force[0] != '\0' && strcmp(j->sha256, j->in_force) == 0;
     if (!j->unchanged)
-        j->conf = config_build(j->file, j->text, j->n, &j->problems);
+        config_job_build(j);
+}
+
+void config_job_load(struct config_job *j)
+{
+    if (!j->only_files)
+        load_text(j);
+    if (!j->conf && j->conf_in_force)
+        look_at_files(j);
 }
 
 static void *job_main(void *arg)
@@ -48,4 +81,7 @@ void config_job_free(struct config_job *j)
     j->text = NULL;
     j->conf = config_free(j->conf);
     config_problems_free(&j->problems);
+    config_problems_free(&j->tls_problems);
+    tls_set_free(&j->tls);
+    j->refused = config_free(j->refused);
 }

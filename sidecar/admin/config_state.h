@@ -63,7 +63,7 @@ const char *config_trigger_word(enum config_trigger t);
 const char *config_source_word(enum config_source s);
 const char *config_result_word(enum config_result r);
 
-/* The whole of /v1/config; a new reference, NULL when memory is short. */
+/* /v1/config but for the certificates; a new reference, NULL when memory is short. */
 json_t *config_state_json(const struct config_state *s);
 /* [{line, column, path, message, severity}]; likewise. */
 json_t *config_problems_json(const struct config_problems *p);

@@ -5,6 +5,7 @@
 #ifndef SLUICE_ADMIN_CONTROL_H
 #define SLUICE_ADMIN_CONTROL_H
 
+#include "admin/certificates.h"
 #include "admin/config_state.h"
 #include "admin/control_sockets.h"
 #include "admin/generation.h"
@@ -45,6 +46,7 @@ struct control {
     struct generation *generation; /* in force; NULL before the first */
     struct list generations;       /* generation.link, oldest first: all that are alive */
     struct config_state config;
+    struct certificates certificates;
     struct discovery *discovery;
     struct reload *reload;
     struct worker *workers;
@@ -75,7 +77,7 @@ struct control {
     struct drain_tally tally; /* of all workers, once they have stopped */
 
     struct ev_async poke; /* from a worker: something ended while draining */
-    struct timer drain_timer, retire_timer;
+    struct timer drain_timer, retire_timer, tickets_timer;
     struct control_manager manager;
     struct ev_timer second, log_tick;
     struct ev_signal signals[5];
@@ -97,6 +99,8 @@ void control_reload(struct control *c, enum config_trigger trigger, struct http_
 /* A drain begins: nothing changes any more. The kernel takes some 15 ms to let go of a watch, which
  * at the deadline would be too late. */
 void control_reload_unwatch(struct control *c);
+/* The whole of /v1/config; a new reference, NULL when memory is short. */
+json_t *control_config_json(const struct control *c);
 /* At the end: its thread, then (nobody posts any more) the rest. */
 void control_reload_join(struct control *c);
 void control_reload_free(struct control *c);

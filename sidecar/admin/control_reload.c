@@ -9,6 +9,7 @@
 #include <errno.h>
 
 static void reload_begin(struct control *c);
+static void files_begin(struct control *c);
 
 /* From here on nothing changes any more. */
 static bool ends(const struct control *c)
@@ -21,11 +22,16 @@ static bool ends(const struct control *c)
 static void go_idle(struct control *c)
 {
     struct reload *r = c->reload;
+    bool told = !r->job.only_files;
     config_job_free(&r->job);
     r->step = RELOAD_IDLE;
-    (void)channel_reloading(c->channel, false);
-    if (!r->again)
+    if (told)
+        (void)channel_reloading(c->channel, false);
+    if (!r->again) {
+        if (r->again_files)
+            files_begin(c);
         return;
+    }
     r->again = false;
     r->trigger = r->again_trigger;
     r->waiters = r->again_waiters;
@@ -37,7 +43,7 @@ static void go_idle(struct control *c)
 static void refuse(struct control *c, struct config_problems *p)
 {
     struct reload *r = c->reload;
-    reload_log_problems(&c->config, p);
+    reload_log_problems(c->config.file, p);
     if (r->first) {
         config_problems_free(p);
         config_job_free(&r->job);
@@ -112,6 +118,7 @@ static void entered(struct control *c)
             max_u64(c->config.swap_last, count_read(&c->workers[i].stats.swap_us));
     c->config.swap_max = max_u64(c->config.swap_max, c->config.swap_last);
     reload_note_try(c, CONFIG_APPLIED, &none);
+    certificates_settled(&c->certificates, c->generation);
     if (!r->first)
         log_info("reload (%s): generation %llu is in force after %.1f ms",
                  config_trigger_word(r->trigger), (unsigned long long)c->config.generation,
@@ -218,6 +225,8 @@ static void put_in_force(struct control *c, struct generation *g)
     s->applied_wall = clock_wall();
     memcpy(s->sha256, c->reload->job.sha256, sizeof(s->sha256));
     count_generations(c);
+    certificates_take(&c->certificates, g, &c->reload->job.tls);
+    certificates_watch(&c->certificates, c->snapshot->conf, NULL);
     control_keep_listeners(c, c->snapshot->conf);
     take_process_settings(c);
     c->reload->step = RELOAD_ENTERING;
@@ -294,6 +303,17 @@ static void on_read(struct mail *m, void *owner)
     if (c->process.stopping)
         return;
     config_job_join(j);
+    if (j->looked && !ends(c))
+        certificates_look(&c->certificates, c->generation, c->config.file, &j->tls,
+                          &j->tls_problems);
+    if (j->only_files) {
+        go_idle(c);
+        return;
+    }
+    if (j->refused) {
+        r->refused_for_files = true;
+        certificates_watch(&c->certificates, c->snapshot->conf, j->refused);
+    }
     if (j->unchanged) {
         struct config_problems none = {0};
         bool was_bad = !c->config.last_ok;
@@ -311,8 +331,19 @@ static void on_read(struct mail *m, void *owner)
         refuse(c, &p);
         return;
     }
-    reload_log_problems(&c->config, &j->problems);
+    reload_log_problems(c->config.file, &j->problems);
     resolve(c, j->conf);
+}
+
+static struct config_job new_job(struct control *c)
+{
+    return (struct config_job){
+        .file = c->config.file,
+        .to = &c->mailbox,
+        .done = on_read,
+        .conf_in_force = c->snapshot->conf,
+        .tls_in_force = &c->certificates.set,
+    };
 }
 
 static void reload_begin(struct control *c)
@@ -321,7 +352,8 @@ static void reload_begin(struct control *c)
     r->began = clock_mono();
     r->source = CONFIG_FROM_FILE;
     r->step = RELOAD_READING;
-    r->job = (struct config_job){.file = c->config.file, .to = &c->mailbox, .done = on_read};
+    r->refused_for_files = false;
+    r->job = new_job(c);
     /* What stands in for a bad file is not what the file should become. */
     if (c->config.source == CONFIG_FROM_FILE || c->config.last_ok)
         memcpy(r->job.in_force, c->config.sha256, sizeof(r->job.in_force));
@@ -329,6 +361,21 @@ static void reload_begin(struct control *c)
     int rc = config_job_start(&r->job);
     if (rc < 0)
         reload_refuse_because(c, strerror(-rc));
+}
+
+/* Nothing but the certificates' files. */
+static void files_begin(struct control *c)
+{
+    struct reload *r = c->reload;
+    r->again_files = false;
+    r->step = RELOAD_READING;
+    r->job = new_job(c);
+    r->job.only_files = true;
+    int rc = config_job_start(&r->job);
+    if (rc == 0)
+        return;
+    log_error("certificates: their files cannot be read: %s", strerror(-rc));
+    r->step = RELOAD_IDLE;
 }
 
 /* --- asking for one --- */
@@ -362,6 +409,20 @@ static void on_file_changed(void *ctx, bool by_poll)
         control_reload(c, by_poll ? CONFIG_BY_POLL : CONFIG_BY_WATCH, NULL);
 }
 
+static void on_files_news(void *ctx, enum files_news how)
+{
+    struct control *c = ctx;
+    struct reload *r = c->reload;
+    if (ends(c))
+        return;
+    if (r->refused_for_files && how != FILES_LOOK)
+        control_reload(c, how == FILES_BY_POLL ? CONFIG_BY_POLL : CONFIG_BY_WATCH, NULL);
+    else if (r->step == RELOAD_IDLE)
+        files_begin(c);
+    else
+        r->again_files = true;
+}
+
 /* --- the beginning and the end --- */
 
 void reload_connect(struct control *c)
@@ -379,6 +440,9 @@ void control_first_reload(struct control *c)
     r->watch = config_watch_new(&c->loop, c->config.file, &conf->reload, on_file_changed, c);
     if (!r->watch)
         log_warn("%s is not watched: out of memory", c->config.file);
+    c->certificates.watch = files_watch_new(&c->loop, on_files_news, c);
+    if (!c->certificates.watch)
+        log_warn("the certificates' files are not watched: out of memory");
     c->discovery = discovery_new(&c->loop, &conf->dns, on_addresses_changed, c);
     if (c->discovery)
         resolve(c, conf);
@@ -388,8 +452,10 @@ void control_first_reload(struct control *c)
 
 void control_reload_unwatch(struct control *c)
 {
-    if (c->reload)
-        c->reload->watch = config_watch_free(c->reload->watch);
+    if (!c->reload)
+        return;
+    c->reload->watch = config_watch_free(c->reload->watch);
+    c->certificates.watch = files_watch_free(c->certificates.watch);
 }
 
 void control_reload_join(struct control *c)
@@ -406,6 +472,7 @@ void control_reload_free(struct control *c)
         return;
     config_job_free(&r->job);
     r->watch = config_watch_free(r->watch);
+    certificates_free(&c->certificates);
     c->discovery = discovery_free(c->discovery);
     while (r->waiters || r->again_waiters) {
         struct reload_waiter **list = r->waiters ? &r->waiters : &r->again_waiters;

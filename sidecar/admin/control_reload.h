@@ -8,6 +8,9 @@
  *            every worker is given its view, and takes it between two events.
  * settling:  removed listeners close without a reset, the last good copy is written.
  *
+ * A round that was asked for because a certificate's file has changed ends with reading: what is
+ * new goes into the slots of the generation in force (certificates.h).
+ *
  * A request that comes meanwhile is served by another round: the file may have changed since it was
  * read. The first start goes the same way. */
 #ifndef SLUICE_ADMIN_CONTROL_RELOAD_H
@@ -35,8 +38,10 @@ struct reload_waiter {
 
 struct reload {
     enum reload_step step;
-    bool first; /* the start */
-    bool again; /* asked for while one was under way */
+    bool first;             /* the start */
+    bool again;             /* asked for while one was under way */
+    bool again_files;       /* likewise, and only of the certificates' files */
+    bool refused_for_files; /* the last configuration: another look when its certificates change */
     enum config_trigger trigger, again_trigger;
     enum config_source source;
     usec_t began;
@@ -55,7 +60,8 @@ struct control;
 void reload_connect(struct control *c);
 /* What runs goes on; `why` is the whole file's problem. */
 void reload_refuse_because(struct control *c, const char *why);
-void reload_log_problems(const struct config_state *s, const struct config_problems *p);
+/* `file`: the configuration's. */
+void reload_log_problems(const char *file, const struct config_problems *p);
 /* Into c->config. Takes the problems over where they are to be shown. */
 void reload_note_try(struct control *c, enum config_result result, struct config_problems *p);
 /* False: memory is short, which is answered. */

@@ -4,18 +4,28 @@
 #include "admin/control.h"
 #include "base/mem.h"
 
-void reload_log_problems(const struct config_state *s, const struct config_problems *p)
+void reload_log_problems(const char *file, const struct config_problems *p)
 {
     for (uint32_t i = 0; i < p->n; i++) {
         const struct config_problem *it = &p->items[i];
         char place[32] = "";
         if (it->line > 0) /* else it is the whole file */
             (void)snprintf(place, sizeof(place), ":%u:%u", it->line, it->column);
-        log_line(it->warning ? LOG_WARN : LOG_ERROR, "%s%s: %s%s%s", s->file, place, it->path,
+        log_line(it->warning ? LOG_WARN : LOG_ERROR, "%s%s: %s%s%s", file, place, it->path,
                  it->path[0] ? ": " : "", it->message);
     }
     if (p->dropped > 0)
-        log_line(p->errors > 0 ? LOG_ERROR : LOG_WARN, "%s: %u more problems", s->file, p->dropped);
+        log_line(p->errors > 0 ? LOG_ERROR : LOG_WARN, "%s: %u more problems", file, p->dropped);
+}
+
+json_t *control_config_json(const struct control *c)
+{
+    json_t *o = config_state_json(&c->config);
+    json_t *certificates = certificates_json(&c->certificates, c->snapshot->conf);
+    if (json_object_set_new(o, "certificates", certificates) == 0)
+        return o;
+    json_decref(o);
+    return NULL;
 }
 
 static void answer(struct reload_waiter *waiter, struct control *c, enum config_result result)
@@ -25,7 +35,7 @@ static void answer(struct reload_waiter *waiter, struct control *c, enum config_
     if (!req)
         return;
     req->on_gone = NULL;
-    json_t *o = config_state_json(&c->config);
+    json_t *o = control_config_json(c);
     (void)json_object_set_new(o, "result", json_string(config_result_word(result)));
     if (result == CONFIG_REFUSED) {
         json_t *error = json_object_get(o, "last_error");

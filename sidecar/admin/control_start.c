@@ -40,7 +40,8 @@ static bool build_from(struct reload *r, enum config_source source, char *text, 
     j->n = n;
     config_digest(text, n, j->sha256);
     config_problems_free(&j->problems);
-    j->conf = config_build(j->file, text, n, &j->problems);
+    tls_set_free(&j->tls);
+    config_job_build(j);
     r->source = source;
     return j->conf != NULL;
 }
@@ -82,7 +83,7 @@ static bool load_stand_in(struct control *c, int fd)
     }
     if (!build_from(r, CONFIG_FROM_LAST_GOOD, text, n)) {
         log_error("the last good copy in %s is bad too", c->last_good);
-        reload_log_problems(&c->config, &r->job.problems);
+        reload_log_problems(c->config.file, &r->job.problems);
         return false;
     }
     log_error("%s is bad: the last good copy in %s is taken", c->config.file, c->last_good);

@@ -65,6 +65,7 @@ static void put_process(struct exposition *t, const struct control *c)
     metric_put(t, "sluice_drain_remaining_seconds %.3f\n",
                d->started && d->deadline > now ? (double)(d->deadline - now) / 1e6 : 0.);
     config_state_metrics(&c->config, t);
+    certificates_metrics(&c->certificates, c->snapshot->conf, t);
     discovery_metrics(c->discovery, t);
     metric_family(t, "loop_lag_seconds", "gauge", "How far a worker's loop is behind.");
     for (uint32_t i = 0; i < c->process.n_workers; i++)

@@ -123,7 +123,7 @@ static void tell_incomplete(struct config_watch *w, int error)
 
 static void walk(struct config_watch *w)
 {
-    int rc = watch_places_walk(&w->places, w->file);
+    int rc = watch_places_walk(&w->places, &w->file, 1);
 
     if (rc < 0) {
         tell_incomplete(w, rc);

@@ -1,4 +1,4 @@
-/* watch_places.c - the places of the file system on which a path's meaning depends, by inotify. */
+/* watch_places.c - the places of the file system on which paths' meaning depends, by inotify. */
 #include "config/watch_places.h"
 
 #include "base/mem.h"
@@ -19,8 +19,20 @@ enum {
 
 /* ---- the table ---- */
 
+static bool place_there(const struct watch_places *p, int wd, const char *name)
+{
+    for (uint32_t i = 0; i < p->n; i++) {
+        const struct watch_place *it = &p->items[i];
+        if (it->wd == wd && (name ? it->name && strcmp(it->name, name) == 0 : !it->name))
+            return true;
+    }
+    return false;
+}
+
 static int place_add(struct watch_places *p, int wd, const char *name)
 {
+    if (place_there(p, wd, name)) /* paths share what they begin with */
+        return 0;
     if (p->n == p->cap) {
         uint32_t cap = p->cap ? p->cap * 2 : 16;
         void *items = mem_realloc(p->items, cap * sizeof(*p->items));
@@ -175,10 +187,10 @@ static int walk_begin(struct walk *w, const char *path)
     return 0;
 }
 
-int watch_places_walk(struct watch_places *p, const char *path)
+/* 0, or the first error: the walk goes on as far as it can. */
+static int walk_one(struct watch_places *new, const char *path)
 {
-    struct watch_places new = {.fd = p->fd};
-    struct walk w = {.new = &new};
+    struct walk w = {.new = new};
     int rc = walk_begin(&w, path);
 
     if (rc == 0) {
@@ -186,13 +198,25 @@ int watch_places_walk(struct watch_places *p, const char *path)
             rc = step(&w);
         while (rc > 0);
     }
+    return rc < 0 ? rc : w.error;
+}
+
+int watch_places_walk(struct watch_places *p, const char *const *paths, uint32_t n)
+{
+    struct watch_places new = {.fd = p->fd};
+    int rc = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        int one = walk_one(&new, paths[i]);
+        rc = rc < 0 ? rc : one;
+    }
     for (uint32_t i = 0; i < p->n; i++) {
         if (!place_known(&new, p->items[i].wd))
             (void)inotify_rm_watch(p->fd, p->items[i].wd);
     }
     places_clear(p);
     *p = new;
-    return rc < 0 ? rc : w.error;
+    return rc;
 }
 
 /* ---- events ---- */

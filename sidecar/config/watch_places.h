@@ -1,4 +1,4 @@
-/* watch_places.h - the places of the file system on which a path's meaning depends, by inotify.
+/* watch_places.h - the places of the file system on which paths' meaning depends, by inotify.
  *
  * For /etc/sluice/sluice.yaml in a mounted ConfigMap that is: sluice.yaml and ..data in
  * /etc/sluice (both are links), sluice.yaml in the directory that ..data names, that file itself
@@ -25,13 +25,14 @@ struct watch_places {
 int watch_places_open(struct watch_places *p);
 void watch_places_close(struct watch_places *p);
 
-/* Goes along the path and watches what is on it, in place of what was watched so far. To be done
- * again after each event, before the file is read: what happens later is told then. 0, or -errno
- * when something is not watched (-ENOSPC: the user's watches are used up; -EACCES: a directory that
- * may not be read). */
-int watch_places_walk(struct watch_places *p, const char *path);
+/* Goes along the paths and watches what is on them, in place of what was watched so far. To be done
+ * again after each event, before a file is read: what happens later is told then. 0, or -errno when
+ * something is not watched (-ENOSPC: the user's watches are used up; -EACCES: a directory that may
+ * not be read); all else is. */
+int watch_places_walk(struct watch_places *p, const char *const *paths, uint32_t n);
 
-/* Takes the events that have come; true when one of them concerns the path, or some were lost. */
+/* Takes the events that have come; true when one of them concerns one of the paths, or some were
+ * lost. */
 bool watch_places_read(struct watch_places *p);
 
 #endif

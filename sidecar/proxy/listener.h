@@ -21,7 +21,7 @@ struct worker;
 struct listener_shared {
     _Atomic uint32_t refs; /* who made it, and the workers' listeners */
     _Atomic uint32_t open; /* connections, for maxConnections */
-    struct tls_slot *tls;  /* what connections are secured with, if conf.tls is there */
+    struct tls_slot *tls;  /* never NULL; empty while conf_listener.tls is not enabled */
 };
 
 struct listener {

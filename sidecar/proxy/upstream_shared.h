@@ -37,7 +37,7 @@ struct upstream_shared {
     _Atomic uint64_t queueing; /* a bit for each worker with requests that wait for admission */
     _Alignas(64) _Atomic uint32_t refs;
     uint32_t n_workers;
-    struct tls_slot *tls; /* what connections are secured with, if conf.tls is there */
+    struct tls_slot *tls; /* never NULL; empty while conf_upstream.tls is not enabled */
     /* The control thread's only: the addresses that the upstream has now, and behind them n_left
      * that it had, which a worker still has a connection to. */
     uint32_t n_endpoints, n_left;
