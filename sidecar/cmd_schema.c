@@ -17,7 +17,7 @@ static int print_json(void)
     json_t *o = json_schema();
     if (!o)
         return EXIT_FAULT;
-    int rc = json_dumpf(o, stdout, JSON_INDENT(2));
+    int rc = json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     json_decref(o);
     return rc < 0 || fputc('\n', stdout) == EOF ? EXIT_FAULT : EXIT_DONE;
 }

@@ -7,17 +7,19 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { OPTION_STRICT = OPTION_LONG };
+enum { OPTION_STRICT = OPTION_LONG, OPTION_NO_FILES };
 
 static const struct command_option options[] = {
     {OPTION_STRICT, "strict", NULL, "warnings are errors", 0},
+    {OPTION_NO_FILES, "no-files", NULL,
+     "does not read the certificates and keys that are named: for where they are not", 0},
     {'o', "output", "text|json",
      "json: an array of {file, line, column, path, message, severity} on stdout", 0},
     {0},
 };
 
 struct options {
-    bool strict, json;
+    bool strict, json, no_files;
 };
 
 static bool has_warnings(const struct config_problems *p)
@@ -29,7 +31,8 @@ static bool has_warnings(const struct config_problems *p)
 static int validate(const char *file, const struct options *o, json_t *array)
 {
     struct config_problems problems = {0};
-    struct conf *conf = config_load_with_files(file, &problems);
+    struct conf *conf =
+        o->no_files ? config_load(file, &problems) : config_load_with_files(file, &problems);
     bool valid = conf && !(o->strict && has_warnings(&problems));
     int exit_code = valid ? EXIT_DONE : EXIT_NO;
 
@@ -57,6 +60,8 @@ static int cmd_validate(int argc, char **argv)
     while ((key = command_next(&l)) > 0) {
         if (key == OPTION_STRICT)
             o.strict = true;
+        else if (key == OPTION_NO_FILES)
+            o.no_files = true;
         else if (!command_output(optarg, &o.json))
             return command_misuse(&command_validate, "--output is text or json");
     }

@@ -48,6 +48,13 @@ static bool all_digits(const char *s)
     return *s && strspn(s, "0123456789") == strlen(s);
 }
 
+/* Such as a version, 1.2. */
+static bool is_decimal(const char *s)
+{
+    size_t whole = strspn(s, "0123456789");
+    return whole > 0 && s[whole] == '.' && all_digits(s + whole + 1);
+}
+
 /* A text in the pattern; NULL: any. */
 static json_t *text_in(struct writer *w, const char *pattern)
 {
@@ -65,6 +72,8 @@ static json_t *names_of(struct writer *w, const struct schema_name *names, bool 
             continue;
         if (all_digits(names->name)) /* plain, YAML takes it for a number */
             push(w, list, json_integer(strtol(names->name, NULL, 10)));
+        else if (is_decimal(names->name))
+            push(w, list, json_real(strtod(names->name, NULL)));
         push(w, list, json_string(names->name));
     }
     return list;
