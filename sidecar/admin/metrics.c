@@ -293,6 +293,36 @@ static void put_upstreams(struct exposition *t, const struct control *c)
     }
 }
 
+static void put_websockets(struct exposition *t, const struct control *c)
+{
+    static const char *const classes[WEBSOCKET_CLOSE_CLASSES] = {
+        [WEBSOCKET_CLOSE_NORMAL] = "normal",
+        [WEBSOCKET_CLOSE_GOING_AWAY] = "going_away",
+        [WEBSOCKET_CLOSE_PROTOCOL_ERROR] = "protocol_error",
+        [WEBSOCKET_CLOSE_POLICY] = "policy",
+        [WEBSOCKET_CLOSE_TOO_BIG] = "too_big",
+        [WEBSOCKET_CLOSE_OTHER] = "other",
+        [WEBSOCKET_CLOSE_APPLICATION] = "application",
+        [WEBSOCKET_CLOSE_ABNORMAL] = "abnormal",
+    };
+    metric_family(t, "websockets", "gauge", "WebSockets that are open.");
+    metric_put(t, "sluice_websockets %llu\n", SUM(c, w->stats.websockets));
+    metric_family(t, "websocket_messages_total", "counter", "Messages, by who sent them.");
+    metric_put(t, "sluice_websocket_messages_total{from=\"client\"} %llu\n",
+               SUM(c, w->stats.websocket_messages[0]));
+    metric_put(t, "sluice_websocket_messages_total{from=\"server\"} %llu\n",
+               SUM(c, w->stats.websocket_messages[1]));
+    metric_family(t, "websocket_closes_total", "counter",
+                  "WebSockets that ended, by the class of the first close code.");
+    for (int i = 0; i < WEBSOCKET_CLOSE_CLASSES; i++)
+        metric_put(t, "sluice_websocket_closes_total{class=\"%s\"} %llu\n", classes[i],
+                   SUM(c, w->stats.websocket_closes[i]));
+    metric_family(t, "websocket_pings_missed_total", "counter",
+                  "Pings of ours that were not answered within pingInterval.");
+    metric_put(t, "sluice_websocket_pings_missed_total %llu\n",
+               SUM(c, w->stats.websocket_pings_missed));
+}
+
 char *metrics_text(struct control *c, size_t *ret_len)
 {
     struct exposition t = {0};
@@ -300,6 +330,7 @@ char *metrics_text(struct control *c, size_t *ret_len)
     put_listeners(&t, c);
     put_routes(&t, c);
     put_upstreams(&t, c);
+    put_websockets(&t, c);
     if (t.failed) {
         free(t.p);
         return NULL;

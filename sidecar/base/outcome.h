@@ -67,6 +67,11 @@
     X(DEADLINE, "deadline", 504, "http_response_timeout", "Deadline passed")                       \
     X(FIRST_BYTE_TIMEOUT, "first_byte_timeout", 504, "connection_read_timeout",                    \
       "Upstream did not answer in time")                                                           \
+    X(WEBSOCKET_PROTOCOL, "websocket_protocol", 0, "", "WebSocket protocol error")                 \
+    X(WEBSOCKET_FRAME_SIZE, "websocket_frame_size", 0, "", "WebSocket frame over the limit")       \
+    X(WEBSOCKET_MESSAGE_RATE, "websocket_message_rate", 0, "", "Too many WebSocket messages")      \
+    X(WEBSOCKET_LIFETIME, "websocket_lifetime", 0, "", "WebSocket open for too long")              \
+    X(WEBSOCKET_DEAD, "websocket_dead", 0, "", "WebSocket peer does not answer pings")             \
     X(IDLE_TIMEOUT, "idle_timeout", 504, "connection_read_timeout", "Stream idle too long")        \
     /* the end of the process */                                                                   \
     X(LAST_CALL, "last_call", 503, "destination_unavailable", "Shutting down")                     \

@@ -111,6 +111,8 @@ void build_route(struct builder *b, const struct draft_route *draft, const struc
 {
     build_match(b, &draft->match, yaml_get(node, "match"), &route->match);
     route->upgrade_websocket = !draft->has_upgrades || draft->n_upgrades > 0;
+    if (!draft->has_websocket_idle)
+        route->websocket.idle_timeout = route->idle_timeout;
     if (draft->has_redirect) {
         route->action = ACTION_REDIRECT;
         return;

@@ -145,6 +145,16 @@ struct conf_backend {
     uint32_t ppm;    /* of the route's requests */
 };
 
+/* What a tunnel that is a WebSocket has to keep to. */
+struct conf_websocket {
+    usec_t ping_interval;      /* silence after which a peer is pinged; 30 s; 0: never */
+    uint64_t max_frame_size;   /* payload of a data frame, either way; 0: no bound */
+    uint32_t max_message_rate; /* from the client, a second; 0: no bound */
+    usec_t max_lifetime;       /* 0: no bound */
+    usec_t idle_timeout;       /* no frame of the peers' either way; the route's idle_timeout
+                                * unless given; 0: none */
+};
+
 enum route_action { ACTION_FORWARD, ACTION_REDIRECT, ACTION_DIRECT };
 
 struct conf_route {
@@ -164,6 +174,7 @@ struct conf_route {
     usec_t first_byte_timeout; /* request sent to response's first byte; 0: none */
     usec_t idle_timeout;       /* no byte either way while a stream is open; 5 min */
     bool upgrade_websocket;    /* Upgrade: websocket is let through; true */
+    struct conf_websocket websocket;
     /* redirect */
     uint16_t redirect_status;   /* 301 302 303 307 308 */
     struct str redirect_scheme; /* empty: as it came */

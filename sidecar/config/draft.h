@@ -32,7 +32,7 @@ struct draft_route {
     uint32_t n_backends;
     struct draft_backend *backends;
     struct str upstream;
-    bool has_redirect, has_direct, has_upgrades;
+    bool has_redirect, has_direct, has_upgrades, has_websocket_idle;
     uint32_t n_upgrades;
     uint32_t *upgrades;
 };

@@ -123,6 +123,25 @@ static const struct schema_choice rewrite_choices[] = {
 };
 static const struct schema_map rewrite_map = {MAP(rewrite_keys), CHOICES(rewrite_choices)};
 
+static const struct schema_key websocket_keys[] = {
+    {"pingInterval",
+     "a peer that is silent for so long is pinged, and is gone after two pings "
+     "without an answer; 0: never",
+     SCHEMA_DURATION, ROUTE(websocket.ping_interval), .preset = "30s", .max = WEEK},
+    {"maxFrameSize", "payload of a frame, either way; closed with 1009 above; 0: no bound",
+     SCHEMA_SIZE, ROUTE(websocket.max_frame_size), .preset = "0", .max = (uint64_t)1 << 62},
+    {"maxMessageRate",
+     "messages, pings and pongs a second from the client, as many at once; closed with 1008 above; "
+     "0: no bound",
+     SCHEMA_INT, ROUTE(websocket.max_message_rate), .preset = "0", .max = 1000000},
+    {"maxLifetime", "closed with 1001 after it; 0: no bound", SCHEMA_DURATION,
+     ROUTE(websocket.max_lifetime), .preset = "0", .max = WEEK},
+    {"idleTimeout", "no frame of the peers' either way; closed with 1001 after it; the route's",
+     SCHEMA_DURATION, ROUTE(websocket.idle_timeout),
+     .flag_at = AT(struct draft_route, has_websocket_idle), .max = WEEK},
+};
+static const struct schema_map websocket_map = {MAP(websocket_keys)};
+
 static const struct schema_name upgrade_names[] = {WORD("websocket", 1), {0}};
 static const struct schema_key upgrade = {
     .type = SCHEMA_ENUM, .width = sizeof(uint32_t), .names = upgrade_names};
@@ -151,6 +170,7 @@ static const struct schema_key route_keys[] = {
     {"upgrades", "protocols that a client may change to; [websocket]", SCHEMA_LIST,
      ITEMS(struct draft_route, upgrades, n_upgrades),
      .flag_at = AT(struct draft_route, has_upgrades), .of = &upgrade},
+    {"websocket", "limits and heartbeat of its WebSockets", SCHEMA_MAP, .map = &websocket_map},
 };
 static const struct schema_choice route_choices[] = {
     {CHOICE_EXACTLY_ONE, {"backends", "upstream", "redirect", "directResponse"}},

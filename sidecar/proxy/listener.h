@@ -38,7 +38,7 @@ struct listener {
     /* While it leaves; monotonic. */
     struct list link; /* on worker->leaving */
     usec_t idle_from, idle_until, last_call_at, force_at;
-    usec_t idle_next; /* the next idle one is not closed before */
+    usec_t idle_next, websockets_next; /* the next idle one is not closed before */
     struct reap reap;
 };
 

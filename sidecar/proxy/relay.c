@@ -14,8 +14,7 @@ static void settle(struct relay *r)
 
 int relay_push(struct relay *r, struct buf_pool *pool, const char *p, size_t n)
 {
-    r->bytes += n;
-    r->held += n;
+    relay_take(r, n);
     if (!r->to && !r->discarding)
         return buf_append(pool, &r->early, p, n);
     if (r->to)

@@ -18,6 +18,13 @@ struct relay {
     bool discarding;
 };
 
+/* n bytes from `from` are dealt with by the caller: counted, and credited by relay_drained(). */
+static inline void relay_take(struct relay *r, size_t n)
+{
+    r->bytes += n;
+    r->held += n;
+}
+
 /* Bytes from `from`. 0 or -ENOMEM. */
 int relay_push(struct relay *r, struct buf_pool *pool, const char *p, size_t n);
 /* `to` is there now: what waited goes out. */

@@ -61,6 +61,19 @@ struct endpoint_stats {
     counter_t connections, active, requests, errors;
 };
 
+/* The first Close of a WebSocket, by its code. */
+enum websocket_close_class {
+    WEBSOCKET_CLOSE_NORMAL, /* 1000, or no code */
+    WEBSOCKET_CLOSE_GOING_AWAY,
+    WEBSOCKET_CLOSE_PROTOCOL_ERROR,
+    WEBSOCKET_CLOSE_POLICY,
+    WEBSOCKET_CLOSE_TOO_BIG,
+    WEBSOCKET_CLOSE_OTHER,       /* of the protocol's codes */
+    WEBSOCKET_CLOSE_APPLICATION, /* 3000 and above */
+    WEBSOCKET_CLOSE_ABNORMAL,    /* there was none */
+    WEBSOCKET_CLOSE_CLASSES,
+};
+
 struct worker_stats {
     counter_t connections, streams, requests;
     counter_t crossed;               /* keep-alive closes that crossed a request */
@@ -68,6 +81,10 @@ struct worker_stats {
     counter_t loop_lag_us;           /* of the last ping by the control thread */
     counter_t swap_us;               /* how long the last snapshot's coming held the loop */
     counter_t reasons[REASON_COUNT]; /* of streams outside of any route too */
+    counter_t websockets;            /* open */
+    counter_t websocket_messages[2]; /* from clients, from servers */
+    counter_t websocket_closes[WEBSOCKET_CLOSE_CLASSES];
+    counter_t websocket_pings_missed;
 };
 
 #endif

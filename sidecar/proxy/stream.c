@@ -12,6 +12,7 @@
 #include "proxy/stream_steps.h"
 #include "proxy/upstream.h"
 #include "proxy/view.h"
+#include "proxy/websocket_tunnel.h"
 
 #include <errno.h>
 
@@ -318,9 +319,13 @@ void stream_on_request(struct stream *s)
 
 void stream_on_request_body(struct stream *s, const char *p, size_t n)
 {
-    s->active_at = s->worker->loop.now;
     if (s->step == STREAM_FINISHED)
         return;
+    if (s->websocket) {
+        websocket_tunnel_data(s->websocket, WEBSOCKET_CLIENT, p, n);
+        return;
+    }
+    s->active_at = s->worker->loop.now;
     if (relay_push(&s->request, &s->worker->loop.bufs, p, n) < 0)
         stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
 }
@@ -335,6 +340,11 @@ void stream_on_request_end(struct stream *s)
         return;
     if (stream_wants_upgrade(s) && !s->tunnel)
         return; /* it is not answered yet */
+    if (s->websocket) {
+        websocket_tunnel_ended(s->websocket, WEBSOCKET_CLIENT);
+        if (s->step == STREAM_FINISHED)
+            return;
+    }
     s->sent = s->worker->loop.now;
     if (s->up && !s->up->ended)
         s->up->ops->end(s->up, s->trailers[0]);

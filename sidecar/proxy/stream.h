@@ -16,6 +16,7 @@
 #include "proxy/worker.h"
 
 struct downstream;
+struct websocket_tunnel;
 struct endpoint;
 struct upstream_conn;
 
@@ -79,7 +80,8 @@ struct stream {
 
     struct side *down, *up; /* NULL when let go of */
     struct relay request, response;
-    struct message *trailers[2]; /* request, response; made when a chunked body begins */
+    struct websocket_tunnel *websocket; /* NULL: it is none, or not open yet */
+    struct message *trailers[2];        /* request, response; made when a chunked body begins */
     struct pool_wait wait;
 
     usec_t began, sent, first_byte;

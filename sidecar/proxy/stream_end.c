@@ -13,6 +13,7 @@
 #include "proxy/route_state.h"
 #include "proxy/upstream.h"
 #include "proxy/view.h"
+#include "proxy/websocket_tunnel.h"
 
 #include <stdio.h>
 
@@ -257,7 +258,9 @@ static void tell_drain(struct stream *s, enum reason reason, usec_t now)
 {
     if (worker_phase_for(s->worker, s->listener->direction) == DRAIN_SERVING)
         return;
+    bool closed = s->websocket && reason == REASON_DRAINING;
     enum drain_how how = s->last_called                  ? DRAIN_LAST_CALLED
+                         : closed                        ? DRAIN_CLOSED
                          : reason == REASON_NONE         ? DRAIN_COMPLETED
                          : reason == REASON_FORCED       ? DRAIN_FORCED
                          : reason == REASON_CLIENT_ABORT ? DRAIN_PEER
@@ -272,6 +275,7 @@ static void stream_reaped(struct reap *r)
     struct worker *w = s->worker;
     message_free(&s->req);
     message_free(&s->res);
+    websocket_tunnel_free(w, s->websocket);
     for (int i = 0; i < 2; i++) {
         if (s->trailers[i]) {
             message_free(s->trailers[i]);
@@ -294,6 +298,8 @@ void stream_finish(struct stream *s, enum reason reason, bool down_clean, bool u
     relay_discard(&s->request, bufs);
     relay_discard(&s->response, bufs);
     usec_t now = clock_mono();
+    if (s->websocket)
+        websocket_tunnel_end(s->websocket);
     tell_outcome(s, reason, now);
     tell_drain(s, reason, now);
     if (s->pool)
@@ -311,7 +317,13 @@ void stream_finish(struct stream *s, enum reason reason, bool down_clean, bool u
 
 void stream_last_call(struct stream *s)
 {
-    if (s->step == STREAM_FINISHED || s->tcp || (s->response_begun && !stream_grpc_can_end(s)))
+    if (s->step == STREAM_FINISHED)
+        return;
+    if (s->websocket) {
+        websocket_tunnel_last_call(s->websocket);
+        return;
+    }
+    if (s->tcp || (s->response_begun && !stream_grpc_can_end(s)))
         return;
     s->last_called = true;
     stream_reply(s, REASON_LAST_CALL, NULL);

@@ -6,6 +6,7 @@
 #include "proxy/pool.h"
 #include "proxy/endpoint.h"
 #include "proxy/upstream.h"
+#include "proxy/websocket_tunnel.h"
 
 /* 101 opens a tunnel only for the upgrade that was asked for, and for WebSocket only with the
  * accept key that belongs to the client's (RFC 6455 §4.1). */
@@ -32,13 +33,28 @@ static int prepare_101(struct stream *s)
     return hop_response(&s->res, s->listener->via, true);
 }
 
+/* What an HTTP/2 client sent before it had our answer. */
+static void take_early(struct stream *s)
+{
+    struct buf_pool *bufs = &s->worker->loop.bufs;
+    struct relay *r = &s->request;
+    struct buf early = r->early;
+    r->early = (struct buf){0};
+    r->bytes -= buf_len(&early); /* they are counted again */
+    r->held -= buf_len(&early);
+    relay_open(r, bufs, s->up);
+    if (buf_len(&early) > 0)
+        websocket_tunnel_data(s->websocket, WEBSOCKET_CLIENT, buf_data(&early), buf_len(&early));
+    buf_clear(bufs, &early);
+}
+
 static void begin_tunnel(struct stream *s)
 {
     if (!upgrade_is_valid(s)) {
         stream_on_upstream_failed(s, REASON_UPGRADE_FAILED, "invalid 101 response", false);
         return;
     }
-    if (prepare_101(s) < 0) {
+    if (prepare_101(s) < 0 || websocket_tunnel_begin(s) < 0) {
         stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
         return;
     }
@@ -53,9 +69,15 @@ static void begin_tunnel(struct stream *s)
     s->up->ended = s->down->ended = false;
     s->up->ops->tunnel(s->up);
     s->down->ops->tunnel(s->down);
-    relay_open(&s->request, &s->worker->loop.bufs, s->up);
-    if (s->request_ended)
-        s->up->ops->end(s->up, NULL);
+    take_early(s);
+    if (s->step == STREAM_FINISHED)
+        return;
+    if (s->request_ended) {
+        s->request_ended = false;
+        stream_on_request_end(s);
+    } else if (s->deadline_changed) {
+        s->deadline_changed(s);
+    }
 }
 
 void stream_on_interim(struct stream *s)
@@ -103,6 +125,10 @@ void stream_on_response_body(struct stream *s, const char *p, size_t n)
 {
     if (s->step == STREAM_FINISHED)
         return;
+    if (s->websocket) {
+        websocket_tunnel_data(s->websocket, WEBSOCKET_SERVER, p, n);
+        return;
+    }
     s->active_at = s->worker->loop.now;
     if (relay_push(&s->response, &s->worker->loop.bufs, p, n) < 0)
         stream_finish(s, REASON_OUT_OF_MEMORY, false, false);
@@ -114,6 +140,11 @@ void stream_on_response_end(struct stream *s)
         return;
     s->response_ended = true;
     s->response.from_ended = true;
+    if (s->websocket) {
+        websocket_tunnel_ended(s->websocket, WEBSOCKET_SERVER);
+        if (s->step == STREAM_FINISHED)
+            return;
+    }
     if (!s->down->ended)
         s->down->ops->end(s->down, s->trailers[1]);
     if (s->tunnel) {
@@ -130,7 +161,7 @@ void stream_check_tunnel(struct stream *s)
 {
     if (s->step != STREAM_FINISHED && s->request.from_ended && s->response.from_ended &&
         !s->down->blocked && s->up && !s->up->blocked)
-        stream_finish(s, REASON_NONE, true, false);
+        stream_finish(s, s->websocket ? s->websocket->reason : REASON_NONE, true, false);
 }
 
 /* A request whose reused connection closed before any byte of a response was most likely never
@@ -217,6 +248,8 @@ usec_t stream_next_deadline(const struct stream *s)
         at = s->deadline;
     if (s->step != STREAM_RESPOND)
         return at;
+    if (s->websocket)
+        return min_u64(at, websocket_tunnel_deadline(s->websocket));
     usec_t first_byte = s->route->first_byte_timeout;
     if (first_byte > 0 && s->sent != 0 && !s->response_begun)
         at = min_u64(at, s->sent + first_byte);
@@ -232,6 +265,10 @@ void stream_check(struct stream *s, usec_t now)
         return;
     if (s->deadline != 0 && now >= s->deadline) {
         stream_reply(s, REASON_DEADLINE, NULL);
+        return;
+    }
+    if (s->websocket) {
+        websocket_tunnel_check(s->websocket, now);
         return;
     }
     usec_t first_byte = s->route->first_byte_timeout;

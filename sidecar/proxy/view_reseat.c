@@ -5,6 +5,7 @@
 #include "proxy/pool.h"
 #include "proxy/stream.h"
 #include "proxy/view.h"
+#include "proxy/websocket_tunnel.h"
 #include "proxy/worker.h"
 
 enum {
@@ -60,8 +61,12 @@ static bool reseat_some(struct view *v, uint32_t *budget)
         list_remove(&s->link);
         list_push_back(&v->streams, &s->link);
         enum seat seat = reseat(s);
-        if (seat == SEAT_GONE && overdue(s))
-            stream_force(s);
+        if (seat == SEAT_GONE && overdue(s)) {
+            if (s->websocket)
+                websocket_tunnel_close(s->websocket, WEBSOCKET_GOING_AWAY, REASON_ROUTE_REMOVED);
+            else
+                stream_force(s);
+        }
         moved = moved || seat == SEAT_MOVED;
     }
     return moved;

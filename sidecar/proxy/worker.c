@@ -11,6 +11,7 @@
 #include "proxy/upstream.h"
 #include "proxy/upstream_h2.h"
 #include "proxy/view.h"
+#include "proxy/websocket_tunnel.h"
 #include "proxy/view_reseat.h"
 #include "proxy/upstream_shared.h"
 
@@ -78,10 +79,12 @@ int worker_init(struct worker *w, uint32_t id, struct process *p)
     for (int d = 0; d < 2; d++) {
         list_init(&w->population[d].idle);
         list_init(&w->population[d].active);
+        list_init(&w->population[d].websockets);
     }
     slab_init(&w->downstreams, sizeof(struct downstream));
     slab_init(&w->h2_requests, sizeof(struct h2_request));
     slab_init(&w->streams, sizeof(struct stream));
+    slab_init(&w->websockets, sizeof(struct websocket_tunnel));
     slab_init(&w->upstreams, sizeof(struct upstream_conn));
     slab_init(&w->upstream_streams, sizeof(struct upstream_h2_stream));
     timer_init(&w->drain_tick, worker_drain_tick);
@@ -171,6 +174,7 @@ void worker_trim(struct worker *w)
     slab_trim(&w->downstreams);
     slab_trim(&w->h2_requests);
     slab_trim(&w->streams);
+    slab_trim(&w->websockets);
     slab_trim(&w->upstreams);
     slab_trim(&w->upstream_streams);
 }
@@ -203,6 +207,7 @@ void worker_free(struct worker *w)
     slab_free_all(&w->downstreams);
     slab_free_all(&w->h2_requests);
     slab_free_all(&w->streams);
+    slab_free_all(&w->websockets);
     slab_free_all(&w->upstreams);
     slab_free_all(&w->upstream_streams);
     w->route_scratch = route_scratch_free(w->route_scratch);

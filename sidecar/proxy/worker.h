@@ -42,6 +42,9 @@ struct process {
 struct population {
     struct list idle; /* keep-alive, longest idle first */
     struct list active;
+    struct list websockets; /* websocket_tunnel.link: those that nobody closes yet, oldest first */
+    /* The drain: when the next of them is closed. */
+    usec_t idle_next, websockets_next;
 };
 
 /* A phase of the drain on its way to a worker: one of each is enough, as none comes twice. */
@@ -62,6 +65,7 @@ struct worker {
     pthread_t thread;
     bool running;
 
+    struct slab websockets;
     struct slab downstreams, h2_requests, streams, upstreams, upstream_streams;
     struct population population[2]; /* by enum direction */
     struct route_scratch *route_scratch;

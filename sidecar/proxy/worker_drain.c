@@ -6,6 +6,7 @@
 #include "proxy/listener.h"
 #include "proxy/stream.h"
 #include "proxy/view.h"
+#include "proxy/websocket_tunnel.h"
 
 void worker_drain_tick(struct timer *t);
 
@@ -21,15 +22,28 @@ static uint32_t count_until(const struct list *l, uint32_t most)
     return n;
 }
 
-/* Closes the longest idle ones, as many as bring the rest to zero at the window's end. Returns how
- * long to wait before the next: few are spread over the window as evenly as many. */
-static usec_t close_some(struct worker *w, enum direction dir, usec_t from, usec_t until)
+static void close_idle(struct list *it)
 {
-    struct list *idle = &w->population[dir].idle;
-    usec_t now = w->loop.now, tick = TICK_MS * USEC_PER_MSEC;
-    if (now < from)
-        return from - now;
-    uint32_t n = count_until(idle, UINT32_MAX);
+    struct downstream *d = LIST_ENTRY(it, struct downstream, link);
+    d->ops->idle_close(d);
+}
+
+static void close_websocket(struct list *it)
+{
+    websocket_tunnel_close(LIST_ENTRY(it, struct websocket_tunnel, link), WEBSOCKET_GOING_AWAY,
+                           REASON_DRAINING);
+}
+
+/* Closes the first ones of a list, as many as bring the rest to zero at the window's end. Returns
+ * how long to wait before the next, and notes it in *next: few are spread over the window as evenly
+ * as many. */
+static usec_t close_some(struct list *list, void (*close)(struct list *it), usec_t *next,
+                         usec_t now, usec_t until)
+{
+    usec_t tick = TICK_MS * USEC_PER_MSEC;
+    if (now < *next && now < until)
+        return *next - now;
+    uint32_t n = count_until(list, UINT32_MAX);
     uint32_t rest = n;
     if (now < until) {
         usec_t ticks = (until - now) / (TICK_MS * USEC_PER_MSEC) + 1;
@@ -37,28 +51,40 @@ static usec_t close_some(struct worker *w, enum direction dir, usec_t from, usec
     }
     rest -= n;
     /* One that has unread bytes stays: look at each once, and at no more than there are. */
-    struct list *it = idle->next;
-    while (n > 0 && it != idle) {
-        struct list *next = it->next;
-        struct downstream *d = LIST_ENTRY(it, struct downstream, link);
-        d->ops->idle_close(d);
-        it = next;
+    struct list *it = list->next;
+    while (n > 0 && it != list) {
+        struct list *after = it->next;
+        close(it);
+        it = after;
         n--;
     }
-    return rest > 0 && now < until ? max_u64(tick, (until - now) / rest) : tick;
+    usec_t wait = rest > 0 && now < until ? max_u64(tick, (until - now) / rest) : tick;
+    *next = now + wait;
+    return wait;
+}
+
+/* Longest idle first, and WebSockets, longest open first. */
+static usec_t close_of(struct worker *w, enum direction dir)
+{
+    struct population *p = &w->population[dir];
+    usec_t from, until, now = w->loop.now;
+    drain_idle_window(&w->process->drain, &from, &until);
+    if (now < from)
+        return from - now;
+    usec_t wait = close_some(&p->idle, close_idle, &p->idle_next, now, until);
+    return min_u64(wait,
+                   close_some(&p->websockets, close_websocket, &p->websockets_next, now, until));
 }
 
 void worker_drain_tick(struct timer *t)
 {
     struct worker *w = CONTAINER_OF(t, struct worker, drain_tick);
-    usec_t from, until;
     enum drain_phase phase = worker_phase(w);
     if (phase != DRAIN_DRAIN && phase != DRAIN_LAST_CALL)
         return;
-    drain_idle_window(&w->process->drain, &from, &until);
-    usec_t wait = close_some(w, DIRECTION_INBOUND, from, until);
+    usec_t wait = close_of(w, DIRECTION_INBOUND);
     if (drain_by_upgrade(&w->process->drain))
-        wait = min_u64(wait, close_some(w, DIRECTION_OUTBOUND, from, until));
+        wait = min_u64(wait, close_of(w, DIRECTION_OUTBOUND));
     timer_set(&w->loop, t, w->loop.now + wait);
 }
 

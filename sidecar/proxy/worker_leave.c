@@ -5,6 +5,7 @@
 
 #include "proxy/downstream.h"
 #include "proxy/listener.h"
+#include "proxy/websocket_tunnel.h"
 
 enum { TICK_MS = 20 };
 
@@ -68,6 +69,32 @@ static void close_idle(struct worker *w, struct listener *l, usec_t now)
         l->idle_next = now + (l->idle_until - now) / (all - n);
 }
 
+/* Its WebSockets, longest open first, by the same timetable. */
+static void close_websockets(struct worker *w, struct listener *l, usec_t now)
+{
+    struct list *open = &w->population[l->conf->direction].websockets;
+    uint32_t all = 0;
+    if (now < l->websockets_next)
+        return;
+    LIST_FOREACH (it, open)
+        all += LIST_ENTRY(it, struct websocket_tunnel, link)->stream->accepted_on == l;
+    uint32_t n = all;
+    if (now < l->idle_until) {
+        usec_t ticks = (l->idle_until - now) / (TICK_MS * USEC_PER_MSEC) + 1;
+        n = (uint32_t)((all + ticks - 1) / ticks);
+    }
+    if (all > n)
+        l->websockets_next = now + (l->idle_until - now) / (all - n);
+    LIST_FOREACH_SAFE (it, open) {
+        struct websocket_tunnel *t = LIST_ENTRY(it, struct websocket_tunnel, link);
+        if (t->stream->accepted_on != l)
+            continue;
+        if (n-- == 0)
+            return;
+        websocket_tunnel_close(t, WEBSOCKET_GOING_AWAY, REASON_ROUTE_REMOVED);
+    }
+}
+
 static void advance(struct worker *w, struct listener *l, usec_t now)
 {
     struct population *p = &w->population[l->conf->direction];
@@ -85,8 +112,10 @@ static void advance(struct worker *w, struct listener *l, usec_t now)
         l->last_called = true;
         each_of(&p->active, l, UINT32_MAX, last_call_one);
     }
-    if (now >= l->idle_from)
+    if (now >= l->idle_from) {
         close_idle(w, l, now);
+        close_websockets(w, l, now);
+    }
 }
 
 void worker_leave_tick(struct timer *t)

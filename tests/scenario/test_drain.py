@@ -10,8 +10,8 @@ import time
 
 import pytest
 
+import websocket
 from harness import SLUICE, assert_problem, deep_update, forward, free_port, ok_app
-from test_proxying import upgrade, websocket_headers
 from wire import SLOW, SPARE, Client, wait_for
 
 OVERSHOOT = 0.25 if SLOW == 1 else 0.5
@@ -591,16 +591,16 @@ def test_no_new_upgrades(sc):
 
 
 def test_a_tunnel_is_forced_at_the_deadline(sc):
+    """Its peers were told, and do not answer."""
     def script(conn):
-        upgrade(conn)
+        websocket.accept(conn)
         conn.read_to_end()
 
     sc.proxy(script=script, more=lifecycle(drain="800ms", last_call="200ms"))
-    client = sc.client()
-    client.request(headers=websocket_headers("dGhlIHNhbXBsZSBub25jZQ=="))
-    assert client.response().status == 101
+    ws = websocket.connect(sc)
     sc.s.signal(signal.SIGTERM)
-    client.expect_end()
+    assert ws.message()[1].code == 1001
+    ws.peer.expect_end()
     sc.s.stop()
     counts = report(sc)["classes"]["websocket"]
     assert counts["forced"] == 1, counts

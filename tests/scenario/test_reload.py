@@ -13,7 +13,7 @@ import time
 import pytest
 
 from harness import SANITIZE, deep_update, forward, free_port, ok_app
-from test_proxying import upgrade, websocket_headers
+from test_proxying import tunnel, upgrade
 from test_supervisor import kill_serving
 from wire import SLOW, SPARE, Client, parse_address, wait_for
 
@@ -466,15 +466,11 @@ def test_a_response_under_way(live):
 
 
 def websocket(live):
-    client = live.sc.client()
-    client.request(headers=websocket_headers("dGhlIHNhbXBsZSBub25jZQ=="))
-    assert client.response().status == 101
-    return client
+    return tunnel(live.sc.client())
 
 
 def ws_echo(conn):
-    upgrade(conn)
-    echo_bytes(conn)
+    echo_bytes(upgrade(conn))
 
 
 def alive(client, word=b"are you there"):

@@ -14,7 +14,7 @@ import pytest
 
 from harness import assert_problem, forward, free_port, ok_app
 from test_drain import lifecycle, stuck, wait_phase
-from test_proxying import upgrade, websocket_headers
+from test_proxying import tunnel, upgrade
 from wire import SLOW, TIMEOUT, Client, wait_for
 
 # --- a client that takes its time ---------------------------------------------------------------
@@ -113,14 +113,12 @@ def test_write_timeout_is_not_for_tunnels(sc):
     total = 16 << 20
 
     def script(conn):
-        upgrade(conn)
+        conn = upgrade(conn)
         conn.send(bytes(total)).half_close()
         conn.read_to_end()
 
     sc.proxy(script=script, http={"writeTimeout": "300ms"})
-    client = sc.client()
-    client.request(headers=websocket_headers("dGhlIHNhbXBsZSBub25jZQ=="))
-    assert client.response_head().status == 101
+    client = tunnel(sc.client())
     time.sleep(1.5)
     client.discard(total)
     client.half_close()

@@ -1,7 +1,6 @@
 """What a reading of the hot reload put in doubt: each a moment between two configurations, or
 between two processes, at which something could be lost, kept too long, or told too much."""
 
-import base64
 import json
 import os
 import signal
@@ -11,7 +10,7 @@ import time
 import pytest
 
 from harness import forward, free_port, ok_app
-from test_proxying import upgrade, websocket_headers
+from test_proxying import tunnel, upgrade
 from test_supervisor import kill_serving
 from test_upgrade import install
 from test_upgrade import upgrade as upgrade_program
@@ -224,7 +223,7 @@ def test_tunnels_outlive_their_backend_in_the_route(sc):
     """Their listener and their route remain: reloads do not end them, wherever the route leads
     now. One in each generation, so that there are more old ones than are kept as they are."""
     def script(conn):
-        upgrade(conn)
+        conn = upgrade(conn)
         while data := conn.read_some():
             conn.send(data)
 
@@ -234,10 +233,7 @@ def test_tunnels_outlive_their_backend_in_the_route(sc):
     config = copy(s.config)
     clients = []
     for i in range(8):
-        client = sc.client()
-        client.request(headers=websocket_headers(base64.b64encode(os.urandom(16)).decode()))
-        assert client.response().status == 101
-        clients.append(client)
+        clients.append(tunnel(sc.client()))
         config["listeners"][0]["routes"][0]["timeout"] = f"{20 + i}s"
         reload(s, config)
     config["upstreams"].append({"name": "other", "endpoints": [other.address]})

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+import websocket
 from harness import BUILD, SLUICE, forward, free_port, ok_app
 from test_supervisor import kill_serving
 from wire import SPARE, wait_for
@@ -214,11 +215,12 @@ def test_what_is_open_goes_on(sc):
     def script(conn):
         request = conn.request()
         if request.target == "/tunnel":
-            conn.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n"
-                      "Upgrade: websocket\r\n"
-                      "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
-            while data := conn.read_some():
-                conn.send(data)
+            websocket.answer(conn, request)
+            ws = websocket.WebSocket(conn, False)
+            while (got := ws.message())[0] != websocket.CLOSE:
+                ws.send(*got)
+            codes.append(got[1].code)
+            conn.read_to_end()  # it never says Close itself
         elif request.target == "/download":
             conn.send("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nfirst half")
             go.wait(20)
@@ -226,26 +228,25 @@ def test_what_is_open_goes_on(sc):
         else:
             conn.answer(b"ok")
     go = threading.Event()
+    codes = []
     s = proxy(sc, script=script, more={"lifecycle": {"drainTimeout": "3s", "lastCall": "200ms"}})
     download = sc.client().request("GET", "/download")
     download.response_head()
     assert download.read(10) == b"first half"
-    tunnel = sc.client().request("GET", "/tunnel", headers=[
-        ("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")])
-    assert tunnel.response_head().status == 101
+    tunnel = websocket.connect(sc, "/tunnel")
     start = time.monotonic()
     old, new = upgrade(s)
     assert sc.ask().status == 200
-    tunnel.send(b"through")
-    assert tunnel.read(7) == b"through"
+    tunnel.text(b"through")
+    assert tunnel.message() == (websocket.TEXT, b"through")
     go.set()
     assert download.read(10) == b"then other"
     download.expect_end()
     wait_for(lambda: s.children() == [new], lambda: f"{old} ends", 20)
     took = time.monotonic() - start
     assert 2.8 <= took <= 3 + 2 * SPARE, took
-    assert tunnel.is_closed()
+    assert tunnel.message()[1].code == 1001 and codes == [1001]
+    tunnel.peer.expect_end()
 
 
 def descriptors(pid):
