@@ -39,6 +39,7 @@ const struct lint_rule lint_rules[] = {
     {"first-byte-timeout", lint_first_byte_timeout},
     {"lone-weight", lint_lone_weight},
     {"upgrade-method", lint_upgrade_method},
+    {"websocket", lint_websocket},
     {"same-prefix", lint_same_prefix},
     {"socket-mode", lint_socket_mode},
     {"listener-connections", lint_listener_connections},

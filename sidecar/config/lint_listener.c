@@ -55,7 +55,8 @@ void lint_unreachable_route(struct builder *b)
 
 static void answering(struct builder *b, const struct conf_route *r, const struct yaml_node *node)
 {
-    static const char *const idle[] = {"timeout", "firstByteTimeout", "idleTimeout", "upgrades"};
+    static const char *const idle[] = {"timeout", "firstByteTimeout", "idleTimeout", "upgrades",
+                                       "websocket"};
     for (size_t i = 0; i < ARRAY_LEN(idle) && r->action != ACTION_FORWARD; i++) {
         const struct yaml_node *it = yaml_get(node, idle[i]);
         if (it)
@@ -122,6 +123,18 @@ static void upgrade_method(struct builder *b, const struct conf_route *r,
 void lint_upgrade_method(struct builder *b)
 {
     each_route(b, upgrade_method);
+}
+
+static void websocket(struct builder *b, const struct conf_route *r, const struct yaml_node *node)
+{
+    const struct yaml_node *it = yaml_get(node, "websocket");
+    if (it && !r->upgrade_websocket && r->action == ACTION_FORWARD)
+        warning_at(b->problems, it, "has no effect: \"upgrades\" of the route has no websocket");
+}
+
+void lint_websocket(struct builder *b)
+{
+    each_route(b, websocket);
 }
 
 static void same_prefix(struct builder *b, const struct conf_route *r, const struct yaml_node *node)

@@ -582,7 +582,7 @@ def test_no_new_upgrades(sc):
     sc.begin(client)
     sc.s.signal(signal.SIGTERM)
     wait_phase(sc, "drain")
-    headers = websocket_headers("dGhlIHNhbXBsZSBub25jZQ==")
+    headers = websocket.request_headers()
     client.send("st: test\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers) + "\r\n")
     response = client.response()
     assert_problem(response, "draining")

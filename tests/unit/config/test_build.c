@@ -220,6 +220,11 @@ static void check_default_route(const struct conf_route *r)
     assert_int_equal(r->first_byte_timeout, 0);
     assert_int_equal(r->idle_timeout, 300 * SEC);
     assert_true(r->upgrade_websocket);
+    assert_int_equal(r->websocket.ping_interval, 30 * SEC);
+    assert_int_equal(r->websocket.max_frame_size, 0);
+    assert_int_equal(r->websocket.max_message_rate, 0);
+    assert_int_equal(r->websocket.max_lifetime, 0);
+    assert_int_equal(r->websocket.idle_timeout, 300 * SEC); /* the route's */
     assert_int_equal(r->n_backends, 1);
     assert_int_equal(r->backends[0].weight, 1);
     assert_int_equal(r->ppm[0], SPLIT_WHOLE_PPM);
@@ -359,6 +364,11 @@ static void check_rich_routes(const struct conf_route *r)
     assert_int_equal(r[3].match.path_how, ROUTE_PATH_REGEX);
     assert_str(r[3].rewrite_path, "/number");
     assert_true(r[3].upgrade_websocket);
+    assert_int_equal(r[3].websocket.ping_interval, 20 * SEC);
+    assert_int_equal(r[3].websocket.max_frame_size, 1024 * 1024);
+    assert_int_equal(r[3].websocket.max_message_rate, 100);
+    assert_int_equal(r[3].websocket.max_lifetime, 12 * 3600 * SEC);
+    assert_int_equal(r[3].websocket.idle_timeout, 3600 * SEC);
     assert_str(r[3].name, "in/3");
 }
 
