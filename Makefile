@@ -155,6 +155,10 @@ $(GOBIN)/%: tests/go/go.mod tests/go/go.sum .ci/go-tools
 h2spec: $(PROGRAM) $(GOBIN)/h2spec ## HTTP/2 conformance by h2spec, plain and by TLS, each with --strict too
 	@BUILD=$(BUILD) $(PYTHON) tests/h2spec/run.py $(H2SPEC_ARGS)
 
+.PHONY: grpc-interop
+grpc-interop: $(PROGRAM) $(GOBIN)/grpc-interop-client $(GOBIN)/grpc-interop-server ## grpc-go's interoperability tests, directly and through sluice
+	@BUILD=$(BUILD) $(PYTHON) tests/e2e/grpc_interop.py $(INTEROP_ARGS)
+
 .PHONY: soak
 soak: $(PROGRAM) $(TOOL_BIN) ## The long run: a million requests, 50 drains, 20 kills, 50 upgrades, 500 reloads (SOAK_ARGS=--short: a minute)
 	@BUILD=$(BUILD) $(PYTHON) tests/soak/soak.py $(SOAK_ARGS)

@@ -81,7 +81,9 @@ class Rig:
         self.app = subprocess.Popen([harness.SLUICE, "demo-app", "--listen", app],
                                     stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.addresses = {"plain": f"127.0.0.1:{free_port()}"}
-        listeners = [{"name": "plain", "address": self.addresses["plain"],
+        # HTTP/2 alone: where HTTP/1.1 is spoken, too, what is no preface gets a 400, and h2spec wants
+        # GOAWAY or no byte.
+        listeners = [{"name": "plain", "address": self.addresses["plain"], "protocol": "http2",
                       "routes": [harness.forward()]}]
         if tls:
             pair = certs.authority().issue("server")

@@ -453,7 +453,7 @@ class Peer:
 
     def expect_reset(self, st, code):
         """RST_STREAM with that code, and nothing else on the stream."""
-        self.until(lambda: st.over or self.goaways, f"a reset of stream {st.id}")
+        self.until(lambda: st.over, f"a reset of stream {st.id}")
         assert st.reset == code, f"{st!r}, goaways {self.goaways}"
         return st
 
