@@ -35,6 +35,11 @@ static json_t *workers_json(const struct control *c, usec_t now)
     return a;
 }
 
+static const char *const protocols[] = {
+    [PROTOCOL_HTTP] = "http", [PROTOCOL_HTTP2] = "http2", [PROTOCOL_TCP] = "tcp",
+    [PROTOCOL_TLS] = "tls",   [PROTOCOL_AUTO] = "auto",
+};
+
 static json_t *listeners_json(const struct control *c)
 {
     const struct conf *conf = c->snapshot->conf;
@@ -52,10 +57,8 @@ static json_t *listeners_json(const struct control *c)
         set_str(o, "direction",
                 l->direction == DIRECTION_INBOUND ? STR("inbound") : STR("outbound"));
         set_str(o, "address", l->address_text);
-        set_str(o, "protocol",
-                l->protocol == PROTOCOL_HTTP    ? STR("http")
-                : l->protocol == PROTOCOL_HTTP2 ? STR("http2")
-                                                : STR("tcp"));
+        set_str(o, "protocol", str_of(protocols[l->protocol]));
+        (void)json_object_set_new(o, "tls", json_boolean(l->tls.enabled));
         (void)json_object_set_new(o, "listening", json_boolean(control_listener_fd(c, l) >= 0));
         set_u64(o, "connections", open);
         set_u64(o, "accepted", accepted);

@@ -75,18 +75,19 @@ static void name_route(struct builder *b, const struct conf_listener *l, uint32_
         builder_no_memory(b);
 }
 
-static void compile_routes(struct builder *b, struct conf_listener *l, const struct yaml_node *list)
+static void compile_routes(struct builder *b, struct conf_listener *l, uint32_t n,
+                           const struct yaml_node *list)
 {
     char why[160] = "";
     uint32_t bad = 0;
-    struct route_match *matches = arena_alloc(b->fill.scratch, l->n_routes * sizeof(*matches));
+    struct route_match *matches = arena_alloc(b->fill.scratch, n * sizeof(*matches));
     if (!matches) {
         builder_no_memory(b);
         return;
     }
-    for (uint32_t i = 0; i < l->n_routes; i++)
+    for (uint32_t i = 0; i < n; i++)
         matches[i] = l->routes[i].match;
-    l->route_table = route_table_new(matches, l->n_routes, &bad, why, sizeof(why));
+    l->route_table = route_table_new(matches, n, &bad, why, sizeof(why));
     if (l->route_table)
         return;
     if (bad == UINT32_MAX)
@@ -95,17 +96,64 @@ static void compile_routes(struct builder *b, struct conf_listener *l, const str
         problem_at(b->problems, yaml_at(list, bad), "%s", why);
 }
 
+/* A connection that is passed through has a name, and nothing else that could be matched or
+ * changed. */
+static void check_keys(struct builder *b, const struct yaml_node *map, const char *const *known,
+                       uint32_t n)
+{
+    for (const struct yaml_node *it = map && map->kind == NODE_MAP ? map->first : NULL; it;
+         it = it->next) {
+        bool good = false;
+        for (uint32_t i = 0; i < n; i++)
+            good = good || str_eq(it->key, str_of(known[i]));
+        if (!good)
+            problem_at_key(b->problems, it, "has no meaning with protocol: tls");
+    }
+}
+
+static void check_match_keys(struct builder *b, const struct conf_listener *l,
+                             const struct yaml_node *node)
+{
+    static const char *const route_keys[] = {"name", "match", "backends", "upstream"};
+    static const char *const match_keys[] = {"sni"};
+    const struct yaml_node *list = yaml_get(node, "routes");
+    const struct yaml_node *it = list && list->kind == NODE_LIST ? list->first : NULL;
+    for (; it; it = it->next) {
+        const struct yaml_node *match = yaml_get(it, "match"), *sni = yaml_get(match, "sni");
+        if (l->protocol == PROTOCOL_TLS) {
+            check_keys(b, it, route_keys, ARRAY_LEN(route_keys));
+            check_keys(b, match, match_keys, ARRAY_LEN(match_keys));
+        } else if (sni) {
+            problem_at_key(b->problems, sni, "has a meaning with protocol: tls only");
+        }
+    }
+}
+
+/* The listener's own backends, as a route behind those that it has. */
+static void build_raw_route(struct builder *b, const struct draft_listener *draft,
+                            const struct yaml_node *node, struct conf_listener *l)
+{
+    struct conf_route *route = &l->routes[l->raw_route];
+    route->index = b->n_routes++;
+    route->line = node->line;
+    route->idle_timeout = l->tcp_idle_timeout;
+    name_route(b, l, l->raw_route, route);
+    build_backends(b, draft->backends, draft->n_backends, yaml_get(node, "backends"), route);
+}
+
 static void build_routes(struct builder *b, const struct draft_listener *draft,
                          const struct yaml_node *node, struct conf_listener *l)
 {
     const struct yaml_node *list = yaml_get(node, "routes");
     uint32_t n = draft->n_routes;
+    uint32_t raw = l->protocol == PROTOCOL_TCP || l->protocol == PROTOCOL_AUTO ? 1 : 0;
 
-    l->routes = n ? builder_alloc(b, n * sizeof(*l->routes)) : NULL;
+    l->routes = n + raw > 0 ? builder_alloc(b, (n + raw) * sizeof(*l->routes)) : NULL;
     if (!l->routes)
         return;
-    l->n_routes = n;
-    const struct yaml_node *it = list->first;
+    l->n_routes = n + raw;
+    l->raw_route = n;
+    const struct yaml_node *it = n > 0 ? list->first : NULL;
     for (uint32_t i = 0; i < n && !b->fill.no_memory; i++, it = it->next) {
         struct conf_route *route = &l->routes[i];
         *route = draft->routes[i].conf;
@@ -114,25 +162,10 @@ static void build_routes(struct builder *b, const struct draft_listener *draft,
         name_route(b, l, i, route);
         build_route(b, &draft->routes[i], it, route);
     }
-    if (b->fill.no_memory)
-        return;
-    if (b->problems->errors == b->errors_before)
-        compile_routes(b, l, list);
-}
-
-static void build_tcp(struct builder *b, const struct draft_listener *draft,
-                      const struct yaml_node *node, struct conf_listener *l)
-{
-    l->routes = builder_alloc(b, sizeof(*l->routes));
-    if (!l->routes)
-        return;
-    l->n_routes = 1;
-    l->routes[0].index = b->n_routes++;
-    l->routes[0].line = node->line;
-    l->routes[0].idle_timeout = l->tcp_idle_timeout;
-    name_route(b, l, 0, &l->routes[0]);
-    build_backends(b, draft->backends, draft->n_backends, yaml_get(node, "backends"),
-                   &l->routes[0]);
+    if (raw > 0 && !b->fill.no_memory)
+        build_raw_route(b, draft, node, l);
+    if (!b->fill.no_memory && n > 0 && b->problems->errors == b->errors_before)
+        compile_routes(b, l, n, list);
 }
 
 /* Run-time state and metrics go by the name of a route. */
@@ -214,10 +247,8 @@ void build_listeners(struct builder *b)
         check_name(b, i, it);
         check_address(b, &addresses, i, it);
         check_own_servers(b, l, it);
-        if (l->protocol == PROTOCOL_TCP)
-            build_tcp(b, &d->listeners[i], it, l);
-        else
-            build_routes(b, &d->listeners[i], it, l);
+        check_match_keys(b, l, it);
+        build_routes(b, &d->listeners[i], it, l);
     }
     c->n_routes = b->n_routes;
     if (!b->fill.no_memory)

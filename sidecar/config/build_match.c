@@ -81,6 +81,8 @@ void build_match(struct builder *b, const struct draft_match *draft, const struc
 {
     *match = (struct route_match){0};
     one_or_many(b, draft->host, draft->hosts, draft->n_hosts, &match->hosts, &match->n_hosts);
+    if (draft->n_sni > 0)
+        one_or_many(b, STR_NONE, draft->sni, draft->n_sni, &match->hosts, &match->n_hosts);
     one_or_many(b, draft->method, draft->methods, draft->n_methods, &match->methods,
                 &match->n_methods);
     if (draft->path.p) {

@@ -187,7 +187,20 @@ struct conf_route {
     struct str direct_content_type;
 };
 
-enum listener_protocol { PROTOCOL_HTTP, PROTOCOL_HTTP2, PROTOCOL_TCP };
+enum listener_protocol {
+    PROTOCOL_HTTP,  /* HTTP/1, and HTTP/2 by its preface or ALPN */
+    PROTOCOL_HTTP2, /* from the first byte */
+    PROTOCOL_TCP,   /* bytes */
+    PROTOCOL_TLS,   /* bytes, for whom a ClientHello asks */
+    PROTOCOL_AUTO,  /* what the first bytes say: HTTP/2, HTTP/1, or bytes */
+};
+
+/* Its routes are for requests. */
+static inline bool listener_speaks_http(enum listener_protocol p)
+{
+    return p != PROTOCOL_TCP && p != PROTOCOL_TLS;
+}
+
 enum direction { DIRECTION_INBOUND, DIRECTION_OUTBOUND };
 
 struct conf_listener {
@@ -217,11 +230,13 @@ struct conf_listener {
     struct cidr *trusted;
     struct conf_listener_tls tls;
     struct str scheme; /* "http" or "https": how its clients come */
-    uint32_t n_routes;
+    uint32_t n_routes; /* with that of its own backends, the last */
     struct conf_route *routes;
-    struct route_table *route_table;
-    /* tcp: routes[0] holds the backends */
+    struct route_table *route_table; /* without it; tls: by the server's name */
+    /* bytes */
+    uint32_t raw_route;      /* in routes: tcp, auto: the listener's own backends */
     usec_t tcp_idle_timeout; /* 1 h */
+    usec_t auto_timeout;     /* auto: for the first bytes; after it they are the server's; 1 s */
 };
 
 enum close_listeners { CLOSE_LISTENERS_AUTO, CLOSE_LISTENERS_AT_DRAIN, CLOSE_LISTENERS_AT_EXIT };

@@ -14,8 +14,8 @@ struct draft_condition {
 
 struct draft_match {
     struct str host, path, path_prefix, path_regex, method; /* .p NULL: not given */
-    uint32_t n_hosts, n_methods;
-    struct str *hosts, *methods;
+    uint32_t n_hosts, n_methods, n_sni;
+    struct str *hosts, *methods, *sni;
     uint32_t n_headers, n_query;
     struct draft_condition *headers, *query;
 };

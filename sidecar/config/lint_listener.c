@@ -29,7 +29,7 @@ static void unreachable(struct builder *b, const struct conf_listener *l,
     struct cover cover;
 
     cover_init(&cover, b->fill.scratch);
-    for (uint32_t i = 0; i < l->n_routes; i++, it = it->next) {
+    for (uint32_t i = 0; it; i++, it = it->next) {
         uint32_t by;
         bool several;
         if (cover_add(&cover, &l->routes[i].match, i, &by, &several) < 0) {

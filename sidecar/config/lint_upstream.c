@@ -36,7 +36,7 @@ static struct users *find_users(struct builder *b)
             usec_t timeout = r->timeout > 0 ? r->timeout : USEC_NEVER;
             for (uint32_t n = 0; n < r->n_backends; n++) {
                 struct users *u = &users[r->backends[n].upstream->index];
-                u->http = u->http || l->protocol != PROTOCOL_TCP;
+                u->http = u->http || listener_speaks_http(l->protocol);
                 if (u->route && u->longest >= timeout)
                     continue;
                 u->longest = timeout;

@@ -47,6 +47,8 @@ static const struct schema_key match_keys[] = {
      SCHEMA_STRING, FORMAT_HOST_PATTERN, MATCH(host)},
     {"hosts", "any one of these hosts", SCHEMA_LIST, ITEMS(struct draft_match, hosts, n_hosts),
      .of = &host_pattern, .min = 1},
+    {"sni", "of a tls listener: the server that the client asks for is any one of these",
+     SCHEMA_LIST, ITEMS(struct draft_match, sni, n_sni), .of = &host_pattern, .min = 1},
     {"path", "the whole path", SCHEMA_STRING, FORMAT_PATH, MATCH(path)},
     {"pathPrefix", "the first segments of the path: /a takes /a and /a/b, not /ab", SCHEMA_STRING,
      FORMAT_PATH, MATCH(path_prefix)},
@@ -240,7 +242,8 @@ static const struct schema_map http2_map = {MAP(http2_keys)};
 static const struct schema_name directions[] = {
     WORD("inbound", DIRECTION_INBOUND), WORD("outbound", DIRECTION_OUTBOUND), {0}};
 static const struct schema_name protocols[] = {
-    WORD("http", PROTOCOL_HTTP), WORD("http2", PROTOCOL_HTTP2), WORD("tcp", PROTOCOL_TCP), {0}};
+    WORD("http", PROTOCOL_HTTP), WORD("http2", PROTOCOL_HTTP2), WORD("tcp", PROTOCOL_TCP),
+    WORD("tls", PROTOCOL_TLS),   WORD("auto", PROTOCOL_AUTO),   {0}};
 
 static const struct schema_key listener_keys[] = {
     {"name", "for metrics, logs and reloads", SCHEMA_STRING, FORMAT_LABEL,
@@ -249,7 +252,9 @@ static const struct schema_key listener_keys[] = {
      LISTENER(direction), .preset = "inbound", .names = directions},
     {"address", "ip:port, [ipv6]:port or unix:/path", SCHEMA_ADDRESS, .flags = KEY_REQUIRED,
      LISTENER(address), .text_at = AT(struct draft_listener, conf.address_text)},
-    {"protocol", "http: HTTP/1.1, and HTTP/2 where the client begins it; http2: that alone; tcp",
+    {"protocol",
+     "http: HTTP/1.1, and HTTP/2 where the client begins it; http2: that alone; tcp: bytes; tls: "
+     "bytes, by the name that the client asks for; auto: what the first bytes say",
      SCHEMA_ENUM, LISTENER(protocol), .preset = "http", .names = protocols},
     {"backlog", "connections that wait to be accepted", SCHEMA_INT, LISTENER(backlog),
      .preset = "4096", .min = 1, .max = 65535},
@@ -259,21 +264,27 @@ static const struct schema_key listener_keys[] = {
      LISTENER(socket_mode), .preset = "0660", .max = 0777},
     {"tls", "clients speak TLS, which ends here", SCHEMA_MAP,
      .flag_at = AT(struct draft_listener, conf.tls.enabled), .map = &schema_listener_tls},
-    {"http", "limits and timeouts of an http listener", SCHEMA_MAP, .map = &http_map},
-    {"http2", "of an http listener: connections that speak HTTP/2", SCHEMA_MAP, .map = &http2_map},
-    {"routes", "of an http listener: the first that matches takes the request", SCHEMA_LIST,
+    {"http", "limits and timeouts of HTTP", SCHEMA_MAP, .map = &http_map},
+    {"http2", "connections that speak HTTP/2", SCHEMA_MAP, .map = &http2_map},
+    {"routes", "the first that matches takes the request, or (tls) the connection", SCHEMA_LIST,
      .flags = KEY_ORDERED, ITEMS(struct draft_listener, routes, n_routes), .of = &route_item,
      .min = 1},
-    {"backends", "of a tcp listener: the upstreams that take the connections, by weight",
+    {"backends",
+     "of tcp, and of auto for bytes: the upstreams that take the connections, by weight",
      SCHEMA_LIST, ITEMS(struct draft_listener, backends, n_backends), .of = &backend_item, .min = 1,
      .max = SPLIT_MAX},
-    {"idleTimeout", "of a tcp listener: no byte either way", SCHEMA_DURATION,
+    {"idleTimeout", "of connections that carry bytes: none either way", SCHEMA_DURATION,
      LISTENER(tcp_idle_timeout), .preset = "1h", .min = MSEC, .max = WEEK},
+    {"autoTimeout", "of auto: a client that is silent for so long waits for the server to speak",
+     SCHEMA_DURATION, LISTENER(auto_timeout), .preset = "1s", .min = MSEC, .max = 60 * SECOND},
 };
 static const struct schema_case listener_cases[] = {
-    {"protocol", "http", "routes", {"backends", "idleTimeout"}},
-    {"protocol", "http2", "routes", {"backends", "idleTimeout"}},
-    {"protocol", "tcp", "backends", {"http", "http2", "routes"}},
+    {"protocol", "http", "routes", {"backends", "idleTimeout", "autoTimeout"}},
+    {"protocol", "http2", "routes", {"backends", "idleTimeout", "autoTimeout"}},
+    {"protocol", "tcp", "backends", {"http", "http2", "routes", "autoTimeout"}},
+    {"protocol", "tls", "routes", {"http", "http2", "backends", "tls", "autoTimeout"}},
+    {"protocol", "auto", "routes", {NULL}},
+    {"protocol", "auto", "backends", {NULL}},
 };
 static const struct schema_map listener_map = {MAP(listener_keys), CASES(listener_cases),
                                                .size = sizeof(struct draft_listener),

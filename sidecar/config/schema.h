@@ -83,7 +83,7 @@ struct schema_choice {
     const char *keys[SCHEMA_CHOICE_KEYS]; /* NULL where there are fewer */
 };
 
-enum { SCHEMA_CASE_KEYS = 3 };
+enum { SCHEMA_CASE_KEYS = 5 };
 
 /* What follows where a key is given, or has a value. `key` and `needs` may be in a map of this one:
  * "match.pathPrefix". */

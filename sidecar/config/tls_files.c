@@ -176,11 +176,6 @@ static void settle(struct loader *l, struct tls_entry *e, const struct tls_entry
 
 /* ---- a listener ---- */
 
-static bool speaks_http(const struct conf_listener *l)
-{
-    return l->protocol != PROTOCOL_TCP;
-}
-
 static struct tls_context *make_listener(struct loader *l, const void *conf, char *why,
                                          size_t why_len)
 {
@@ -194,7 +189,7 @@ static struct tls_context *make_listener(struct loader *l, const void *conf, cha
         .client_auth = t->client_auth,
         .n_spiffe_ids = t->n_spiffe_ids,
         .spiffe_ids = t->spiffe_ids,
-        .alpn = speaks_http(listener),
+        .alpn = listener_speaks_http(listener->protocol),
         .http2 = listener->http2 || listener->protocol == PROTOCOL_HTTP2,
     };
     for (uint32_t i = 0; i < t->n_certificates; i++)
@@ -296,7 +291,7 @@ static void find_uses(const struct conf *c, struct upstream_use *uses)
         uses[i].conf = &c->upstreams[i];
     for (uint32_t i = 0; i < c->n_listeners; i++) {
         const struct conf_listener *l = &c->listeners[i];
-        for (uint32_t r = 0; speaks_http(l) && r < l->n_routes; r++) {
+        for (uint32_t r = 0; listener_speaks_http(l->protocol) && r < l->n_routes; r++) {
             for (uint32_t k = 0; k < l->routes[r].n_backends; k++)
                 uses[l->routes[r].backends[k].upstream->index].http = true;
         }

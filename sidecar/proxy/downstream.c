@@ -4,6 +4,7 @@
 #include "io/socket.h"
 #include "proxy/downstream_h1.h"
 #include "proxy/downstream_h2.h"
+#include "proxy/downstream_sniff.h"
 #include "proxy/downstream_tls.h"
 #include "proxy/listener.h"
 #include "proxy/stream.h"
@@ -237,22 +238,27 @@ void downstream_tally_idle(struct downstream *d, enum drain_class cls, enum drai
 /* --- the beginning --- */
 
 /* What it speaks is known, or will be by its first bytes. */
-static void speak(struct downstream *d, bool http2)
+static void speak(struct downstream *d, struct str alpn)
 {
-    bool tcp = d->listener->conf->protocol == PROTOCOL_TCP;
-    downstream_set_population(d, !tcp);
-    if (http2) {
+    enum listener_protocol protocol = d->listener->conf->protocol;
+    struct h1_beginning h1 = {.raw = protocol == PROTOCOL_TCP};
+    if (protocol == PROTOCOL_TLS || (protocol == PROTOCOL_AUTO && alpn.n == 0)) {
+        downstream_sniff_begin(d);
+        return;
+    }
+    downstream_set_population(d, !h1.raw);
+    if (protocol == PROTOCOL_HTTP2 || str_eq(alpn, STR("h2"))) {
         downstream_h2_begin(d, NULL, 0);
     } else {
         downstream_set_ops(d, &downstream_h1_ops);
-        downstream_h1_begin(d, tcp);
+        downstream_h1_begin(d, &h1);
     }
 }
 
 void downstream_secured(struct downstream *d, struct str alpn)
 {
     d->since = d->worker->loop.now;
-    speak(d, d->listener->conf->protocol == PROTOCOL_HTTP2 || str_eq(alpn, STR("h2")));
+    speak(d, alpn);
 }
 
 static bool open_transport(const struct listener *l, int fd, struct transport *ret)
@@ -291,7 +297,7 @@ struct downstream *downstream_open(struct worker *w, struct listener *l, int fd,
         downstream_set_population(d, false);
         downstream_arm(d);
     } else {
-        speak(d, l->conf->protocol == PROTOCOL_HTTP2);
+        speak(d, STR_NONE);
     }
     return d->state == DOWNSTREAM_CLOSED ? NULL : d;
 }

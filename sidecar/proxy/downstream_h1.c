@@ -381,14 +381,8 @@ const struct downstream_ops downstream_h1_ops = {
     .force = force,
 };
 
-void downstream_h1_begin(struct downstream *d, bool tcp)
+static void begin_raw(struct downstream *d, struct str name)
 {
-    d->side.ops = &downstream_h1_side;
-    if (!tcp) {
-        d->sniffs = conf_of(d)->http2;
-        downstream_arm(d);
-        return;
-    }
     d->state = DOWNSTREAM_RAW;
     d->tx = BODY_CLOSE;
     struct stream *s = stream_new(d->worker, d->listener, &d->side, &d->address,
@@ -399,5 +393,20 @@ void downstream_h1_begin(struct downstream *d, bool tcp)
         return;
     }
     s->deadline_changed = on_deadline_changed;
-    stream_on_request(s);
+    if (stream_begin_raw(s, name) == 0)
+        stream_on_request(s);
+}
+
+void downstream_h1_begin(struct downstream *d, const struct h1_beginning *b)
+{
+    d->side.ops = &downstream_h1_side;
+    d->sniffs = !b->raw && b->n == 0 && conf_of(d)->http2;
+    if (b->raw)
+        begin_raw(d, b->name);
+    else
+        downstream_arm(d);
+    if (b->n > 0)
+        feed_and_flush(d, b->p, b->n);
+    if (d->request_eof && d->state == DOWNSTREAM_RAW && d->side.stream)
+        stream_on_request_end(d->side.stream);
 }

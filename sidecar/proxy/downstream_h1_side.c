@@ -3,6 +3,7 @@
 #include "proxy/downstream_h1.h"
 
 #include "http/h1_write.h"
+#include "proxy/downstream_sniff.h"
 #include "proxy/h1_out.h"
 #include "proxy/listener.h"
 #include "proxy/stream.h"
@@ -174,6 +175,11 @@ static void side_release(struct side *side, bool clean, enum reason reason)
     d->uncredited = 0;
     if (d->state == DOWNSTREAM_CLOSED)
         return;
+    if (!complete && reason == REASON_NO_ROUTE && d->state == DOWNSTREAM_RAW) {
+        downstream_send_alert(d, ALERT_UNRECOGNIZED_NAME); /* a stream of bytes is routed by it */
+        downstream_linger(d);
+        return;
+    }
     if (!complete) {
         cut(d, reason);
         return;

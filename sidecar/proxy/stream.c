@@ -41,11 +41,17 @@ struct stream *stream_new(struct worker *w, struct listener *l, struct side *dow
     s->response.to = down;
     s->began = s->active_at = clock_mono();
     count_add(&w->stats.streams, 1);
-    if (s->listener->protocol == PROTOCOL_TCP) {
-        s->tcp = true;
-        s->step = STREAM_ROUTE;
-    }
     return s;
+}
+
+int stream_begin_raw(struct stream *s, struct str name)
+{
+    s->tcp = true;
+    s->step = STREAM_ROUTE;
+    if (name.n == 0 || message_append(&s->req, name.p, name.n, &s->req.authority) == 0)
+        return 0;
+    stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
+    return -ENOMEM;
 }
 
 /* receive: the head is whole; one reading of its path from here on. */
@@ -87,10 +93,24 @@ static int match_route(struct stream *s)
     return route_table_match(s->listener->route_table, &r, s->worker->route_scratch);
 }
 
+/* Bytes have one route, or are routed by the name that their ClientHello asked for. */
+static int match_raw(struct stream *s)
+{
+    struct route_request r = {
+        .host = message_str(&s->req, s->req.authority),
+        .path = STR("/"),
+        .header = header_of,
+        .ctx = &s->req,
+    };
+    if (s->listener->protocol == PROTOCOL_TLS)
+        return route_table_match(s->listener->route_table, &r, s->worker->route_scratch);
+    return (int)s->listener->raw_route;
+}
+
 /* route: the first whose every condition holds. */
 static enum stream_next step_route(struct stream *s)
 {
-    int i = s->tcp ? 0 : match_route(s);
+    int i = s->tcp ? match_raw(s) : match_route(s);
     if (i < 0) {
         stream_reply(s, i == ROUTE_LIMIT ? REASON_ROUTE_LIMIT : REASON_NO_ROUTE, NULL);
         return STREAM_WAIT;

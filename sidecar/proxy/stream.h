@@ -98,6 +98,9 @@ struct stream {
 /* Begun by the downstream at the first byte (or at accept for TCP); NULL when memory is short. */
 struct stream *stream_new(struct worker *w, struct listener *l, struct side *down,
                           const struct address *peer_address, struct str peer);
+/* It carries bytes, for the server of that name (empty: none was given), and not a request. 0, or
+ * -ENOMEM and it has ended. */
+int stream_begin_raw(struct stream *s, struct str name);
 
 /* From the downstream side. The request's head is in s->req. */
 void stream_on_request(struct stream *s);

@@ -289,6 +289,20 @@ static void check_rich_listener(const struct conf *c)
     assert_int_equal(l->routes[0].index, 4);
     assert_ptr_equal(l->routes[0].backends[0].upstream, &c->upstreams[2]);
     assert_int_equal(l->routes[0].ppm[0], 750000);
+    l = &c->listeners[2];
+    assert_int_equal(l->protocol, PROTOCOL_TLS);
+    assert_non_null(l->route_table);
+    assert_int_equal(l->n_routes, 1);
+    assert_int_equal(l->routes[0].match.n_hosts, 2);
+    assert_str(l->routes[0].match.hosts[1], "*.db.example");
+    l = &c->listeners[3];
+    assert_int_equal(l->protocol, PROTOCOL_AUTO);
+    assert_int_equal(l->auto_timeout, 250 * USEC_PER_MSEC);
+    assert_int_equal(l->n_routes, 2);
+    assert_int_equal(l->raw_route, 1);
+    assert_str(l->routes[1].name, "any/1");
+    assert_int_equal(l->routes[1].index, 7);
+    assert_ptr_equal(l->routes[1].backends[0].upstream, &c->upstreams[2]);
 }
 
 static void assert_file(const struct conf_file *f, const char *path, uint32_t column)
@@ -439,7 +453,7 @@ static void test_every_key(void **state)
     assert_true(c->access_log.enabled);
     assert_str(c->access_log.path, "/var/log/sluice.json");
     assert_int_equal(c->access_log.buffer_bytes, 1 << 20);
-    assert_int_equal(c->n_routes, 5);
+    assert_int_equal(c->n_routes, 8);
     check_rich_listener(c);
     check_rich_routes(c->listeners[0].routes);
     check_rich_dns(c);
