@@ -142,8 +142,8 @@ class Authority(Pair):
         with open(conf, "w") as f:
             f.write(CONFIG.format(dir=self.dir, extra=extra))
         _openssl("genpkey", "-out", pair.key, *_key_args(key))
-        _openssl("req", "-new", "-batch", "-config", conf, "-key", pair.key, "-subj", f"/CN={name}",
-                 "-out", csr)
+        _openssl("req", "-new", "-batch", "-config", conf, "-key", pair.key, "-subj",
+                 "/CN=" + name.replace("/", "\\/"), "-out", csr)
         signer = ["-selfsign", "-keyfile", pair.key] if itself else \
                  ["-cert", self.cert, "-keyfile", self.key]
         _openssl("ca", "-batch", "-notext", "-config", conf, "-extensions", section, "-in", csr,

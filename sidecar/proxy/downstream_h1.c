@@ -214,8 +214,8 @@ static void on_eof(struct downstream *d)
     case DOWNSTREAM_HEAD:
         if (s)
             stream_on_client_gone(s, REASON_CLIENT_ABORT);
-        else if (d->conn.blocked)
-            downstream_linger(d);
+        else if (d->conn.blocked || transport_is_tls(&d->conn.transport))
+            downstream_linger(d); /* close_notify is answered */
         else
             downstream_close(d);
         break;

@@ -188,9 +188,9 @@ static void side_release(struct side *side, bool clean, enum reason reason)
         downstream_h1_next(d);
         return;
     }
-    /* The client said that nothing more comes: no need to wait for its end. */
+    /* The client said that nothing more comes: no need to wait for its end. (Of TLS there is.) */
     if (clean && client_closes && !d->conn.blocked && buf_len(&d->pipelined) == 0 &&
-        d->state != DOWNSTREAM_RAW)
+        d->state != DOWNSTREAM_RAW && !transport_is_tls(&d->conn.transport))
         downstream_close(d);
     else
         downstream_linger(d);

@@ -336,6 +336,8 @@ static void on_readable(struct conn *conn)
         feed(d->h2, l->scratch, (size_t)n);
     } else if (n != -EAGAIN) {
         d->request_eof = n == 0;
+        if (n == 0 && transport_is_tls(&conn->transport))
+            conn_shutdown(conn);
         on_gone(d, REASON_CLIENT_ABORT);
     }
 }
