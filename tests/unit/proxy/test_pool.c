@@ -541,6 +541,188 @@ static void test_mail_to_a_pool_that_went(void **state)
     assert_int_equal(called, 1);
 }
 
+/* --- HTTP/2: many streams on a connection --- */
+
+/* A GET that comes to where a connection is needed. The servers take it in and say nothing. */
+static struct stream *request_for(struct fixture *f)
+{
+    struct stream *s = stream_for(f);
+    s->tcp = false;
+    s->req.method = METHOD_GET;
+    s->req.version_minor = 1;
+    assert_int_equal(message_append(&s->req, "GET", 3, &s->req.method_text), 0);
+    assert_int_equal(message_append(&s->req, "/", 1, &s->req.path), 0);
+    assert_int_equal(message_append(&s->req, "test", 4, &s->req.authority), 0);
+    s->request_ended = true;
+    return s;
+}
+
+static void speak_http2(struct fixture *f, uint32_t streams, uint32_t connections)
+{
+    f->conf.protocol = UPSTREAM_HTTP2;
+    f->conf.http2.max_concurrent_streams = streams;
+    f->conf.http2.stream_window = 64 * 1024;
+    f->conf.http2.connection_window = 1024 * 1024;
+    f->conf.max_connections = connections;
+    SET(f, 0);
+}
+
+enum { CROWD = 5 };
+
+/* They all come at once; returns how many wait. */
+static uint32_t lease_crowd(struct fixture *f, struct stream **crowd)
+{
+    enum reason reason;
+    uint32_t waiting = 0;
+    for (uint32_t i = 0; i < CROWD; i++) {
+        struct side *client = mem_zalloc(sizeof(*client));
+        crowd[i] = request_for(f);
+        client->ops = &client_ops;
+        client->stream = crowd[i];
+        crowd[i]->down = client;
+        enum pool_lease how = pool_lease(f->pool, crowd[i], false, &reason);
+        assert_int_not_equal(how, POOL_REFUSED);
+        if (how == POOL_LEASED)
+            stream_on_connected(crowd[i]);
+        waiting += how == POOL_WAITS;
+    }
+    return waiting;
+}
+
+static void finish_one(struct stream *s)
+{
+    struct side *client = s->down;
+    finish(s);
+    free(client);
+}
+
+static uint32_t n_up(struct stream **crowd)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < CROWD; i++)
+        n += crowd[i] && crowd[i]->up != NULL;
+    return n;
+}
+
+static void finish_crowd(struct stream **crowd)
+{
+    for (uint32_t i = 0; i < CROWD; i++) {
+        if (crowd[i])
+            finish_one(crowd[i]);
+    }
+}
+
+static void test_http2_wait_for_one_connection(void **state)
+{
+    struct fixture *f = *state;
+    struct stream *crowd[CROWD];
+    speak_http2(f, 100, 64);
+    assert_int_equal(lease_crowd(f, crowd), CROWD);
+    assert_int_equal(f->pool->n_connecting, 1);
+    finish_one(crowd[0]); /* one of them goes away meanwhile */
+    crowd[0] = NULL;
+    UNTIL(f, n_up(crowd) == CROWD - 1);
+    struct endpoint *e = f->pool->endpoints[0];
+    assert_int_equal(f->shared->connections, 1);
+    assert_int_equal(e->active, CROWD - 1);
+    assert_int_equal(count_read(&f->pool->stats->active), 1);
+    assert_int_equal(count_read(&f->pool->stats->http2_streams), CROWD - 1);
+    assert_false(list_empty(&e->open));
+    finish_crowd(crowd);
+    assert_int_equal(f->pool->n_idle, 1);
+    assert_int_equal(count_read(&f->pool->stats->http2_streams), 0);
+}
+
+static void test_http2_streams_used_up(void **state)
+{
+    struct fixture *f = *state;
+    struct stream *crowd[CROWD];
+    speak_http2(f, 2, 64);
+    assert_int_equal(lease_crowd(f, crowd), CROWD);
+    assert_int_equal(f->pool->n_connecting, 3);
+    UNTIL(f, n_up(crowd) == CROWD);
+    assert_int_equal(f->shared->connections, 3);
+    finish_crowd(crowd);
+    assert_int_equal(f->pool->n_idle, 3);
+}
+
+static void test_http2_queue(void **state)
+{
+    struct fixture *f = *state;
+    struct stream *crowd[CROWD];
+    speak_http2(f, 2, 1);
+    assert_int_equal(lease_crowd(f, crowd), CROWD);
+    UNTIL(f, n_up(crowd) == 2);
+    assert_int_equal(f->shared->pending, 3);
+    finish_one(crowd[0]); /* its stream is the next one's, at once */
+    crowd[0] = NULL;
+    assert_int_equal(n_up(crowd), 2);
+    assert_int_equal(f->shared->pending, 2);
+    f->conf.http2.max_concurrent_streams = 3; /* a reload lets one more through */
+    pool_configure(f->pool, &f->conf);
+    UNTIL(f, n_up(crowd) == 3);
+    assert_int_equal(f->shared->pending, 1);
+    finish_crowd(crowd);
+    assert_int_equal(f->pool->n_idle, 1);
+}
+
+/* Its streams go on; nothing new comes to it, and it closes behind the last. */
+static void test_http2_leaves(void **state)
+{
+    struct fixture *f = *state;
+    struct stream *crowd[CROWD];
+    speak_http2(f, 100, 64);
+    (void)lease_crowd(f, crowd);
+    UNTIL(f, n_up(crowd) == CROWD);
+    SET(f, 1);
+    assert_int_equal(n_up(crowd), CROWD);
+    struct stream *late[CROWD];
+    assert_int_equal(lease_crowd(f, late), CROWD);
+    UNTIL(f, n_up(late) == CROWD);
+    assert_int_equal(f->shared->connections, 2);
+    assert_true(str_eq(late[0]->endpoint->shared->text, f->servers[1].text));
+    finish_crowd(crowd);
+    assert_int_equal(f->shared->connections, 1);
+    pool_retire(f->pool);
+    assert_int_equal(n_up(late), CROWD);
+    finish_crowd(late);
+    assert_int_equal(f->shared->connections, 0);
+}
+
+/* A TCP stream has a connection of its own, that no request gets. */
+static void test_http2_and_tcp(void **state)
+{
+    struct fixture *f = *state;
+    struct stream *crowd[CROWD];
+    speak_http2(f, 100, 64);
+    enum reason reason;
+    struct stream *tcp = stream_for(f);
+    assert_int_equal(pool_lease(f->pool, tcp, true, &reason), POOL_WAITS);
+    assert_int_equal(lease_crowd(f, crowd), CROWD);
+    assert_int_equal(f->pool->n_connecting, 2);
+    UNTIL(f, tcp->up && n_up(crowd) == CROWD);
+    assert_ptr_not_equal(tcp->up->ops, crowd[0]->up->ops);
+    finish(tcp);
+    assert_int_equal(f->shared->connections, 1);
+    finish_crowd(crowd);
+}
+
+/* Another worker waits for the only slot: the connection is given up, though it is never idle. */
+static void test_http2_yields(void **state)
+{
+    struct fixture *f = *state;
+    struct stream *crowd[CROWD];
+    speak_http2(f, 100, 1);
+    (void)lease_crowd(f, crowd);
+    UNTIL(f, n_up(crowd) == CROWD);
+    atomic_store(&f->shared->starving, pool_bit(1));
+    finish_one(crowd[0]);
+    crowd[0] = NULL;
+    assert_true(list_empty(&f->pool->open));
+    finish_crowd(crowd);
+    assert_int_equal(f->shared->connections, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -560,6 +742,12 @@ int main(void)
         TEST(test_tried_is_of_one_list),
         TEST(test_tries_are_bounded_across_lists),
         TEST(test_mail_to_a_pool_that_went),
+        TEST(test_http2_wait_for_one_connection),
+        TEST(test_http2_streams_used_up),
+        TEST(test_http2_queue),
+        TEST(test_http2_leaves),
+        TEST(test_http2_and_tcp),
+        TEST(test_http2_yields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
