@@ -147,6 +147,7 @@ struct h2 {
     uint8_t scan_n, scan_head[H2_FRAME_HEAD];
     struct h2_past past;    /* server: the peer's streams that are gone */
     uint32_t own_resets;    /* submitted by the owner, not yet sent */
+    uint32_t ping_credit;   /* PINGs: by them receivers of bodies measure the way (gRPC does) */
     uint32_t window_credit; /* WINDOW_UPDATEs that what we sent explains */
     struct list ready;
     struct buf *to;

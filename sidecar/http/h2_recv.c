@@ -81,10 +81,17 @@ static void guard_frame(struct h2 *h, const nghttp2_frame_hd *f)
             h2_fail(h, H2_ENHANCE_YOUR_CALM, REASON_H2_HEADER_FLOOD);
         break;
     case NGHTTP2_RST_STREAM:
-        (void)is_abuse(h, H2_ABUSE_RESET);
+        /* A server can reset no more than was asked of it, and has its reasons to. */
+        if (h->role == H2_SERVER)
+            (void)is_abuse(h, H2_ABUSE_RESET);
+        break;
+    case NGHTTP2_PING:
+        if (!ack && h->ping_credit > 0)
+            h->ping_credit--;
+        else if (!ack)
+            (void)is_abuse(h, H2_ABUSE_PING);
         break;
     case NGHTTP2_SETTINGS:
-    case NGHTTP2_PING:
         if (!ack)
             (void)is_abuse(h, H2_ABUSE_PING);
         break;

@@ -1,7 +1,7 @@
 /* h2_send.c - what goes out: frames into the buffer that the owner gave to h2_pull(). */
 #include "http/h2_parts.h"
 
-enum { WINDOW_CREDIT_MAX = 4096 };
+enum { WINDOW_CREDIT_MAX = 4096, PING_CREDIT_MAX = 1000 };
 
 static bool is_full(const struct h2 *h)
 {
@@ -73,6 +73,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
         /* Honest receivers answer it with two WINDOW_UPDATEs at most, soon or late. */
         if (h->window_credit < WINDOW_CREDIT_MAX)
             h->window_credit += 2;
+        if (h->ping_credit < PING_CREDIT_MAX)
+            h->ping_credit++;
         break;
     case NGHTTP2_GOAWAY:
         /* nghttp2 would let a PING overtake it. */

@@ -19,6 +19,7 @@ struct endpoint {
     struct list open;       /* the same, of those that carry streams and have room */
     uint32_t active;        /* streams */
     uint32_t http2_streams; /* that its server took at once when it last said so; 0: never has */
+    bool chose_http1;       /* its last connection speaks HTTP/1 */
     uint32_t index;         /* in pool->endpoints; ENDPOINT_UNLISTED: it is there no longer */
     uint32_t refs;
     usec_t avoid_until; /* it refused a connect: others are preferred until then */

@@ -3,6 +3,7 @@
 #include "proxy/pool.h"
 #include "proxy/stream.h"
 #include "proxy/upstream.h"
+#include "proxy/upstream_h2.h"
 #include "proxy/worker.h"
 
 enum { REFILL_MS = 1000 };
@@ -65,7 +66,7 @@ bool pool_worn(const struct pool *p, const struct upstream_conn *u)
         return true;
     if (transport_is_tls(&u->conn.transport) != c->tls.enabled)
         return true;
-    return !endpoint_listed(u->endpoint) ||
+    return !endpoint_listed(u->endpoint) || (u->h2 && u->requests >= UPSTREAM_H2_REQUESTS) ||
            (c->max_requests_per_connection > 0 && u->requests >= c->max_requests_per_connection) ||
            (c->max_lifetime > 0 && p->worker->loop.now >= u->opened + c->max_lifetime);
 }

@@ -101,7 +101,9 @@ static void on_connected(struct conn *c)
         return;
     }
     upstream_tls_done(u);
-    if (!speaks_h2(u)) {
+    bool h2 = speaks_h2(u);
+    u->endpoint->chose_http1 = !h2;
+    if (!h2) {
         upstream_h1_start(u);
     } else if (upstream_h2_start(u) < 0) {
         pool_on_connect_failed(u->pool, u, REASON_OUT_OF_MEMORY);
@@ -116,6 +118,15 @@ static const struct conn_ops connecting_ops = {
     .drained = on_connected,
     .failed = on_connect_failed,
 };
+
+/* Requests may wait for it together. Where ALPN decides, as it did the last time. */
+static bool is_expected_h2(const struct upstream_conn *u, const struct transport *t)
+{
+    enum upstream_protocol protocol = u->pool->conf->protocol;
+    return !u->raw &&
+           (protocol == UPSTREAM_HTTP2 ||
+            (protocol == UPSTREAM_AUTO && transport_is_tls(t) && !u->endpoint->chose_http1));
+}
 
 struct upstream_conn *upstream_connect(struct pool *p, struct endpoint *e, bool raw,
                                        enum reason *ret_reason)
@@ -147,9 +158,9 @@ struct upstream_conn *upstream_connect(struct pool *p, struct endpoint *e, bool 
     u->worker = w;
     u->pool = p;
     list_init(&u->waiters);
-    u->most = !raw && p->conf->protocol == UPSTREAM_HTTP2 ? upstream_h2_expected(e) : 1;
     u->opened = w->loop.now;
     u->told_idle_timeout = USEC_NEVER;
+    u->most = is_expected_h2(u, &t) ? upstream_h2_expected(e) : 1;
     conn_open_transport(&u->conn, &w->loop, t, &connecting_ops, true);
     return u;
 }

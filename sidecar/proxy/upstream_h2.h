@@ -35,6 +35,7 @@ struct upstream_h2_stream {
     struct worker *worker;
     struct list link, touched_link;
     usec_t since;       /* the lease */
+    bool not_taken;     /* by the codec: another connection may take it */
     bool unsent;        /* the head waits for the server's SETTINGS */
     bool replayable;    /* `sent` is the whole body so far */
     struct buf sent;    /* for another try, until the response begins */
@@ -42,6 +43,9 @@ struct upstream_h2_stream {
     const char *failed_detail;
     struct reap reap;
 };
+
+/* After so many its stream numbers come to their end (RFC 9113 §5.1.1). */
+enum { UPSTREAM_H2_REQUESTS = 1 << 30 };
 
 /* Streams that a new connection is thought to take until the server's SETTINGS have come. */
 uint32_t upstream_h2_expected(const struct endpoint *e);

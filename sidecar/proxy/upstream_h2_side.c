@@ -48,6 +48,12 @@ static void forget_sent(struct upstream_h2_stream *hs)
     buf_clear(bufs_of(hs), &hs->sent);
 }
 
+static void tell_unprocessed(struct upstream_h2_stream *hs, const char *detail)
+{
+    struct str sent = {buf_data(&hs->sent), buf_len(&hs->sent)};
+    stream_on_upstream_unprocessed(hs->side.stream, detail, hs->replayable ? &sent : NULL);
+}
+
 void upstream_h2_flush(struct upstream_h2 *h2)
 {
     struct list *first;
@@ -55,7 +61,9 @@ void upstream_h2_flush(struct upstream_h2 *h2)
         struct upstream_h2_stream *hs = LIST_ENTRY(first, struct upstream_h2_stream, touched_link);
         struct stream *s = hs->side.stream;
         list_remove(first);
-        if (hs->failed != REASON_NONE)
+        if (hs->not_taken)
+            tell_unprocessed(hs, "no stream is free");
+        else if (hs->failed != REASON_NONE)
             stream_on_upstream_failed(s, hs->failed, hs->failed_detail, false);
         else if (s->step != STREAM_FINISHED && s->down)
             s->down->ops->flush(s->down);
@@ -78,6 +86,7 @@ static void send_head(struct upstream_h2_stream *hs, const struct message *m)
         return;
     }
     int rc = h2_request(codec, &hs->st, m, scheme_of(hs), hs->side.ended);
+    hs->not_taken = rc == -EAGAIN;
     if (rc < 0)
         fail_later(hs, rc == -EAGAIN ? REASON_UPSTREAM_CLOSED : REASON_OUT_OF_MEMORY);
     upstream_h2_schedule(hs->h2);
@@ -157,6 +166,13 @@ static enum h2_error code_for(enum reason reason)
                : H2_CANCEL;
 }
 
+static bool is_silent(const struct upstream_h2_stream *hs, enum reason reason)
+{
+    return hs->h2->heard <= hs->since &&
+           (reason == REASON_DEADLINE || reason == REASON_IDLE_TIMEOUT ||
+            reason == REASON_FIRST_BYTE_TIMEOUT);
+}
+
 static void stream_reaped(struct reap *r)
 {
     upstream_h2_stream_free(CONTAINER_OF(r, struct upstream_h2_stream, reap));
@@ -168,7 +184,10 @@ static void side_release(struct side *side, bool clean, enum reason reason)
 {
     struct upstream_h2_stream *hs = of(side);
     struct upstream_h2 *h2 = hs->h2;
-    (void)clean;
+    /* Its time was up, and nothing at all has come from the server since it began: others are not
+     * sent the same way. With HTTP/1 a stream that is cut closes its connection too. */
+    if (!clean && is_silent(hs, reason))
+        pool_leave(h2->u->pool, h2->u);
     side->stream = NULL;
     list_remove(&hs->link);
     list_remove(&hs->touched_link);
@@ -300,14 +319,14 @@ static void on_closed(struct h2_stream *st, enum h2_error code, bool ours, bool 
     struct upstream_h2_stream *hs = of_codec(st);
     struct stream *s = hs->side.stream;
     if (!s) { /* it was left */
+        list_remove(&hs->link);
         loop_reap(&hs->worker->loop, &hs->reap, stream_reaped);
         return;
     }
     if (code == H2_NO_ERROR && s->response_ended)
         return; /* a tunnel that still has bytes for the client */
     if (unprocessed) {
-        struct str sent = {buf_data(&hs->sent), buf_len(&hs->sent)};
-        stream_on_upstream_unprocessed(s, reset_text(code), hs->replayable ? &sent : NULL);
+        tell_unprocessed(hs, reset_text(code));
         return;
     }
     enum reason reason = ours                ? REASON_UPSTREAM_PROTOCOL

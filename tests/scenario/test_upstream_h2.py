@@ -8,7 +8,9 @@ import time
 
 import pytest
 
+import certs
 import h2wire
+import harness
 from h2wire import (CANCEL, CODES, CONTINUATION, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY,
                     HEADERS, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, LAST_STREAM,
                     MAX_CONCURRENT_STREAMS, NO_ERROR, PING, PROTOCOL_ERROR, REFUSED_STREAM,
@@ -1094,3 +1096,147 @@ def test_a_tcp_listener_before_the_same_upstream(sc):
     assert bytes(client.ask().body) == b"GET /\n"
     client.close()
     assert sc.ask().status == 200
+
+
+# --- HTTP/2 on both sides ---
+
+def h2_client(sc, **how):
+    client = h2wire.Client(sc.address, **how)
+    sc.clients.append(client)
+    return client
+
+
+def test_many_streams_through_both_sides(sc):
+    app = h2_proxy(sc, hold(100))
+    client = h2_client(sc).ready()
+    asked = [client.request(path=f"/{i}") for i in range(100)]
+    for i, st in enumerate(asked):
+        assert bytes(client.response(st).body) == b"/%d" % i
+    assert len(app.conns) == 1
+
+
+def test_bodies_and_trailers_through_both_sides(sc):
+    def script(conn):
+        while (st := conn.request()) is not None:
+            trailer = st.trailer("x-up")
+            conn.headers(st.id, [(":status", "103"), ("link", "</a>")])
+            conn.answer(st, bytes(st.body), headers=[("x-sum", hashlib.sha256(st.body).hexdigest())],
+                        trailers=[("x-down", trailer or "none")])
+
+    h2_proxy(sc, script)
+    client = h2_client(sc)
+    for body in (b"", b"a", BIG[:65536], BIG):
+        st = client.request("POST", headers=[("te", "trailers")], body=body, end=False)
+        client.headers(st.id, [("x-up", "mine")], end=True)
+        client.response(st)
+        assert st.get("x-sum") == hashlib.sha256(body).hexdigest()
+        assert bytes(st.body) == body and st.trailers == [("x-down", "mine")]
+        assert len(st.interim) == 1
+
+
+def test_a_stalled_stream_between_others(sc):
+    """A client of HTTP/2 that takes nothing of one response still gets the others."""
+    h2_proxy(sc, lambda conn: serve(conn))
+
+    def serve(conn):
+        big = None
+        while (st := conn.accept()) is not None:
+            if st.get(":path") == "/big":
+                big = st
+                conn.headers(st.id, OK)
+            else:
+                conn.answer(st, b"y" * 30000)
+            while big and big.reset is None and (n := min(conn.window, big.window, 16384)) > 0:
+                conn.data(big.id, bytes(n))
+                conn.window -= n
+                big.window -= n
+
+    client = h2_client(sc, credit=False)
+    big = client.request(path="/big")
+    client.until(lambda: big.received >= 30000, "some of it")
+    client.window_update(0, 1 << 30)
+    before = sc.s.anon_kb()
+    for _ in range(100):
+        assert len(client.ask(path="/small").body) == 30000
+    assert big.received <= h2wire.DEFAULT_WINDOW
+    assert sc.s.anon_kb() - before < 2048
+    client.rst(big.id)
+    client.ask(path="/small")
+
+
+def test_cancel_passes_through(sc):
+    def script(conn):
+        st = conn.accept()
+        conn.headers(st.id, OK)
+        conn.data(st.id, b"part")
+        conn.until(lambda: st.reset is not None, "the reset")
+        assert st.reset == CANCEL
+        h2wire.ok_app(conn)
+
+    app = h2_proxy(sc, script)
+    client = h2_client(sc)
+    st = client.request()
+    client.until(lambda: st.body == b"part", "the beginning")
+    client.rst(st.id, CANCEL)
+    assert client.ask().status == 200
+    assert len(app.conns) == 1
+
+
+def test_the_upstream_resets_behind_the_head(sc):
+    """The client sees a reset, no end."""
+    def script(conn):
+        while (st := conn.request()) is not None:
+            conn.headers(st.id, OK)
+            conn.data(st.id, b"part")
+            conn.rst(st.id, INTERNAL_ERROR)
+
+    h2_proxy(sc, script)
+    client = h2_client(sc)
+    st = client.request()
+    client.until(lambda: st.over, "its end")
+    assert st.reset is not None or st.status == 502
+
+
+# --- ALPN ---
+
+def tls_upstream(ca, **more):
+    return {"tls": {"caFile": ca.cert, "serverName": "a.test"}, **more}
+
+
+@pytest.mark.parametrize("protocol", ["http2", "auto"])
+def test_over_tls(sc, protocol):
+    ca = certs.authority()
+    pair = ca.issue("a.test", sans=["DNS:a.test"])
+    app = h2_proxy(sc, hold(20), tls=h2wire.server_tls(pair),
+                   upstream=tls_upstream(ca, protocol=protocol))
+    crowd = Crowd(sc, 20, target="/{i}")
+    assert crowd.statuses() == [200] * 20
+    assert len(app.conns) == 1
+    assert {s.get(":scheme") for s in app.requests} == {"https"}
+    sc.ask("POST", "/", body=BIG[:1 << 20])
+    assert bytes(app.requests[-1].body) == BIG[:1 << 20]
+
+
+def test_auto_where_the_server_chooses_http1(sc):
+    """All who waited for the one connection get connections of their own."""
+    ca = certs.authority()
+    pair = ca.issue("a.test", sans=["DNS:a.test"])
+    context = h2wire.server_tls(pair, alpn=("http/1.1",))
+
+    class Old(harness.Backend):
+        def _run(self, conn):
+            conn.sock = context.wrap_socket(conn.sock, server_side=True)
+            super()._run(conn)
+
+    old = Old()
+    sc.backends.append(old)
+    sc.proxy(backend=old, upstream=tls_upstream(ca, protocol="auto"))
+    assert Crowd(sc, 20).statuses() == [200] * 20
+    assert len(old.requests) == 20
+    assert Crowd(sc, 20).statuses() == [200] * 20
+
+
+def test_auto_without_tls_is_http1(sc):
+    sc.proxy(upstream={"protocol": "auto"})
+    assert sc.ask().status == 200
+    assert len(sc.app.requests) == 1
