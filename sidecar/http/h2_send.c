@@ -55,6 +55,12 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
     return 0;
 }
 
+/* Behind an answer that did not wait for the request's end: the peer has done nothing wrong. */
+static bool answers_early(const struct h2_stream *st, const nghttp2_frame *rst)
+{
+    return st && st->left && rst->rst_stream.error_code == NGHTTP2_NO_ERROR;
+}
+
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2 *h = user;
@@ -66,7 +72,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
          * of its own would (MadeYouReset). */
         if (h->own_resets > 0 && !st)
             h->own_resets--;
-        else if (h->role == H2_SERVER && !h2_guard_count(&h->guard, H2_ABUSE_RESET, 1, h->now))
+        else if (h->role == H2_SERVER && !answers_early(st, frame) &&
+                 !h2_guard_count(&h->guard, H2_ABUSE_RESET, 1, h->now))
             h2_fail(h, H2_ENHANCE_YOUR_CALM, REASON_H2_RESET_FLOOD);
         break;
     case NGHTTP2_DATA:

@@ -126,10 +126,9 @@ class App(grpc.GenericRpcHandler):
 
 class Client:
     def __init__(self, address, options=()):
-        self.channel = grpc.insecure_channel(
-            address, options=[*SIZES, ("grpc.enable_retries", 0),
-                              ("grpc.initial_reconnect_backoff_ms", 50),
-                              ("grpc.use_local_subchannel_pool", 1), *options])
+        given = {"grpc.enable_retries": 0, "grpc.initial_reconnect_backoff_ms": 50,
+                 "grpc.use_local_subchannel_pool": 1, **dict(SIZES), **dict(options)}
+        self.channel = grpc.insecure_channel(address, options=list(given.items()))
 
     def __getattr__(self, name):
         kind = KINDS.get(name.partition("_")[0])
