@@ -143,6 +143,9 @@ char *status_json(struct control *c);
 /* Prometheus text (0.0.4); the caller frees it. NULL when memory is short. */
 char *metrics_text(struct control *c, size_t *ret_len);
 
+/* metrics_tls.c: the families [upstream_]tls_*. */
+void metrics_tls(struct exposition *t, const struct control *c);
+
 /* Asks every worker on its own thread; `each` runs there and may fill part->user, `done` runs on
  * the control thread when all have answered. 0 or -ENOMEM. */
 struct gather;

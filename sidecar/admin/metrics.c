@@ -330,6 +330,7 @@ char *metrics_text(struct control *c, size_t *ret_len)
     put_listeners(&t, c);
     put_routes(&t, c);
     put_upstreams(&t, c);
+    metrics_tls(&t, c);
     put_websockets(&t, c);
     if (t.failed) {
         free(t.p);

@@ -28,12 +28,15 @@ enum record_text {
     TEXT_TRACE,
     TEXT_REQUEST_ID,
     TEXT_USER_AGENT,
+    TEXT_TLS,
+    TEXT_SNI,
+    TEXT_SPIFFE_ID,
     TEXTS,
 };
 
 static const char *const text_keys[TEXTS] = {
-    "method",   "host",     "path",     "query",    "peer",       "client",     "route",
-    "listener", "upstream", "endpoint", "trace_id", "request_id", "user_agent",
+    "method",   "host",     "path",     "query",      "peer",       "client", "route", "listener",
+    "upstream", "endpoint", "trace_id", "request_id", "user_agent", "tls",    "sni",   "spiffe_id",
 };
 
 struct record {
@@ -110,6 +113,19 @@ static struct str named(const struct message *m, enum field_id id)
     return f ? field_value(m, f) : STR_NONE;
 }
 
+/* What the client's handshake has proved. Its texts live as long as its connection, which is not
+ * closed before its last stream has ended. */
+static void add_tls(const struct stream *s, struct str text[TEXTS])
+{
+    struct tls_identity id;
+    if (!s->client || !transport_is_tls(s->client))
+        return;
+    transport_tls_identity(s->client, &id);
+    text[TEXT_TLS] = str_of(id.version);
+    text[TEXT_SNI] = id.sni;
+    text[TEXT_SPIFFE_ID] = id.spiffe_id;
+}
+
 void access_ring_add(struct access_ring *r, const struct stream *s, const struct outcome *o)
 {
     const struct message *m = &s->req;
@@ -128,6 +144,7 @@ void access_ring_add(struct access_ring *r, const struct stream *s, const struct
         [TEXT_REQUEST_ID] = named(m, FIELD_X_REQUEST_ID),
         [TEXT_USER_AGENT] = named(m, FIELD_USER_AGENT),
     };
+    add_tls(s, text);
     uint64_t n = sizeof(struct record);
     for (int i = 0; i < TEXTS; i++) {
         size_t most = i == TEXT_PATH || i == TEXT_QUERY ? TEXT_MAX : TEXT_MAX / 4;

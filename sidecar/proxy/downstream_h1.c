@@ -113,6 +113,7 @@ static size_t feed_head(struct downstream *d, const char *p, size_t n)
             refuse_without_memory(d);
             return n;
         }
+        s->client = &d->conn.transport;
         s->deadline_changed = on_deadline_changed;
         h1_head_init(&d->head, &s->listener->limits, METHOD_OTHER);
         d->since = d->worker->loop.now;
@@ -392,6 +393,7 @@ static void begin_raw(struct downstream *d, struct str name)
         downstream_close(d);
         return;
     }
+    s->client = &d->conn.transport;
     s->deadline_changed = on_deadline_changed;
     if (stream_begin_raw(s, name) == 0)
         stream_on_request(s);

@@ -114,6 +114,7 @@ static struct h2_stream *on_begin(struct h2 *h)
         slab_free(&w->h2_requests, r);
         return NULL;
     }
+    s->client = &d->conn.transport;
     s->deadline_changed = on_deadline_changed;
     r->st.head = &s->req;
     d->requests++;

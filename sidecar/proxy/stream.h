@@ -77,6 +77,7 @@ struct stream {
     uint16_t refused_family;            /* of the last of them; AF_UNSPEC: none refused */
     const struct address *peer_address; /* of the connection */
     struct str peer;                    /* the same as text */
+    const struct transport *client;     /* of the connection; NULL: not told */
 
     struct side *down, *up; /* NULL when let go of */
     struct relay request, response;
