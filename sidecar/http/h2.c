@@ -9,8 +9,42 @@ enum {
     /* nghttp2 counts some of it too, and ends with other codes: our own guard comes first. */
     NGHTTP2_RESETS = 5000,
     NGHTTP2_CONTINUATIONS = 10 * H2_CONTINUATIONS_MAX,
+    /* Of a head that is sent; what is received is at most limits.maxFieldBytes, 1 MiB. */
+    SEND_BLOCK_MAX = 4 << 20,
+    /* Frames that wait for a transport that takes nothing, besides those of the streams: a peer
+     * that does not read must not make answers grow (RST_STREAM, ACKs). */
+    QUEUE_MAX = 2000,
+    QUEUE_A_STREAM = 8,
     NV_SMALL = 48,
 };
+
+/* nghttp2's heap is ours, so that failing-allocation runs see it. */
+static void *heap_alloc(size_t n, void *user)
+{
+    (void)user;
+    return mem_alloc(n);
+}
+
+static void heap_free(void *p, void *user)
+{
+    (void)user;
+    free(p);
+}
+
+static void *heap_zalloc(size_t n, size_t size, void *user)
+{
+    size_t bytes;
+    (void)user;
+    return __builtin_mul_overflow(n, size, &bytes) ? NULL : mem_zalloc(bytes);
+}
+
+static void *heap_realloc(void *p, size_t n, void *user)
+{
+    (void)user;
+    return mem_realloc(p, n);
+}
+
+static nghttp2_mem heap = {NULL, heap_alloc, heap_free, heap_zalloc, heap_realloc};
 
 static int to_errno(int rv)
 {
@@ -56,8 +90,10 @@ static int new_session(struct h2 *h)
         nghttp2_option_set_stream_reset_rate_limit(option, NGHTTP2_RESETS, NGHTTP2_RESETS);
         nghttp2_option_set_max_continuations(option, NGHTTP2_CONTINUATIONS);
         nghttp2_option_set_peer_max_concurrent_streams(option, h->peer_max_streams);
-        rv = h->role == H2_SERVER ? nghttp2_session_server_new2(&h->session, callbacks, h, option)
-                                  : nghttp2_session_client_new2(&h->session, callbacks, h, option);
+        nghttp2_option_set_max_send_header_block_length(option, SEND_BLOCK_MAX);
+        rv = h->role == H2_SERVER
+                 ? nghttp2_session_server_new3(&h->session, callbacks, h, option, &heap)
+                 : nghttp2_session_client_new3(&h->session, callbacks, h, option, &heap);
     }
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);
@@ -196,6 +232,8 @@ static ssize_t receive(struct h2 *h, const char *p, size_t n)
 int h2_feed(struct h2 *h, const char *p, size_t n, usec_t now)
 {
     CHECK(!h->feeding && !h->pulling);
+    if (h->failure_why != REASON_NONE)
+        return -EPROTO;
     h->now = now;
     h->feeding = true;
     ssize_t rv = receive(h, p, n);
@@ -206,6 +244,9 @@ int h2_feed(struct h2 *h, const char *p, size_t n, usec_t now)
         h2_fail(h, H2_ENHANCE_YOUR_CALM, REASON_H2_PING_FLOOD);
     else if (rv < 0)
         h2_fail(h, H2_PROTOCOL_ERROR, REASON_H2_PROTOCOL);
+    else if (nghttp2_session_get_outbound_queue_size(h->session) >
+             QUEUE_MAX + QUEUE_A_STREAM * (size_t)h->n_streams)
+        h2_fail(h, H2_ENHANCE_YOUR_CALM, REASON_H2_RESET_FLOOD);
     return h->failure_why != REASON_NONE ? -EPROTO : 0;
 }
 
@@ -229,7 +270,7 @@ int h2_pull(struct h2 *h, struct buf *to, size_t most)
 
 bool h2_wants_pull(const struct h2 *h)
 {
-    return nghttp2_session_want_write(h->session) != 0;
+    return h->no_memory || nghttp2_session_want_write(h->session) != 0;
 }
 
 bool h2_done(const struct h2 *h)
@@ -339,6 +380,18 @@ int h2_respond(struct h2_stream *st, const struct message *m, bool end)
 
 /* ---- bodies ---- */
 
+static int submit_trailers(struct h2_stream *st)
+{
+    const struct message *m = st->own_trailers;
+    nghttp2_nv small[NV_SMALL], *nv = h2_nv_alloc(m, small, NV_SMALL);
+    int rv = NGHTTP2_ERR_NOMEM;
+    if (nv)
+        rv = nghttp2_submit_trailer(st->h2->session, st->id, nv, h2_nv_trailers(nv, m));
+    if (nv != small)
+        free(nv);
+    return rv;
+}
+
 static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t most,
                        uint32_t *flags, nghttp2_data_source *source, void *user)
 {
@@ -354,22 +407,17 @@ static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t
         return NGHTTP2_ERR_DEFERRED;
     }
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (st->send_ended && n == buf_len(&st->out)) {
-        *flags |= NGHTTP2_DATA_FLAG_EOF;
-        st->end_sent = true;
-        if (st->own_trailers) {
-            nghttp2_nv small[NV_SMALL], *nv = h2_nv_alloc(st->own_trailers, small, NV_SMALL);
-            if (!nv)
-                return NGHTTP2_ERR_CALLBACK_FAILURE;
-            *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-            int rv = nghttp2_submit_trailer(session, id, nv, h2_nv_trailers(nv, st->own_trailers));
-            if (nv != small)
-                free(nv);
-            if (rv != 0)
-                return NGHTTP2_ERR_CALLBACK_FAILURE;
-        }
-    }
-    return (ssize_t)n;
+    if (!st->send_ended || n < buf_len(&st->out))
+        return (ssize_t)n;
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
+    st->end_sent = true;
+    if (!st->own_trailers)
+        return (ssize_t)n;
+    *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    if (submit_trailers(st) < 0)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    /* No empty DATA before them, which a receiver may take for abuse. */
+    return n > 0 ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
 }
 
 static const nghttp2_data_provider *body_of(struct h2_stream *st, nghttp2_data_provider *d)
@@ -461,6 +509,9 @@ void h2_reset(struct h2_stream *st, enum h2_error code)
         return;
     if (nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, st->id, code) == 0)
         h->own_resets++;
+    else
+        h->no_memory = true;
+    h2_past_reset(&h->past, st->id); /* what crosses it is no mistake, from now on */
     h2_unlink(st);
 }
 
@@ -471,6 +522,7 @@ void h2_leave(struct h2_stream *st)
     st->left = true;
     st->head = st->trailers = NULL;
     h2_credit(st, st->held);
+    h2_reset_left(st);
 }
 
 void h2_goaway_notice(struct h2 *h)

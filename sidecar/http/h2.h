@@ -79,6 +79,9 @@ struct h2_stream {
     /* The codec's own. */
     bool deferred; /* the session waits for us to say that there is more */
     bool head_done, left, peer_reset, self_reset, end_sent, bodiless, asked_websocket;
+    bool refused;   /* `bad` was told of its head: what comes is discarded */
+    bool had_empty; /* DATA of no bytes, which the guard lets pass once */
+    bool end_out;   /* END_STREAM has gone out */
     uint8_t seen;
     enum reason bad;
     const char *bad_detail;
@@ -104,8 +107,8 @@ struct h2_ops {
      * the end. */
     void (*end)(struct h2_stream *st);
     /* The message cannot be taken. A request is to be answered with that reason's status (its head
-     * may be half there), and counts as not ended; a response is upstream_protocol's or
-     * upstream_headers_too_large's, and its stream is to be reset. */
+     * may be half there), counts as not ended, and what follows is discarded; a response is
+     * upstream_protocol's or upstream_headers_too_large's, and its stream is to be reset. */
     void (*bad)(struct h2_stream *st, enum reason reason, const char *detail);
     /* The stream is at its end on the wire and st is the owner's alone (st->h2 is NULL): the peer
      * reset it, or we did for its faults (`ours`), or both directions are ended (H2_NO_ERROR). For
@@ -178,7 +181,7 @@ bool h2_done(const struct h2 *h);
 int h2_request(struct h2 *h, struct h2_stream *st, const struct message *m, struct str scheme,
                bool end);
 /* Server: an interim, or the final response's head. A tunnel's 101 (m->websocket) goes as 200.
- * 0 or -ENOMEM (the stream is reset then, and told closed). */
+ * 0 or -ENOMEM (the next h2_pull() fails then). */
 int h2_interim(struct h2_stream *st, const struct message *m);
 int h2_respond(struct h2_stream *st, const struct message *m, bool end);
 /* Takes all the bytes; heed st->blocked. 0 or -ENOMEM. */

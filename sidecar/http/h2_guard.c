@@ -34,7 +34,9 @@ bool h2_guard_count(struct h2_guard *g, enum h2_abuse what, uint32_t n, usec_t n
         now > b->at ? min_u64(now - b->at, 3600 * USEC_PER_SEC) * r->per_second / 1000 : 0;
     if (back > 0 || b->at == 0) {
         b->left_m = (uint32_t)min_u64(full, b->left_m + back);
-        b->at = now;
+        /* What is left of the time counts on, else a steady drizzle would bring less. */
+        usec_t used = (back * 1000 + r->per_second - 1) / r->per_second;
+        b->at = b->left_m == full || b->at == 0 ? now : b->at + used;
     }
     if (b->left_m < (uint64_t)n * 1000) {
         b->left_m = 0;

@@ -40,6 +40,8 @@ static inline struct h2_stream *h2_stream_of(nghttp2_session *session, int32_t i
 }
 /* DATA or HEADERS have come on a stream of the client's that is not there: is that a mistake? */
 void h2_look_back(struct h2 *h, int32_t id, bool headers);
+/* RST_STREAM(NO_ERROR), when that is due to a stream that was left. */
+void h2_reset_left(struct h2_stream *st);
 /* Takes it off the connection; its owner's from here on. */
 void h2_unlink(struct h2_stream *st);
 /* The connection ends with this code, and that is why. Only the first counts. */

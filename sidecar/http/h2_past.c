@@ -18,22 +18,30 @@ static void set(struct h2_past *p, int32_t id, enum h2_past_state state)
     *byte = (uint8_t)((*byte & ~(3u << shift)) | (uint32_t)state << shift);
 }
 
-void h2_past_opened(struct h2_past *p, int32_t id)
+static void advance(struct h2_past *p, int32_t id)
 {
-    if (!(id & 1) || id <= p->last)
-        return;
     /* Those in between take the places of older ones; all places, when it jumps far. */
     int32_t from = p->last + 2 - (p->last == 0);
     if ((id - from) / 2 >= H2_PAST_STREAMS)
         from = id - 2 * (H2_PAST_STREAMS - 1);
     for (int32_t skipped = from; skipped < id; skipped += 2)
         set(p, skipped, H2_PAST_SKIPPED);
-    set(p, id, H2_PAST_OPENED);
     p->last = id;
+}
+
+void h2_past_opened(struct h2_past *p, int32_t id)
+{
+    if (!(id & 1) || id < p->last)
+        return;
+    if (id > p->last)
+        advance(p, id);
+    set(p, id, H2_PAST_OPENED);
 }
 
 void h2_past_reset(struct h2_past *p, int32_t id)
 {
+    if ((id & 1) && id > p->last)
+        advance(p, id);
     if (is_remembered(p, id))
         set(p, id, H2_PAST_RESET);
 }

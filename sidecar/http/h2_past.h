@@ -24,8 +24,10 @@ struct h2_past {
 };
 
 void h2_past_init(struct h2_past *p);
-/* A new stream of a client's (an odd identifier above all before). */
+/* A new stream of a client's (an odd identifier above all before), or the newest after all, which
+ * h2_past_reset() was told of as it began. */
 void h2_past_opened(struct h2_past *p, int32_t id);
+/* We reset it, or it is new and may yet be refused. */
 void h2_past_reset(struct h2_past *p, int32_t id);
 enum h2_past_state h2_past_of(const struct h2_past *p, int32_t id);
 

@@ -7,7 +7,6 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     if (h->role != H2_SERVER || frame->headers.cat != NGHTTP2_HCAT_REQUEST ||
         h->failure_why != REASON_NONE)
         return 0;
-    h2_past_opened(&h->past, frame->hd.stream_id);
     struct h2_stream *st = h->ops->begin(h);
     if (!st) {
         if (nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
@@ -15,6 +14,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
             h->own_resets++;
         return 0;
     }
+    h2_past_opened(&h->past, frame->hd.stream_id);
     st->id = frame->hd.stream_id;
     st->h2 = h;
     list_push_back(&h->streams, &st->link);
@@ -62,12 +62,23 @@ static bool is_abuse(struct h2 *h, enum h2_abuse what)
     return true;
 }
 
+/* One a stream is honest: some senders (nghttp2 among them) put it before the trailers. */
+static bool is_first_empty(struct h2 *h, int32_t id)
+{
+    struct h2_stream *st = h2_stream_of(h->session, id);
+    if (!st || st->had_empty)
+        return false;
+    st->had_empty = true;
+    return true;
+}
+
 static void guard_frame(struct h2 *h, const nghttp2_frame_hd *f)
 {
     bool ack = (f->flags & NGHTTP2_FLAG_ACK) != 0;
     switch (f->type) {
     case NGHTTP2_DATA:
-        if (f->length == 0 && !(f->flags & NGHTTP2_FLAG_END_STREAM))
+        if (f->length == 0 && !(f->flags & NGHTTP2_FLAG_END_STREAM) &&
+            !is_first_empty(h, f->stream_id))
             (void)is_abuse(h, H2_ABUSE_EMPTY_DATA);
         break;
     case NGHTTP2_HEADERS:
@@ -130,8 +141,13 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *f, v
     if (h->failure_why != REASON_NONE)
         return 0;
     guard_frame(h, f);
-    if (h->role == H2_SERVER && f->type == NGHTTP2_HEADERS && !h2_stream_of(session, f->stream_id))
+    if (h->role == H2_SERVER && f->type == NGHTTP2_HEADERS &&
+        !h2_stream_of(session, f->stream_id)) {
         h2_look_back(h, f->stream_id, true);
+        /* Until it is taken it counts as refused: nghttp2 does that, too, and tells nobody. */
+        if (f->stream_id > h->past.last)
+            h2_past_reset(&h->past, f->stream_id);
+    }
     return 0;
 }
 
@@ -141,12 +157,12 @@ static void finish_head(struct h2 *h, struct h2_stream *st, bool end)
 {
     enum reason reason = h2_head_finish(st, end);
     if (reason != REASON_NONE) {
-        st->head_done = true;
+        st->head_done = st->refused = true;
         st->recv_ended = end;
         h->ops->bad(st, reason, st->bad_detail);
         return;
     }
-    if (h->role == H2_CLIENT && st->head->status < 200) {
+    if (h->role == H2_CLIENT && st->head->status < 200 && !st->head->websocket) {
         h->ops->interim(st);
         st->n_fields = st->field_bytes = st->n_cookies = 0;
         st->seen = 0;
@@ -163,7 +179,7 @@ static void finish_head(struct h2 *h, struct h2_stream *st, bool end)
 static void finish_body(struct h2 *h, struct h2_stream *st)
 {
     st->recv_ended = true;
-    if (st->left)
+    if (st->left || st->refused)
         return;
     if (st->bad != REASON_NONE)
         h->ops->bad(st, st->bad, st->bad_detail);
@@ -246,7 +262,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     (void)flags;
     /* The connection's window opens at once: a stream that nobody reads must not stall others. */
     (void)nghttp2_session_consume_connection(session, n);
-    if (!st || st->left || h->failure_why != REASON_NONE) {
+    if (!st || st->left || st->refused || h->failure_why != REASON_NONE) {
         (void)nghttp2_session_consume_stream(session, id, n);
         return 0;
     }

@@ -55,12 +55,6 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
     return 0;
 }
 
-/* Behind an answer that did not wait for the request's end: the peer has done nothing wrong. */
-static bool answers_early(const struct h2_stream *st, const nghttp2_frame *rst)
-{
-    return st && st->left && rst->rst_stream.error_code == NGHTTP2_NO_ERROR;
-}
-
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2 *h = user;
@@ -70,17 +64,19 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
         h2_past_reset(&h->past, frame->hd.stream_id);
         /* One that nobody here asked for answers a fault of the peer's, and costs us as much as one
          * of its own would (MadeYouReset). */
+        if (st && st->self_reset) /* not for the peer's faults */
+            break;
         if (h->own_resets > 0 && !st)
             h->own_resets--;
-        else if (h->role == H2_SERVER && !answers_early(st, frame) &&
-                 !h2_guard_count(&h->guard, H2_ABUSE_RESET, 1, h->now))
+        else if (h->role == H2_SERVER && !h2_guard_count(&h->guard, H2_ABUSE_RESET, 1, h->now))
             h2_fail(h, H2_ENHANCE_YOUR_CALM, REASON_H2_RESET_FLOOD);
         break;
+    case NGHTTP2_HEADERS: /* browsers open the window of each stream as it begins */
     case NGHTTP2_DATA:
         /* Honest receivers answer it with two WINDOW_UPDATEs at most, soon or late. */
         if (h->window_credit < WINDOW_CREDIT_MAX)
             h->window_credit += 2;
-        if (h->ping_credit < PING_CREDIT_MAX)
+        if (frame->hd.type == NGHTTP2_DATA && h->ping_credit < PING_CREDIT_MAX)
             h->ping_credit++;
         break;
     case NGHTTP2_GOAWAY:
@@ -96,27 +92,41 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     default:
         break;
     }
-    /* The whole response is out, and nobody waits for the rest of the request. */
-    if (st && st->left && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && !st->recv_ended &&
-        (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR) == 0)
-        st->self_reset = true;
+    if (st && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
+        (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS)) {
+        st->end_out = true;
+        h2_reset_left(st);
+    }
     return 0;
 }
 
-/* A request of ours that cannot go out any more. */
+void h2_reset_left(struct h2_stream *st)
+{
+    if (!st->left || !st->end_out || st->recv_ended || st->self_reset)
+        return;
+    st->self_reset = true;
+    st->h2->no_memory |= nghttp2_submit_rst_stream(st->h2->session, NGHTTP2_FLAG_NONE, st->id,
+                                                   NGHTTP2_NO_ERROR) == NGHTTP2_ERR_NOMEM;
+}
+
+/* A request of ours that cannot go out any more; or fields that cannot be written, which the peer
+ * would wait for. */
 static int on_frame_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int why,
                              void *user)
 {
     struct h2 *h = user;
-    (void)why;
     if (frame->hd.type == NGHTTP2_RST_STREAM && h->own_resets > 0 &&
         !h2_stream_of(session, frame->hd.stream_id))
         h->own_resets--;
-    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+    if (frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     struct h2_stream *st = h2_stream_of(session, frame->hd.stream_id);
-    if (st) {
+    if (st && frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+        if ((why == NGHTTP2_ERR_FRAME_SIZE_ERROR || why == NGHTTP2_ERR_HEADER_COMP) &&
+            nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR) ==
+                0)
+            st->self_reset = true;
+    } else if (st) {
         h2_unlink(st);
         h->ops->closed(st, H2_REFUSED_STREAM, false, true);
     }

@@ -267,6 +267,16 @@ static void finish(struct downstream_h2 *c)
 
 /* --- sending --- */
 
+/* Counted once; the GOAWAY that says it goes out with the turn. */
+static void note_failure(struct downstream_h2 *c)
+{
+    if (c->failed || c->h2.failure_why == REASON_NONE)
+        return;
+    c->failed = true;
+    count_add(&c->d->worker->stats.reasons[c->h2.failure_why], 1);
+    conn_read_stop(&c->d->conn);
+}
+
 static void pump(struct turn_end *t)
 {
     struct downstream_h2 *c = CONTAINER_OF(t, struct downstream_h2, pump);
@@ -280,6 +290,7 @@ static void pump(struct turn_end *t)
         }
         conn_flush(&d->conn);
     }
+    note_failure(c);
     downstream_note_blocked(d);
     if (d->conn.error)
         return; /* on_failed comes */
@@ -299,16 +310,6 @@ static void flush_touched(struct downstream_h2 *c)
         if (r->side.stream)
             flush_stream(r->side.stream);
     }
-}
-
-/* Counted once; the GOAWAY that says it goes out with the turn. */
-static void note_failure(struct downstream_h2 *c)
-{
-    if (c->failed || c->h2.failure_why == REASON_NONE)
-        return;
-    c->failed = true;
-    count_add(&c->d->worker->stats.reasons[c->h2.failure_why], 1);
-    conn_read_stop(&c->d->conn);
 }
 
 static void feed(struct downstream_h2 *c, const char *p, size_t n)
