@@ -193,6 +193,9 @@ static size_t scan(struct h2 *h, const char *p, size_t n, int32_t *ret_id)
             (int32_t)((f[5] & 0x7fu) << 24 | (uint32_t)f[6] << 16 | (uint32_t)f[7] << 8 | f[8]);
         h->scan_n = 0;
         h->scan_left = (uint32_t)f[0] << 16 | (uint32_t)f[1] << 8 | f[2];
+        /* nghttp2 tells nobody of those that it does not know. */
+        if (f[3] > NGHTTP2_CONTINUATION && !h2_guard_count(&h->guard, H2_ABUSE_PRIORITY, 1, h->now))
+            h2_fail(h, H2_ENHANCE_YOUR_CALM, h2_abuse_reason(H2_ABUSE_PRIORITY));
         if (f[3] == NGHTTP2_HEADERS && h->goaway_final && (id & 1) && id > h->last_id) {
             h->last_id = id; /* trailers of it are not refused once more */
             h->refuse_id = id;
