@@ -4,6 +4,7 @@
 #include "base/check.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 struct pair {
     struct peer client, server;
@@ -245,8 +246,8 @@ static void test_authority(UNUSED void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct peer s;
         struct raw r;
-        char fields[200] = ":method=GET\n:scheme=http\n";
-        strcat(fields, cases[i].fields);
+        char fields[200];
+        (void)snprintf(fields, sizeof(fields), ":method=GET\n:scheme=http\n%s", cases[i].fields);
         server_begin(&s, &r, NULL);
         raw_head(&r, 1, fields, true);
         assert_int_equal(raw_feed(&r, &s), 0);
