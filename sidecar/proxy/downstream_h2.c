@@ -131,6 +131,7 @@ static void on_head(struct h2_stream *st)
     r->since = now_of(r->conn);
     /* A WebSocket's request is its head; what comes behind it is the tunnel's. */
     s->request_ended = s->request.from_ended = st->recv_ended || s->req.websocket;
+    s->ended_early = st->recv_ended && s->req.websocket;
     if (!s->request_ended) {
         st->trailers = stream_trailers(s, true);
         if (!st->trailers) {

@@ -356,10 +356,12 @@ void stream_on_request_end(struct stream *s)
     s->request.from_ended = true;
     if (s->req.grpc)
         stream_grpc_request_ended(s);
+    if (s->req.websocket && !s->tunnel) {
+        s->ended_early = true;
+        return;
+    }
     if (s->step == STREAM_FINISHED || s->step < STREAM_RESPOND)
         return;
-    if (stream_wants_upgrade(s) && !s->tunnel)
-        return; /* it is not answered yet */
     if (s->websocket) {
         websocket_tunnel_ended(s->websocket, WEBSOCKET_CLIENT);
         if (s->step == STREAM_FINISHED)

@@ -50,6 +50,7 @@ struct stream {
     uint8_t step; /* enum stream_step */
     bool tcp;
     bool request_ended;  /* its last byte has come in */
+    bool ended_early;    /* the client's end came before its upgrade was answered */
     bool response_begun; /* a final head was given to the client's side */
     bool response_ended;
     bool tunnel;      /* after a 101, or TCP */

@@ -60,9 +60,8 @@ static void begin_tunnel(struct stream *s)
     }
     s->tunnel = true;
     s->response_begun = true;
-    /* An HTTP/1 request had ended with its head; the direction it came by goes on. */
-    if (!s->req.http2)
-        s->request_ended = s->request.from_ended = false;
+    /* The request had ended with its head; the direction it came by goes on. */
+    s->request_ended = s->request.from_ended = false;
     s->status = 101;
     s->deadline = 0;
     s->down->ops->head(s->down, &s->res, SIDE_MORE);
@@ -72,12 +71,10 @@ static void begin_tunnel(struct stream *s)
     take_early(s);
     if (s->step == STREAM_FINISHED)
         return;
-    if (s->request_ended) {
-        s->request_ended = false;
+    if (s->ended_early)
         stream_on_request_end(s);
-    } else if (s->deadline_changed) {
+    else if (s->deadline_changed)
         s->deadline_changed(s);
-    }
 }
 
 void stream_on_interim(struct stream *s)
