@@ -511,6 +511,7 @@ static struct h2_settings settings_of(const struct conf_listener *l)
     struct h2_settings s = l->h2;
     s.max_field_bytes = l->limits.max_field_bytes;
     s.max_fields = l->limits.max_fields;
+    s.connect_protocol = true; /* each route says whether it has WebSockets */
     return s;
 }
 

@@ -332,7 +332,11 @@ void stream_last_call(struct stream *s)
 void stream_force(struct stream *s)
 {
     bool draining = worker_phase(s->worker) != DRAIN_SERVING;
-    if (s->step != STREAM_FINISHED)
+    if (s->step == STREAM_FINISHED)
+        return;
+    if (s->websocket && s->websocket->ending) /* all is said */
+        stream_finish(s, s->websocket->reason, true, false);
+    else
         stream_finish(s, draining ? REASON_FORCED : REASON_ROUTE_REMOVED, false, false);
 }
 

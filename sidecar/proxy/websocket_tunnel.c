@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #define CLOSE_WAIT (5 * USEC_PER_SEC) /* for an echo, or the end of a message */
+#define END_WAIT   (2 * USEC_PER_SEC) /* for the peers' ends, after ours */
 
 enum { MISSED_MAX = 2 };
 
@@ -118,11 +119,18 @@ static void end_to(struct websocket_tunnel *t, enum websocket_who to)
         side->ops->end(side, NULL);
 }
 
-static void give_up(struct websocket_tunnel *t)
+/* Both get our end, if they have not; then theirs are waited for, once. */
+static void end_both(struct websocket_tunnel *t)
 {
+    if (t->ending) {
+        stream_finish(t->stream, t->reason, true, false);
+        return;
+    }
     end_to(t, WEBSOCKET_CLIENT);
     end_to(t, WEBSOCKET_SERVER);
-    stream_finish(t->stream, t->reason, true, false);
+    t->ending = true;
+    t->give_up_at = t->stream->worker->loop.now + END_WAIT;
+    stream_check_tunnel(t->stream);
 }
 
 /* How far is it? A peer whose Close came, and that has got one, gets our end where it is us who
@@ -143,12 +151,14 @@ static void settle(struct websocket_tunnel *t)
         if (t->peers[who].closed && t->peers[who].said_close && !t->peers[who].ended)
             end_to(t, (enum websocket_who)who);
     }
-    if (client->ended && server->ended)
-        stream_finish(t->stream, t->reason, true, false);
+    if (client->ended && server->ended && !t->ending)
+        end_both(t);
 }
 
 static void set_give_up(struct websocket_tunnel *t)
 {
+    if (t->ending)
+        return;
     bool pending =
         t->peers[WEBSOCKET_CLIENT].close_pending || t->peers[WEBSOCKET_SERVER].close_pending;
     /* The drain has its own time for a message to end. */
@@ -379,7 +389,7 @@ usec_t websocket_tunnel_deadline(const struct websocket_tunnel *t)
 {
     const struct conf_websocket *c = conf_of(t);
     usec_t at = t->give_up_at ? t->give_up_at : USEC_NEVER;
-    if (t->closing)
+    if (t->closing || t->ending)
         return at;
     at = min_deadline(at, t->opened, c->max_lifetime);
     at = min_deadline(at, t->stream->active_at, c->idle_timeout);
@@ -424,7 +434,7 @@ static void check_closing(struct websocket_tunnel *t, usec_t now)
         (t->peers[WEBSOCKET_CLIENT].close_pending || t->peers[WEBSOCKET_SERVER].close_pending))
         begin_close(t, (enum websocket_code)t->code, t->reason, true);
     else
-        give_up(t);
+        end_both(t);
 }
 
 void websocket_tunnel_check(struct websocket_tunnel *t, usec_t now)
@@ -433,7 +443,7 @@ void websocket_tunnel_check(struct websocket_tunnel *t, usec_t now)
     const struct conf_websocket *c = conf_of(t);
     if (t->give_up_at != 0)
         check_closing(t, now);
-    if (finished(t) || t->closing)
+    if (finished(t) || t->closing || t->ending)
         return;
     if (c->max_lifetime > 0 && now >= t->opened + c->max_lifetime) {
         begin_close(t, WEBSOCKET_GOING_AWAY, REASON_WEBSOCKET_LIFETIME, false);

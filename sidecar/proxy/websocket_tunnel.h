@@ -42,6 +42,7 @@ struct websocket_tunnel {
     struct websocket_peer peers[2];
     uint64_t ping_tag;   /* what our pings carry */
     bool closing;        /* by us */
+    bool ending;         /* our ends are sent to both, theirs are waited for */
     bool at_frame;       /* a message need not be ended for our Close */
     uint16_t code;       /* of our Close */
     uint16_t first_code; /* of the first that was sent or came; 0: none yet */

@@ -8,6 +8,7 @@ import zlib
 
 import pytest
 
+import h2wire
 import websocket
 from harness import assert_problem
 from websocket import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, frame
@@ -17,14 +18,14 @@ from wire import SLOW, wait_for
 class Server:
     """Hands the test the server's end of each WebSocket, to play with by hand."""
 
-    def __init__(self, headers=(), behind=b""):
-        self.headers, self.behind = headers, behind
+    def __init__(self, accept, headers=(), behind=b""):
+        self.accept, self.headers, self.behind = accept, headers, behind
         self.opened = threading.Semaphore(0)
         self.all = []
         self.done = threading.Event()
 
     def __call__(self, conn):
-        self.all.append(websocket.accept(conn, self.headers, self.behind))
+        self.all.append(self.accept(conn, self.headers, self.behind))
         self.opened.release()
         self.done.wait(60)
 
@@ -33,21 +34,39 @@ class Server:
         return self.all[-1]
 
 
+# Who speaks what: the client to the proxy, and the proxy to the server.
+CARRIERS = ["h1-h1", "h1-h2", "h2-h1", "h2-h2"]
+each_carrier = pytest.mark.parametrize("pair", CARRIERS, indirect=True)
+
+
 @pytest.fixture
-def pair(sc):
-    """Both ends of WebSockets through a proxy: pair(route) gives (client, server)."""
-    servers = []
+def pair(sc, request):
+    """Both ends of a WebSocket through a proxy: pair(**route) gives (client, server)."""
+    down, up = getattr(request, "param", "h1-h1").split("-")
+    opened = []
 
     def open_pair(more=None, extensions=None, headers=(), behind=b"", **route):
-        if not servers:
-            servers.append(Server(headers, behind))
-            sc.proxy(script=servers[0], route=route, more=more)
-        client = websocket.connect(sc, extensions=extensions)
-        return client, servers[0].take()
+        if up == "h1":
+            server = Server(websocket.accept, headers, behind)
+            sc.proxy(script=server, route=route, more=more)
+        else:
+            server = Server(websocket.accept_h2, headers, behind)
+            app = h2wire.Backend(server, settings={websocket.CONNECT_PROTOCOL: 1})
+            sc.backends.append(app)
+            sc.proxy(backend=app, route=route, more=more, upstream={"protocol": "http2"})
+        opened.append(server)
+        if down == "h1":
+            return websocket.connect(sc, extensions=extensions), server.take()
+        conn = h2wire.Client(sc.address).ready()
+        opened.append(conn)
+        return websocket.connect_h2(conn, extensions=extensions), server.take()
 
     yield open_pair
-    for server in servers:
-        server.done.set()
+    for it in opened:
+        if isinstance(it, Server):
+            it.done.set()
+        else:
+            it.close()
 
 
 def both(pair):
@@ -89,6 +108,7 @@ def test_frames_cut_everywhere(sc):
         assert ws.message() == (TEXT, b"x" * 70000)
 
 
+@each_carrier
 def test_fragments_with_control_frames_between(pair):
     for a, b in both(pair()):
         a.send(TEXT, b"he", fin=False)
@@ -103,6 +123,7 @@ def test_fragments_with_control_frames_between(pair):
             (PONG, b"unasked", True), (CONTINUATION, b"", False), (CONTINUATION, b"o", True)]
 
 
+@each_carrier
 def test_many_small_frames_in_one_piece(pair):
     n = 5000
     for a, b in both(pair()):
@@ -112,6 +133,7 @@ def test_many_small_frames_in_one_piece(pair):
             assert b.recv().payload == str(i).encode()
 
 
+@each_carrier
 def test_bytes_behind_the_101(pair):
     """The server speaks at once, in the same piece as its answer."""
     client, server = pair(behind=frame(TEXT, b"hello") + frame(TEXT, b"world")[:4])
@@ -130,6 +152,7 @@ def test_bytes_behind_the_request(sc):
     assert websocket.WebSocket(client, True).message() == (TEXT, b"early")
 
 
+@each_carrier
 def test_permessage_deflate_goes_through(pair):
     agreed = ("Sec-WebSocket-Extensions", "permessage-deflate; server_no_context_takeover")
     client, server = pair(extensions="permessage-deflate; client_max_window_bits",
@@ -178,6 +201,7 @@ def test_close_codes_go_through(pair, code):
         break
 
 
+@each_carrier
 def test_peers_close_and_nobody_ends(pair, sc):
     """Both Closes went by, and neither end closes its connection: the proxy does."""
     client, server = pair()
@@ -190,6 +214,7 @@ def test_peers_close_and_nobody_ends(pair, sc):
     assert sc.s.wait_access_log(1)[0].get("reason", "none") == "none"
 
 
+@each_carrier
 def test_nothing_goes_behind_a_close(pair):
     for a, b in both(pair()):
         a.send_raw(frame(CLOSE, b"\x03\xe8", mask=b"abcd" if a.client else None) +
@@ -241,6 +266,7 @@ def test_faults_close_both_ends(pair, sc, name, by):
 
 
 @pytest.mark.parametrize("by", ["client", "server"])
+@each_carrier
 def test_wrong_masks(pair, by):
     client, server = pair()
     if by == "client":
@@ -251,6 +277,7 @@ def test_wrong_masks(pair, by):
     server.expect_close(1002, echo=by != "server")
 
 
+@each_carrier
 def test_new_message_inside_a_fragmented_one(pair):
     client, server = pair()
     client.send(TEXT, b"one", fin=False).send(TEXT, b"two")
@@ -260,6 +287,7 @@ def test_new_message_inside_a_fragmented_one(pair):
     client.expect_close(1002, echo=False)
 
 
+@each_carrier
 def test_garbage_instead_of_frames(pair):
     client, server = pair()
     client.send_raw(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n" * 1000)
@@ -270,6 +298,7 @@ def test_garbage_instead_of_frames(pair):
 # --- limits -----------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("by", ["client", "server"])
+@each_carrier
 def test_frame_size(pair, sc, by):
     client, server = pair(websocket={"maxFrameSize": "1KiB"})
     bad, good = (client, server) if by == "client" else (server, client)
@@ -319,6 +348,7 @@ def test_pings_count_to_the_rate(pair):
     client.expect_close(1008, echo=False)
 
 
+@each_carrier
 def test_lifetime(pair, sc):
     client, server = pair(websocket={"maxLifetime": "300ms"})
     start = time.monotonic()
@@ -328,6 +358,7 @@ def test_lifetime(pair, sc):
     assert sc.s.wait_access_log(1)[0]["reason"] == "websocket_lifetime"
 
 
+@each_carrier
 def test_lifetime_waits_for_the_end_of_a_message(pair):
     client, server = pair(websocket={"maxLifetime": "300ms"})
     client.text(b"one, ", fin=False)
@@ -370,6 +401,7 @@ def test_our_pings_are_no_activity(pair, sc):
 
 # --- the heartbeat ----------------------------------------------------------------------------
 
+@each_carrier
 def test_heartbeat(pair, sc):
     """Both ends are pinged while they are silent; their pongs go nowhere."""
     client, server = pair(websocket={"pingInterval": "100ms"})
@@ -385,6 +417,7 @@ def test_heartbeat(pair, sc):
     assert sc.s.metrics().get("sluice_websocket_pings_missed_total") == 0
 
 
+@each_carrier
 def test_pongs_to_others_pass(pair):
     client, server = pair(websocket={"pingInterval": "100ms"})
     for a, b in both((client, server)):
@@ -399,6 +432,7 @@ def test_pongs_to_others_pass(pair):
 
 
 @pytest.mark.parametrize("dead", ["client", "server"])
+@each_carrier
 def test_dead_peer(pair, sc, dead):
     client, server = pair(websocket={"pingInterval": "200ms"})
     gone, alive = (client, server) if dead == "client" else (server, client)
@@ -414,6 +448,7 @@ def test_dead_peer(pair, sc, dead):
     assert sc.s.metrics().get("sluice_websocket_pings_missed_total") == 2
 
 
+@each_carrier
 def test_ping_waits_for_the_end_of_a_frame(pair):
     """The server is silent while half a frame is on its way to it."""
     client, server = pair(websocket={"pingInterval": "100ms"})
@@ -495,3 +530,97 @@ def test_a_key_that_is_not_answered(sc):
     client = sc.client()
     client.request(headers=websocket.request_headers(KEY))
     assert_problem(client.response(), "upgrade_failed")
+
+
+# --- by HTTP/2 ----------------------------------------------------------------------------------
+
+@each_carrier
+def test_large_messages_both_ways(pair):
+    """More than every window on the way, and each end reads at last."""
+    for a, b in both(pair()):
+        data = os.urandom(3 << 20)
+        sender = threading.Thread(target=lambda a=a, data=data: a.send(BINARY, data))
+        sender.start()
+        assert b.message() == (BINARY, data)
+        sender.join()
+
+
+def test_many_on_one_h2_connection(sc):
+    """Each its own stream; one that ends leaves the others alone."""
+    sc.proxy(script=websocket.echo)
+    conn = h2wire.Client(sc.address).ready()
+    all_of_them = [websocket.connect_h2(conn) for _ in range(50)]
+    for i, ws in enumerate(all_of_them):
+        ws.text(str(i))
+    for i, ws in enumerate(all_of_them):
+        assert ws.message() == (TEXT, str(i).encode())
+    for ws in all_of_them[::2]:
+        ws.close()
+        assert ws.message()[1].code == 1000
+    for i, ws in enumerate(all_of_them[1::2]):
+        ws.text(str(i))
+        assert ws.message() == (TEXT, str(i).encode())
+    conn.close()
+
+
+def test_early_frames_by_h2_wait_for_the_answer(sc):
+    gate = threading.Event()
+
+    def script(conn):
+        request = conn.head()
+        gate.wait(20)
+        assert not conn.buffer, "nothing goes before the 101"
+        websocket.answer(conn, request)
+        ws = websocket.WebSocket(conn, False)
+        got.append(ws.message())
+        conn.read_to_end()
+
+    got = []
+    sc.proxy(script=script)
+    conn = h2wire.Client(sc.address).ready()
+    st = conn.open([(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"),
+                    (":path", "/"), (":authority", "test"), ("sec-websocket-version", "13")],
+                   end=False)
+    conn.data(st.id, frame(TEXT, b"early", mask=b"abcd"))
+    conn.data(st.id, b"", end=True)
+    sc.app.wait_requests(1)
+    time.sleep(0.1)
+    gate.set()
+    wait_for(lambda: got, "the message")
+    assert got == [(TEXT, b"early")]
+    conn.close()
+
+
+def test_declined_by_h2(sc):
+    """An answer that is no 101 must not look like an open WebSocket."""
+    def script(conn):
+        while request := conn.request():
+            if request.target == "/forbidden":
+                conn.answer(b"no", status="403 Forbidden")
+            else:
+                conn.answer(b"a page")
+
+    sc.proxy(script=script)
+    conn = h2wire.Client(sc.address).ready()
+
+    def ask(path):
+        st = conn.open([(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"),
+                        (":path", path), (":authority", "test"), ("sec-websocket-version", "13")],
+                       end=False)
+        return conn.response(st)
+
+    assert ask("/forbidden").status == 403
+    st = ask("/page")
+    assert st.status == 502 and b"upgrade_failed" in bytes(st.body)
+    conn.close()
+
+
+def test_not_offered_by_the_route_by_h2(sc):
+    sc.proxy(route={"upgrades": []})
+    conn = h2wire.Client(sc.address).ready()
+    st = conn.open([(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"),
+                    (":path", "/"), (":authority", "test"), ("sec-websocket-version", "13")],
+                   end=False)
+    assert conn.response(st).status == 405
+    assert not sc.app.requests
+    conn.close()

@@ -247,3 +247,88 @@ class Bytes:
 
     def close(self):
         self.peer.close()
+
+
+# --- by HTTP/2 (RFC 8441) -----------------------------------------------------------------------
+
+CONNECT_PROTOCOL = 8  # the setting
+
+
+class StreamPeer:
+    """A stream of h2wire.Peer with the face of wire.Peer."""
+
+    def __init__(self, conn, stream):
+        self.conn, self.stream = conn, stream
+        self.at = 0
+
+    def send(self, data):
+        self.conn.send_body(self.stream, data, end=False)
+        return self
+
+    def read(self, n):
+        st = self.stream
+        self.conn.until(lambda: len(st.body) - self.at >= n or st.over, f"{n} bytes")
+        if len(st.body) - self.at < n:
+            raise EOFError(f"end after {len(st.body) - self.at} of {n} bytes: {st!r}")
+        data = bytes(st.body[self.at:self.at + n])
+        self.at += n
+        return data
+
+    def expect_end(self):
+        self.conn.until(lambda: self.stream.over, "the end of the stream")
+        assert len(self.stream.body) == self.at, bytes(self.stream.body[self.at:][:300])
+
+    def expect_fin(self):
+        self.expect_end()
+        assert self.stream.reset in (None, 0), self.stream
+
+    def is_closed(self):
+        self.conn.read_ready()
+        return self.stream.over or self.conn.eof
+
+    def half_close(self):
+        self.conn.data(self.stream.id, b"", end=True)
+        return self
+
+    def close(self):
+        self.conn.close()
+
+    def reset(self):
+        self.conn.rst(self.stream.id)
+
+
+def no_h1_fields(head):
+    names = [name for name, _ in head]
+    for name in ("connection", "upgrade", "sec-websocket-key", "sec-websocket-accept", "host",
+                 "transfer-encoding", "content-length"):
+        assert name not in names, head
+
+
+def connect_h2(conn, path="/", extensions=None):
+    """A client's end on an h2wire.Client that is ready()."""
+    assert conn.settings.get(CONNECT_PROTOCOL) == 1, conn.settings
+    fields = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"),
+              (":path", path), (":authority", "test"), ("sec-websocket-version", "13")]
+    if extensions:
+        fields.append(("sec-websocket-extensions", extensions))
+    st = conn.open(fields, end=False)
+    conn.response_head(st)
+    assert st.status == 200, st
+    no_h1_fields(st.head)
+    ws = WebSocket(StreamPeer(conn, st), True)
+    ws.response = st
+    return ws
+
+
+def accept_h2(conn, headers=(), behind=b""):
+    """A server's end on an h2wire.BackendConn whose settings have CONNECT_PROTOCOL."""
+    st = conn.accept()
+    assert st.get(":method") == "CONNECT" and st.get(":protocol") == "websocket", st
+    assert st.get(":scheme") and st.get(":path") and not st.ended, st
+    no_h1_fields(st.head)
+    conn.headers(st.id, [(":status", "200"), *((n.lower(), v) for n, v in headers)])
+    ws = WebSocket(StreamPeer(conn, st), False)
+    ws.request = st
+    if behind:
+        ws.send_raw(behind)
+    return ws
