@@ -29,11 +29,14 @@ struct h2_bucket {
 
 struct h2_guard {
     struct h2_bucket bucket[H2_ABUSE_KINDS];
-    uint32_t headers_bytes; /* of the header block being read, as it came */
-    uint32_t continuations; /* of it */
+    uint32_t headers_bytes;        /* of the header block being read, as it came */
+    uint32_t continuations;        /* of it */
+    uint32_t fields, fields_bytes; /* that it has been unpacked to so far */
 };
 
 enum { H2_CONTINUATIONS_MAX = 8, H2_HEADER_BLOCK_MAX = 64 * 1024 };
+/* A block that is unpacked to more than so many times what is allowed is a flood. */
+enum { H2_FLOOD_TIMES = 4 };
 
 void h2_guard_init(struct h2_guard *g);
 /* It did it `n` times more. False: once too often. */

@@ -218,8 +218,40 @@ bool h2_head_field(struct h2_stream *st, struct str name, struct str value)
 
 /* ---- the whole head ---- */
 
-/* Crumbs become one field again (RFC 9113 §8.2.3). */
-static void join_cookies(struct h2_stream *st, struct message *m)
+/* Crumbs become one field again (RFC 9113 §8.2.3), where the first one stands: "; " is shorter than
+ * what stood between two lines, so nothing is overtaken, where the lines follow each other. */
+static bool joined_in_place(struct message *m)
+{
+    struct field *first = NULL;
+    uint32_t end = 0, kept = 0;
+    for (uint32_t i = 0; i < m->n_fields; i++) {
+        const struct field *c = &m->fields[i];
+        if (c->id != FIELD_COOKIE)
+            continue;
+        if (first && c->name != end)
+            return false;
+        end = c->value + c->value_len + 2;
+        first = first ? first : &m->fields[i];
+    }
+    for (uint32_t i = 0; i < m->n_fields; i++) {
+        struct field c = m->fields[i];
+        if (c.id == FIELD_COOKIE && kept > 0 && first < &m->fields[i]) {
+            memcpy(m->buf + first->value + first->value_len, "; ", 2);
+            memmove(m->buf + first->value + first->value_len + 2, m->buf + c.value, c.value_len);
+            first->value_len += 2 + c.value_len;
+        } else {
+            if (first == &m->fields[i])
+                first = &m->fields[kept];
+            m->fields[kept++] = c;
+        }
+    }
+    memcpy(m->buf + first->value + first->value_len, "\r\n", 2);
+    m->n_fields = (uint16_t)kept;
+    return true;
+}
+
+/* Others stand between them: a new line behind all. */
+static void join_behind(struct h2_stream *st, struct message *m)
 {
     size_t n = 0;
     for (uint32_t i = 0; i < m->n_fields; i++) {
@@ -332,7 +364,7 @@ enum reason h2_head_finish(struct h2_stream *st, bool end)
         finish_request(st, m, end);
     else if (st->bad == REASON_NONE)
         finish_response(st, m, end);
-    if (st->bad == REASON_NONE && st->n_cookies > 1)
-        join_cookies(st, m);
+    if (st->bad == REASON_NONE && st->n_cookies > 1 && !joined_in_place(m))
+        join_behind(st, m);
     return st->bad;
 }

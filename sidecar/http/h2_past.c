@@ -46,6 +46,12 @@ void h2_past_reset(struct h2_past *p, int32_t id)
         set(p, id, H2_PAST_RESET);
 }
 
+void h2_past_reset_by_peer(struct h2_past *p, int32_t id)
+{
+    if (h2_past_of(p, id) == H2_PAST_RESET)
+        set(p, id, H2_PAST_OPENED);
+}
+
 enum h2_past_state h2_past_of(const struct h2_past *p, int32_t id)
 {
     uint32_t at = (uint32_t)id / 2 % H2_PAST_STREAMS;

@@ -29,6 +29,8 @@ void h2_past_init(struct h2_past *p);
 void h2_past_opened(struct h2_past *p, int32_t id);
 /* We reset it, or it is new and may yet be refused. */
 void h2_past_reset(struct h2_past *p, int32_t id);
+/* By its client: what it sends on it now has not crossed anything. */
+void h2_past_reset_by_peer(struct h2_past *p, int32_t id);
 enum h2_past_state h2_past_of(const struct h2_past *p, int32_t id);
 
 #endif

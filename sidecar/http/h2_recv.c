@@ -27,9 +27,18 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *user)
 {
+    struct h2 *h = user;
     struct h2_stream *st = h2_stream_of(session, frame->hd.stream_id);
     (void)flags;
-    (void)user;
+    /* A block of a few KiB can name a large entry of the table thousands of times: far over the
+     * limit it is no mistake any more, and the rest of it is not gone through. */
+    h->guard.fields++;
+    h->guard.fields_bytes += (uint32_t)(name_len + value_len);
+    if (h->guard.fields > H2_FLOOD_TIMES * h->settings.max_fields ||
+        h->guard.fields_bytes > H2_FLOOD_TIMES * h->settings.max_field_bytes) {
+        h2_fail(h, H2_ENHANCE_YOUR_CALM, REASON_H2_HEADER_FLOOD);
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
     if (!st || st->left)
         return 0;
     return h2_head_field(st, (struct str){(const char *)name, name_len},
@@ -84,6 +93,7 @@ static void guard_frame(struct h2 *h, const nghttp2_frame_hd *f)
     case NGHTTP2_HEADERS:
         h->guard.continuations = 0;
         h->guard.headers_bytes = (uint32_t)f->length;
+        h->guard.fields = h->guard.fields_bytes = 0;
         break;
     case NGHTTP2_CONTINUATION:
         h->guard.headers_bytes += (uint32_t)f->length;
@@ -92,6 +102,7 @@ static void guard_frame(struct h2 *h, const nghttp2_frame_hd *f)
             h2_fail(h, H2_ENHANCE_YOUR_CALM, REASON_H2_HEADER_FLOOD);
         break;
     case NGHTTP2_RST_STREAM:
+        h2_past_reset_by_peer(&h->past, f->stream_id);
         /* A server can reset no more than was asked of it, and has its reasons to. */
         if (h->role == H2_SERVER)
             (void)is_abuse(h, H2_ABUSE_RESET);
@@ -112,10 +123,10 @@ static void guard_frame(struct h2 *h, const nghttp2_frame_hd *f)
         else
             (void)is_abuse(h, H2_ABUSE_WINDOW_UPDATE);
         break;
-    case NGHTTP2_GOAWAY:
+    case NGHTTP2_PRIORITY: /* unknown types: h2.c, scan() */
+        (void)is_abuse(h, H2_ABUSE_PRIORITY);
         break;
     default:
-        (void)is_abuse(h, H2_ABUSE_PRIORITY);
         break;
     }
 }
@@ -228,7 +239,9 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user
             finish_body(h, st);
         break;
     case NGHTTP2_DATA:
-        if (st && end)
+        if (!end && f->hd.length > 0 && f->hd.length == f->data.padlen)
+            (void)is_abuse(h, H2_ABUSE_EMPTY_DATA);
+        else if (st && end)
             finish_body(h, st);
         break;
     case NGHTTP2_RST_STREAM:

@@ -40,12 +40,21 @@ static bool skipped(const struct message *m, const struct field *f)
     }
 }
 
+/* Another in each message: in the table it would only push out what comes again. */
+static bool is_unique(const struct field *f)
+{
+    return f->id == FIELD_TRACEPARENT || f->id == FIELD_X_REQUEST_ID || f->id == FIELD_GRPC_TIMEOUT;
+}
+
 static nghttp2_nv *put_fields(nghttp2_nv *nv, const struct message *m)
 {
     for (uint32_t i = 0; i < m->n_fields; i++) {
         const struct field *f = &m->fields[i];
-        if (!skipped(m, f))
-            nv = put(nv, field_name(m, f), field_value(m, f));
+        if (skipped(m, f))
+            continue;
+        nv = put(nv, field_name(m, f), field_value(m, f));
+        if (is_unique(f))
+            nv[-1].flags = NGHTTP2_NV_FLAG_NO_INDEX;
     }
     return nv;
 }
