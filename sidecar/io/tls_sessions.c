@@ -42,8 +42,8 @@ void tls_sessions_free(struct tls_sessions *s)
 {
     if (!s->buckets)
         return;
-    while (!list_empty(&s->recent))
-        drop(s, LIST_ENTRY(list_first(&s->recent), struct tls_session, link));
+    LIST_FOREACH_SAFE (it, &s->recent)
+        drop(s, LIST_ENTRY(it, struct tls_session, link));
     (void)pthread_mutex_destroy(&s->lock);
     free(s->buckets);
     s->buckets = NULL;
