@@ -42,6 +42,7 @@ struct pool {
     struct timer admission_timer;
     uint32_t n_idle, n_connecting;
     uint32_t cursor;           /* round robin */
+    uint32_t tls_rules;        /* counts changes of conf.tls: who was verified by others goes */
     bool retired;              /* nothing becomes idle, nothing is opened ahead */
     struct conf_upstream last; /* retired: what it had, as that snapshot may go before it */
     bool closing;

@@ -5,6 +5,7 @@
 #include "proxy/admission.h"
 #include "proxy/endpoint.h"
 #include "proxy/upstream.h"
+#include "proxy/upstream_tls.h"
 #include "proxy/worker.h"
 
 #include <errno.h>
@@ -101,6 +102,9 @@ int pool_set_endpoints(struct pool *p, struct endpoint_list *list)
 
 void pool_configure(struct pool *p, const struct conf_upstream *conf)
 {
+    /* What a retired one has of its old settings may be gone. */
+    if (p->retired || !upstream_tls_same_rules(&p->conf->tls, &conf->tls))
+        p->tls_rules++;
     p->conf = conf;
     p->retired = false;
     LIST_FOREACH_SAFE (it, &p->idle) {

@@ -64,7 +64,7 @@ bool pool_worn(const struct pool *p, const struct upstream_conn *u)
     const struct conf_upstream *c = p->conf;
     if (c->protocol != UPSTREAM_AUTO && (c->protocol == UPSTREAM_HTTP2) != (u->h2 != NULL))
         return true;
-    if (transport_is_tls(&u->conn.transport) != c->tls.enabled)
+    if (u->tls_rules != p->tls_rules)
         return true;
     return !endpoint_listed(u->endpoint) || (u->h2 && u->requests >= UPSTREAM_H2_REQUESTS) ||
            (c->max_requests_per_connection > 0 && u->requests >= c->max_requests_per_connection) ||

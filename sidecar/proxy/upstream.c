@@ -159,6 +159,7 @@ struct upstream_conn *upstream_connect(struct pool *p, struct endpoint *e, bool 
     u->pool = p;
     list_init(&u->waiters);
     u->opened = w->loop.now;
+    u->tls_rules = p->tls_rules;
     u->told_idle_timeout = USEC_NEVER;
     u->most = is_expected_h2(u, &t) ? upstream_h2_expected(e) : 1;
     conn_open_transport(&u->conn, &w->loop, t, &connecting_ops, true);

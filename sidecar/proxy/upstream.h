@@ -49,8 +49,9 @@ struct upstream_conn {
     struct list open_link;     /* pool's open list: active, and has room */
     struct list waiters;       /* while connecting: pool_wait.making_link, oldest first */
     uint32_t n_waiters;
-    uint32_t streams; /* that it carries */
-    uint32_t most;    /* that the server takes; while connecting, that it is expected to take */
+    uint32_t tls_rules; /* the pool's, by which its server was verified */
+    uint32_t streams;   /* that it carries */
+    uint32_t most;      /* that the server takes; while connecting, that it is expected to take */
     uint64_t requests;
     usec_t opened;
     usec_t idle_since;        /* while idle */

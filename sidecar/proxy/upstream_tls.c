@@ -86,3 +86,21 @@ void upstream_tls_timed_out(struct upstream_conn *u)
     count_failure(u->pool, TLS_FAILURE_TIMEOUT);
     tell(u->pool, u->endpoint, "the handshake did not end within connectTimeout");
 }
+
+static bool same_texts(const struct str *a, uint32_t n_a, const struct str *b, uint32_t n_b)
+{
+    bool same = n_a == n_b;
+    for (uint32_t i = 0; same && i < n_a; i++)
+        same = str_eq(a[i], b[i]);
+    return same;
+}
+
+bool upstream_tls_same_rules(const struct conf_upstream_tls *a, const struct conf_upstream_tls *b)
+{
+    return a->enabled == b->enabled && a->insecure == b->insecure &&
+           a->min_version == b->min_version && str_eq(a->server_name, b->server_name) &&
+           same_texts(a->sans, a->n_sans, b->sans, b->n_sans) &&
+           same_texts(a->spiffe_ids, a->n_spiffe_ids, b->spiffe_ids, b->n_spiffe_ids) &&
+           str_eq(a->ca.path, b->ca.path) && str_eq(a->pair.cert.path, b->pair.cert.path) &&
+           str_eq(a->pair.key.path, b->pair.key.path);
+}

@@ -2,6 +2,7 @@
 #ifndef SLUICE_PROXY_UPSTREAM_TLS_H
 #define SLUICE_PROXY_UPSTREAM_TLS_H
 
+#include "config/config.h"
 #include "base/outcome.h"
 #include "io/transport.h"
 
@@ -20,5 +21,8 @@ void upstream_tls_done(struct upstream_conn *u);
 enum reason upstream_tls_failed(struct upstream_conn *u);
 /* connectTimeout passed; harmless where TLS had not begun. */
 void upstream_tls_timed_out(struct upstream_conn *u);
+
+/* The same server would be believed, and be told the same of us. */
+bool upstream_tls_same_rules(const struct conf_upstream_tls *a, const struct conf_upstream_tls *b);
 
 #endif
