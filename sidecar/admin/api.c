@@ -1,10 +1,8 @@
 /* api.c - what the admin and health servers answer. */
+#include "admin/connections.h"
 #include "admin/control.h"
 
 #include "base/mem.h"
-#include "proxy/downstream.h"
-#include "proxy/listener.h"
-#include "proxy/stream.h"
 
 #include <jansson.h>
 
@@ -84,78 +82,6 @@ static void get_status(struct http_request *req, void *ctx)
     reply_owned(req, json, text, text ? strlen(text) : 0);
 }
 
-enum { CONNECTIONS_MAX = 1000 }; /* a worker tells at most so many */
-
-static json_t *connection_json(const struct downstream *d, usec_t now)
-{
-    static const char *const states[] = {"head", "body", "wait", "tunnel", "linger", "closed"};
-    const struct stream *s = d->side.stream;
-    json_t *o = json_object();
-    const struct conf_listener *l = d->listener->conf;
-    (void)json_object_set_new(o, "listener", json_stringn(l->name.p, l->name.n));
-    (void)json_object_set_new(o, "peer", json_stringn(d->peer, d->peer_len));
-    (void)json_object_set_new(o, "state", json_string(d->idle ? "idle" : states[d->state]));
-    (void)json_object_set_new(o, "age_ms", json_integer((json_int_t)((now - d->opened) / 1000)));
-    (void)json_object_set_new(o, "requests", json_integer((json_int_t)d->requests));
-    if (!s)
-        return o;
-    (void)json_object_set_new(o, "class", json_string(drain_class_word(stream_drain_class(s))));
-    (void)json_object_set_new(o, "stream_age_ms",
-                              json_integer((json_int_t)((now - s->began) / 1000)));
-    if (s->route)
-        (void)json_object_set_new(o, "route", json_stringn(s->route->name.p, s->route->name.n));
-    if (s->upstream)
-        (void)json_object_set_new(o, "upstream",
-                                  json_stringn(s->upstream->name.p, s->upstream->name.n));
-    (void)json_object_set_new(o, "bytes_in", json_integer((json_int_t)s->request.bytes));
-    (void)json_object_set_new(o, "bytes_out", json_integer((json_int_t)s->response.bytes));
-    return o;
-}
-
-/* On the worker. */
-static void list_connections(struct gather_part *part)
-{
-    struct worker *w = part->worker;
-    usec_t now = clock_mono();
-    json_t *a = json_array();
-    for (int dir = 0; dir < 2; dir++) {
-        struct list *lists[] = {&w->population[dir].active, &w->population[dir].idle};
-        for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
-            LIST_FOREACH (it, lists[i]) {
-                if (json_array_size(a) >= CONNECTIONS_MAX)
-                    break;
-                (void)json_array_append_new(
-                    a, connection_json(LIST_ENTRY(it, struct downstream, link), now));
-            }
-        }
-    }
-    part->user = a;
-}
-
-static void connections_done(struct gather *g)
-{
-    json_t *o = json_object(), *all = json_array();
-    for (uint32_t i = 0; i < g->n; i++) {
-        (void)json_array_extend(all, g->parts[i].user);
-        json_decref(g->parts[i].user);
-    }
-    (void)json_object_set_new(o, "open",
-                              json_integer(atomic_load(&g->control->process.connections)));
-    (void)json_object_set_new(o, "connections", all);
-    char *text = g->request ? json_dumps(o, JSON_INDENT(1)) : NULL;
-    json_decref(o);
-    if (g->request)
-        reply_owned(g->request, json, text, text ? strlen(text) : 0);
-    else
-        free(text);
-}
-
-static void get_connections(struct http_request *req, void *ctx)
-{
-    if (gather_start(ctx, req, list_connections, connections_done) < 0)
-        http_reply_problem(req, 503, "out_of_memory", NULL);
-}
-
 /* On the worker. */
 static void copy_tally(struct gather_part *part)
 {
@@ -227,7 +153,7 @@ static void post_reload(struct http_request *req, void *ctx)
 }
 
 static const struct http_route admin_routes[] = {
-    {"GET", "/v1/status", get_status, false}, {"GET", "/v1/connections", get_connections, false},
+    {"GET", "/v1/status", get_status, false}, {"GET", "/v1/connections", connections_get, false},
     {"GET", "/v1/drain", get_drain, false},   {"POST", "/v1/drain", post_drain, true},
     {"GET", "/v1/config", get_config, false}, {"POST", "/v1/reload", post_reload, true},
     {"GET", "/metrics", get_metrics, false},

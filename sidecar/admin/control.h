@@ -162,10 +162,14 @@ struct gather {
     void (*done)(struct gather *);
     uint32_t missing;
     uint32_t n;
+    uint32_t ask[2]; /* for `each`, from gather_ask() */
     struct gather_part parts[];
 };
 int gather_start(struct control *c, struct http_request *req, void (*each)(struct gather_part *),
                  void (*done)(struct gather *));
+/* The same, with two numbers that `each` finds in gather->ask. */
+int gather_ask(struct control *c, struct http_request *req, void (*each)(struct gather_part *),
+               void (*done)(struct gather *), uint32_t ask0, uint32_t ask1);
 
 /* How far behind a worker's loop is, in microseconds. */
 usec_t control_loop_lag(const struct control *c, uint32_t worker, usec_t now);

@@ -35,6 +35,12 @@ static void on_gone(struct http_request *req)
 int gather_start(struct control *c, struct http_request *req, void (*each)(struct gather_part *),
                  void (*done)(struct gather *))
 {
+    return gather_ask(c, req, each, done, 0, 0);
+}
+
+int gather_ask(struct control *c, struct http_request *req, void (*each)(struct gather_part *),
+               void (*done)(struct gather *), uint32_t ask0, uint32_t ask1)
+{
     uint32_t n = c->process.n_workers;
     struct gather *g = mem_zalloc(sizeof(*g) + n * sizeof(g->parts[0]));
     if (!g)
@@ -43,6 +49,8 @@ int gather_start(struct control *c, struct http_request *req, void (*each)(struc
     g->request = req;
     g->each = each;
     g->done = done;
+    g->ask[0] = ask0;
+    g->ask[1] = ask1;
     g->n = g->missing = n;
     if (req) {
         req->user = g;

@@ -1,7 +1,8 @@
 """WebSockets: frames of every shape go through as they are, and what is no frame ends both ends."""
 
+import json
 import os
-import struct
+import subprocess
 import threading
 import time
 import zlib
@@ -10,7 +11,7 @@ import pytest
 
 import h2wire
 import websocket
-from harness import assert_problem
+from harness import SLUICE, assert_problem
 from websocket import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, frame
 from wire import SLOW, wait_for
 
@@ -624,3 +625,72 @@ def test_not_offered_by_the_route_by_h2(sc):
     assert conn.response(st).status == 405
     assert not sc.app.requests
     conn.close()
+
+
+# --- the registry -------------------------------------------------------------------------------
+
+def registry(sc, query=""):
+    code, response = sc.s.admin("GET", "/v1/connections" + query)
+    assert code == 200, response
+    return json.loads(response.body)["connections"]
+
+
+@each_carrier
+def test_registry(pair, sc):
+    client, server = pair(websocket={"pingInterval": "300ms"})
+    client.text(b"one").text(b"two")
+    for _ in range(2):
+        server.message()
+    server.text(b"three")
+    assert client.message() == (TEXT, b"three")
+    for ws in (client, server):
+        got = ws.recv()
+        assert got.opcode == PING
+        ws.send(PONG, got.payload)
+
+    def found():
+        entry, = registry(sc, "?class=websocket")
+        ends = entry["websocket"]["client"], entry["websocket"]["server"]
+        return all("pong_ms_ago" in end for end in ends) and entry
+
+    entry = wait_for(found, "both pongs")
+    assert entry["route"] == "main/0" and entry["upstream"] == "app" and entry["endpoint"]
+    assert entry["websocket"]["state"] == "open"
+    assert entry["websocket"]["client"]["messages"] == 2
+    assert entry["websocket"]["server"]["messages"] == 1
+    assert entry["bytes_in"] > 10 and entry["bytes_out"] > 5 and entry["peer"] == "127.0.0.1"
+    assert entry["idle_ms"] <= entry["age_ms"]
+    client.close(1000)
+    while server.recv().opcode != CLOSE:
+        pass
+    entry, = registry(sc, "?class=websocket")
+    assert entry["websocket"]["state"] == "closing" and entry["websocket"]["close_code"] == 1000
+
+
+def test_registry_limit_and_class(sc):
+    sc.proxy(script=websocket.echo)
+    all_of_them = [websocket.connect(sc) for _ in range(5)]
+    idle = sc.client()
+    h2 = h2wire.Client(sc.address).ready()
+    all_of_them += [websocket.connect_h2(h2) for _ in range(3)]
+    assert sorted(e["class"] for e in registry(sc)) == ["http1", "http2"] + ["websocket"] * 8
+    assert len(registry(sc, "?limit=4")) == 4
+    assert len(registry(sc, "?class=websocket&limit=7")) == 7
+    assert [e["class"] for e in registry(sc, "?class=http1")] == ["http1"]
+    h2_entry, = registry(sc, "?class=http2")
+    assert h2_entry["streams"] == 3
+    assert registry(sc, "?class=tcp") == []
+    assert sum(e.get("over") == "http2" for e in registry(sc, "?class=websocket")) == 3
+    for query in ("?limit=0", "?limit=10001", "?limit=x", "?class=h3", "?class="):
+        code, response = sc.s.admin("GET", "/v1/connections" + query)
+        assert code == 400, query
+    run = subprocess.run([SLUICE, "connections", "--admin", sc.s.socket_path, "--class",
+                          "websocket"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.splitlines()
+    assert lines[0].split()[:3] == ["CLASS", "LISTENER", "PEER"] and len(lines) == 9
+    run = subprocess.run([SLUICE, "connections", "--admin", sc.s.socket_path, "--class", "h3"],
+                         capture_output=True, text=True)
+    assert run.returncode == 1 and "class is" in run.stderr
+    idle.close()
+    h2.close()
