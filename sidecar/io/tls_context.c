@@ -87,7 +87,7 @@ static struct tls_context *context_new(bool server, uint32_t n_pairs)
     c->arena = a;
     c->is_server = server;
     tls_sni_init(&c->sni, a);
-    c->ctx = arena_alloc(a, (n_pairs + 1) * sizeof(*c->ctx));
+    c->ctx = arena_alloc(a, (n_pairs + 1) * sizeof(SSL_CTX *));
     c->certs = arena_alloc(a, (n_pairs + 1) * sizeof(*c->certs));
     return c->ctx && c->certs ? c : context_free(c);
 }
