@@ -188,7 +188,7 @@ const struct command command_demo_app = {
     .description =
         "An application to put a sidecar in front of; a signal ends it at once.\n\n"
         "Paths: / /healthz /stats /headers /status?code= /delay?ms= /bytes?n= "
-        "/chunked?n=&size=&ms= /cut?n= /upload /echo /early /hang /close /reset /ws-like",
+        "/chunked?n=&size=&ms= /cut?n= /upload /echo /early /hang /close /reset /websocket",
     .options = options,
     .exits = {NULL, "it could not start"},
 };

@@ -9,13 +9,11 @@
  *   /upload  /echo                   the request's body: counted and summed; sent back as it comes
  *   /early[?close=1]                 answers before it reads the body
  *   /hang  /close  /reset            no answer at all
- *   /ws-like                         a WebSocket handshake, then raw bytes come back */
+ *   /websocket                       a WebSocket whose frames come back */
 #include "demo_app_conn.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-
-#include <openssl/evp.h>
 
 enum { MAX_WAIT_MS = 3600 * 1000, STREAM_BYTES = 64 * 1024 /* of chunks in one write */ };
 
@@ -40,7 +38,7 @@ static const struct {
     {{"/reset", 6}, HANDLE_RESET},
     {{"/cut", 4}, HANDLE_CUT},
     {{"/headers", 8}, HANDLE_HEADERS},
-    {{"/ws-like", 8}, HANDLE_WEBSOCKET},
+    {{"/websocket", 10}, HANDLE_WEBSOCKET},
     {{"/stats", 6}, HANDLE_STATS},
 };
 
@@ -218,32 +216,6 @@ static void send_upload(struct app *a, struct app_conn *c)
     send_whole(a, c, 200, "application/json", text, (size_t)n);
 }
 
-static void begin_websocket(struct app *a, struct app_conn *c, const struct app_request *r)
-{
-    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455 §1.3 */
-    char joined[96], accept[32];
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned digest_bytes = 0;
-    if (!r->upgrade_websocket || r->websocket_key.n != 24) {
-        send_text(a, c, 400, "not a WebSocket handshake\n");
-        return;
-    }
-    memcpy(joined, r->websocket_key.p, 24);
-    memcpy(joined + 24, guid, sizeof(guid) - 1);
-    if (!EVP_Digest(joined, 24 + sizeof(guid) - 1, digest, &digest_bytes, EVP_sha1(), NULL)) {
-        send_text(a, c, 500, "no SHA-1\n");
-        return;
-    }
-    (void)EVP_EncodeBlock((unsigned char *)accept, digest, (int)digest_bytes);
-    char head[256];
-    int n = snprintf(head, sizeof(head),
-                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                     "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\nX-Version: %.*s\r\n\r\n",
-                     accept, STR_FMT(a->version));
-    demo_conn_send(a, c, head, (size_t)n);
-    c->state = APP_TUNNEL;
-}
-
 static void begin_stream(struct app *a, struct app_conn *c)
 {
     if (c->handler == HANDLE_CHUNKED) {
@@ -361,7 +333,7 @@ void answer_begin(struct app *a, struct app_conn *c, const struct app_request *r
         send_whole(a, c, 200, "text/plain", r->head.p, r->head.n);
         return;
     case HANDLE_WEBSOCKET:
-        begin_websocket(a, c, r);
+        demo_websocket_begin(a, c, r);
         return;
     default:
         break;

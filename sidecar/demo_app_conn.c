@@ -265,6 +265,8 @@ static size_t demo_conn_step(struct app *a, struct app_conn *c, const char *p, s
     case APP_TUNNEL:
         demo_conn_send(a, c, p, n);
         return n;
+    case APP_WEBSOCKET:
+        return demo_websocket_step(a, c, p, n);
     case APP_LINGER:
         return n;
     case APP_TIMER:

@@ -11,13 +11,14 @@
 enum { APP_READ_BYTES = 256 * 1024, APP_WHEEL_SLOTS = 1024, APP_PATTERN = 64 };
 
 enum app_state {
-    APP_HEAD,   /* reading a request's head */
-    APP_BODY,   /* reading its body */
-    APP_TIMER,  /* waiting for `due` */
-    APP_STREAM, /* writing a long body */
-    APP_HANG,   /* never answers */
-    APP_TUNNEL, /* echoes raw bytes */
-    APP_LINGER, /* answered and shut; reads what still comes, then closes */
+    APP_HEAD,      /* reading a request's head */
+    APP_BODY,      /* reading its body */
+    APP_TIMER,     /* waiting for `due` */
+    APP_STREAM,    /* writing a long body */
+    APP_HANG,      /* never answers */
+    APP_TUNNEL,    /* echoes raw bytes */
+    APP_WEBSOCKET, /* echoes frames */
+    APP_LINGER,    /* answered and shut; reads what still comes, then closes */
 };
 
 enum app_handler {
@@ -59,6 +60,14 @@ struct app {
     char *pattern; /* APP_READ_BYTES of printable bytes, for /bytes and /chunked */
 };
 
+/* The frame in hand. */
+struct app_websocket {
+    uint8_t head[16], mask[4];
+    size_t n;  /* of head, so far */
+    size_t at; /* in the mask */
+    bool silent, closing;
+};
+
 struct app_conn {
     int fd;
     uint8_t state;   /* enum app_state */
@@ -83,7 +92,8 @@ struct app_conn {
     uint32_t stream_size; /* of a chunk */
     uint32_t stream_ms;   /* between chunks */
     uint32_t code;        /* /status */
-    uint64_t due;         /* in wheel */
+    struct app_websocket websocket;
+    uint64_t due; /* in wheel */
     struct list timer;
 };
 
@@ -105,6 +115,11 @@ void answer_timer(struct app *a, struct app_conn *c);
 void answer_stream(struct app *a, struct app_conn *c);
 /* A request that cannot be read: 400 and the end. */
 void answer_bad_request(struct app *a, struct app_conn *c);
+
+/* demo_app_websocket.c */
+void demo_websocket_begin(struct app *a, struct app_conn *c, const struct app_request *r);
+/* Takes all the bytes. */
+size_t demo_websocket_step(struct app *a, struct app_conn *c, const char *p, size_t n);
 
 /* demo_app_conn.c: what the answers need of a connection. */
 void demo_conn_send(struct app *a, struct app_conn *c, const char *p, size_t n);

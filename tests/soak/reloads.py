@@ -7,6 +7,8 @@ import os
 import threading
 import time
 
+import rig  # noqa: F401 - where the tests' own modules are
+import websocket
 from rig import (App, Client, add_up, ended_well, forward, free_port, odd, print_table, served,
                  start_loads, start_sluice, take_down, total, wait_for)
 from upgrades import faults
@@ -16,20 +18,18 @@ ALIVE = 20   # generations: what lasts longest is 0.5 s, and a reload takes PAUS
 TUNNELS = 8  # of each kind
 DOWNLOADS = 6
 PAUSE = 0.05  # seconds between two reloads, at least
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"),
-           ("Sec-WebSocket-Key", KEY)]
 
 
 class Tunnel:
     """Bytes that come back, from the first reload to the last."""
 
-    def __init__(self, address, websocket):
+    def __init__(self, address, is_websocket):
         self.client = Client(address, 30)
         self.rounds = 0
-        if websocket:
-            self.client.request("GET", "/ws-like", headers=UPGRADE)
+        if is_websocket:
+            self.client.request("GET", "/websocket", headers=websocket.request_headers())
             assert self.client.response().status == 101
+            self.client = websocket.Bytes(self.client, True)
         self.wrong = None
 
     def turn(self):
