@@ -56,7 +56,7 @@ void build_backends(struct builder *b, const struct draft_backend *drafts, uint3
 
 /* build_tls.c: node: the value of "tls"; NULL: there is none. */
 void build_listener_tls(struct conf_listener_tls *t, const struct yaml_node *tls);
-void build_upstream_tls(struct conf_upstream_tls *t, const struct yaml_node *tls);
+void build_upstream_tls(struct builder *b, struct conf_upstream *u, const struct yaml_node *tls);
 
 /* build_match.c */
 void build_match(struct builder *b, const struct draft_match *draft, const struct yaml_node *node,

@@ -98,7 +98,7 @@ struct conf_listener_tls {
 struct conf_upstream_tls {
     bool enabled;
     struct conf_file ca;    /* none: the system's CAs */
-    struct str server_name; /* empty: the endpoint's own */
+    struct str server_name; /* empty: the endpoint's own address */
     uint32_t n_sans;        /* any of which the certificate carries; 0: server_name */
     struct str *sans;
     uint32_t n_spiffe_ids; /* in place of names */

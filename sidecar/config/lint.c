@@ -47,6 +47,7 @@ const struct lint_rule lint_rules[] = {
     {"client-ca", lint_client_ca},
     {"insecure-upstream", lint_insecure_upstream},
     {"upstream-alpn", lint_upstream_alpn},
+    {"tls-in-tls", lint_tls_in_tls},
     {"unused-upstream", lint_unused_upstream},
     {"upstream-timeout", lint_upstream_timeout},
     {"pool-lifetime", lint_pool_lifetime},

@@ -420,6 +420,27 @@ static void check_rich_dns(const struct conf *c)
     assert_int_equal(u->dns.on_empty, DNS_KEEP);
 }
 
+static void assert_server(const char *upstream, const char *name)
+{
+    char text[512];
+    (void)snprintf(text, sizeof(text),
+                   "version: 1\n" GOOD_LISTENERS "upstreams:\n- {name: a, %s}\n", upstream);
+    struct conf *c = build_good(text);
+    assert_true(str_eq(c->upstreams[0].tls.server_name, str_of(name)));
+    (void)config_free(c);
+}
+
+static void test_server_names(void **state)
+{
+    (void)state;
+    assert_server("endpoints: [\"127.0.0.1:9\", \"[::1]:9\"], tls: {}", "");
+    assert_server("endpoints: [\"a.example:9\"], tls: {}", "a.example");
+    assert_server("endpoints: [\"a.example.:9\", \"A.example.:8\"], tls: {}", "a.example");
+    assert_server("endpoints: [\"a.example:9\"], tls: {serverName: b}", "b");
+    assert_server("endpoints: [\"a.example:9\", \"b.example:9\"], tls: {sans: [c]}", "");
+    assert_server("endpoints: [\"a.example:9\"]", "");
+}
+
 static void test_names(void **state)
 {
     static const char *const good[] = {"app:80",   "localhost:80", "a_b.example.:80",
@@ -636,6 +657,7 @@ int main(void)
         cmocka_unit_test(test_distinct),
         cmocka_unit_test(test_nul),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_server_names),
         cmocka_unit_test(test_sample),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_every_key),

@@ -119,6 +119,10 @@ static const struct warning warnings[] = {
     {"insecure-upstream",
      {UPSTREAM_9(ENDPOINT "  tls: {insecureSkipVerify: true}\n"), 10, 29,
       U0 ".tls.insecureSkipVerify", "nothing is verified"}},
+    {"tls-in-tls",
+     {"version: 1\nlisteners:\n- {name: t, address: \"127.0.0.1:1\", protocol: tls, "
+      "routes: [{upstream: a}]}\n" TAIL "  tls: {}\n",
+      7, 8, U0 ".tls", "only tls listeners use this upstream"}},
     {"upstream-alpn",
      {UPSTREAM_9(ENDPOINT "  protocol: auto\n"), 10, 13, U0 ".protocol",
       "without \"tls\" there is no ALPN"}},
