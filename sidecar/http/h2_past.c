@@ -8,7 +8,7 @@ void h2_past_init(struct h2_past *p)
 
 static bool is_remembered(const struct h2_past *p, int32_t id)
 {
-    return (id & 1) && id <= p->last && (p->last - id) / 2 < H2_PAST_STREAMS;
+    return id > 0 && (id & 1) && id <= p->last && (p->last - id) / 2 < H2_PAST_STREAMS;
 }
 
 static void set(struct h2_past *p, int32_t id, enum h2_past_state state)
@@ -40,16 +40,17 @@ void h2_past_opened(struct h2_past *p, int32_t id)
 
 void h2_past_reset(struct h2_past *p, int32_t id)
 {
-    if ((id & 1) && id > p->last)
+    bool first = (id & 1) && id > p->last;
+    if (first)
         advance(p, id);
-    if (is_remembered(p, id))
+    if (first || (is_remembered(p, id) && h2_past_of(p, id) != H2_PAST_RESET_BY_PEER))
         set(p, id, H2_PAST_RESET);
 }
 
 void h2_past_reset_by_peer(struct h2_past *p, int32_t id)
 {
-    if (h2_past_of(p, id) == H2_PAST_RESET)
-        set(p, id, H2_PAST_OPENED);
+    if (is_remembered(p, id))
+        set(p, id, H2_PAST_RESET_BY_PEER);
 }
 
 enum h2_past_state h2_past_of(const struct h2_past *p, int32_t id)

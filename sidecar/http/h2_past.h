@@ -12,10 +12,11 @@
 enum { H2_PAST_STREAMS = 256 }; /* a frame on an older one is let pass */
 
 enum h2_past_state {
-    H2_PAST_NONE,    /* new, or too long ago to tell */
-    H2_PAST_SKIPPED, /* never opened, and a later one was */
+    H2_PAST_RESET_BY_PEER, /* for good: what its client sends on it now has crossed nothing */
+    H2_PAST_SKIPPED,       /* never opened, and a later one was */
     H2_PAST_OPENED,
     H2_PAST_RESET, /* by us */
+    H2_PAST_NONE,  /* new, or too long ago to tell */
 };
 
 struct h2_past {
@@ -29,7 +30,6 @@ void h2_past_init(struct h2_past *p);
 void h2_past_opened(struct h2_past *p, int32_t id);
 /* We reset it, or it is new and may yet be refused. */
 void h2_past_reset(struct h2_past *p, int32_t id);
-/* By its client: what it sends on it now has not crossed anything. */
 void h2_past_reset_by_peer(struct h2_past *p, int32_t id);
 enum h2_past_state h2_past_of(const struct h2_past *p, int32_t id);
 

@@ -135,6 +135,7 @@ void h2_look_back(struct h2 *h, int32_t id, bool headers)
 {
     switch (h2_past_of(&h->past, id)) {
     case H2_PAST_OPENED:
+    case H2_PAST_RESET_BY_PEER:
         h2_fail(h, H2_STREAM_CLOSED, REASON_H2_PROTOCOL);
         break;
     case H2_PAST_SKIPPED:

@@ -59,7 +59,8 @@ static void run(uint64_t seed, uint32_t jump)
             model_advance(&m, id);
         if (rng_below(&rng, 3) == 0) { /* as it begins; perhaps it is taken then */
             h2_past_reset(&p, id);
-            m.state[id] = H2_PAST_RESET;
+            if (first || m.state[id] != H2_PAST_RESET_BY_PEER)
+                m.state[id] = H2_PAST_RESET;
         }
         if (m.state[id] != H2_PAST_RESET || rng_below(&rng, 2) == 0) {
             h2_past_opened(&p, id);
@@ -69,8 +70,14 @@ static void run(uint64_t seed, uint32_t jump)
         int32_t old = m.last - (int32_t)rng_below(&rng, 3 * H2_PAST_STREAMS);
         if (old > 0 && rng_below(&rng, 2) == 0) {
             h2_past_reset(&p, old);
-            if ((old & 1) && (m.last - old) / 2 < H2_PAST_STREAMS)
+            if ((old & 1) && (m.last - old) / 2 < H2_PAST_STREAMS &&
+                m.state[old] != H2_PAST_RESET_BY_PEER)
                 m.state[old] = H2_PAST_RESET;
+        }
+        if (old > 0 && rng_below(&rng, 4) == 0) {
+            h2_past_reset_by_peer(&p, old);
+            if ((old & 1) && (m.last - old) / 2 < H2_PAST_STREAMS)
+                m.state[old] = H2_PAST_RESET_BY_PEER;
         }
         h2_past_opened(&p, (m.last - 1) & ~1); /* even: no client's */
         if (rng_below(&rng, 16) == 0)
