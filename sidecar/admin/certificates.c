@@ -19,16 +19,15 @@ static void put_in_slot(const struct generation *g, const struct tls_set *s, uin
     tls_slot_set(slot_of(g, s, i), tls_context_ref(s->entries[i].context));
 }
 
-/* Nothing is refused any more. */
-static void forget_refusals(struct certificates *c)
+static void take_problems(struct certificates *c, struct config_problems *problems)
 {
-    c->n_refused = 0;
     config_problems_free(&c->problems);
-    if (c->refused)
-        memset(c->refused, 0, c->set.n * sizeof(*c->refused));
+    c->problems = *problems;
+    *problems = (struct config_problems){0};
 }
 
-void certificates_take(struct certificates *c, const struct generation *g, struct tls_set *set)
+void certificates_take(struct certificates *c, const struct generation *g, struct tls_set *set,
+                       struct config_problems *problems)
 {
     tls_set_free(&c->set);
     free(c->refused);
@@ -36,10 +35,17 @@ void certificates_take(struct certificates *c, const struct generation *g, struc
     *set = (struct tls_set){0};
     /* Without memory for it what is refused is told with every look. */
     c->refused = mem_zalloc((c->set.n + 1) * sizeof(*c->refused));
-    forget_refusals(c);
+    c->n_refused = 0;
+    take_problems(c, problems);
     for (uint32_t i = 0; i < c->set.n; i++) {
-        if (c->set.entries[i].context)
+        const struct tls_entry *e = &c->set.entries[i];
+        if (e->context)
             put_in_slot(g, &c->set, i);
+        if (e->state != TLS_ENTRY_REFUSED)
+            continue;
+        c->n_refused++;
+        if (c->refused)
+            memcpy(c->refused[i], e->digest, TLS_DIGEST_BYTES);
     }
 }
 
@@ -110,9 +116,7 @@ void certificates_look(struct certificates *c, const struct generation *g, const
         look_at(c, g, i, &set->entries[i], &l);
     tls_set_free(set);
     c->n_refused = l.refused;
-    config_problems_free(&c->problems);
-    c->problems = *problems;
-    *problems = (struct config_problems){0};
+    take_problems(c, problems);
     tell(c, file, &l, was_bad);
 }
 

@@ -28,9 +28,11 @@ struct certificates {
 };
 
 /* The set of a configuration that comes into force now: into the slots of its generation. Takes the
- * set over; its struct is empty then. A listener or upstream that has lost its TLS keeps a context
- * until certificates_settled(), as its workers still go by the old configuration. */
-void certificates_take(struct certificates *c, const struct generation *g, struct tls_set *set);
+ * set over, and what is wrong with it (nothing, but at a start after a crash); their structs are
+ * empty then. A listener or upstream that has lost its TLS keeps a context until
+ * certificates_settled(), as its workers still go by the old configuration. */
+void certificates_take(struct certificates *c, const struct generation *g, struct tls_set *set,
+                       struct config_problems *problems);
 /* Every worker has it. */
 void certificates_settled(const struct certificates *c, const struct generation *g);
 /* What a look at the files in force has found; takes set and problems over. `file` is the

@@ -11,9 +11,10 @@ void config_job_build(struct config_job *j)
     j->conf = config_build(j->file, j->text, j->n, &j->problems);
     if (!j->conf)
         return;
-    (void)tls_files_load(j->conf, j->conf_in_force, j->tls_in_force, time(NULL), &j->tls,
-                         &j->problems);
-    if (j->problems.errors == before)
+    config_problems_free(&j->tls_problems);
+    int rc = tls_files_load(j->conf, j->conf_in_force, j->tls_in_force, time(NULL), &j->tls,
+                            j->lenient ? &j->tls_problems : &j->problems);
+    if (rc == 0 && j->problems.errors == before)
         return;
     tls_set_free(&j->tls);
     j->refused = config_free(j->refused);

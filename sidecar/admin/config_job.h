@@ -33,6 +33,9 @@ struct config_job {
     const struct conf *conf_in_force;
     const struct tls_set *tls_in_force;
     bool only_files, looked;
+    /* Bad files do not stop it: their listeners and upstreams have no context, and what is wrong is
+     * in tls_problems. For the start after a crash, which must not end what goes on elsewhere. */
+    bool lenient;
     struct tls_set tls;
     struct config_problems tls_problems;
     /* The configuration was refused for one of its files: all of them, which may change. */

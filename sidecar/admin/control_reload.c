@@ -225,7 +225,7 @@ static void put_in_force(struct control *c, struct generation *g)
     s->applied_wall = clock_wall();
     memcpy(s->sha256, c->reload->job.sha256, sizeof(s->sha256));
     count_generations(c);
-    certificates_take(&c->certificates, g, &c->reload->job.tls);
+    certificates_take(&c->certificates, g, &c->reload->job.tls, &c->reload->job.tls_problems);
     certificates_watch(&c->certificates, c->snapshot->conf, NULL);
     control_keep_listeners(c, c->snapshot->conf);
     take_process_settings(c);

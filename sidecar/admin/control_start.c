@@ -109,6 +109,7 @@ bool control_load(struct control *c)
     r->trigger = CONFIG_AT_START;
     r->began = clock_mono();
     r->job.file = c->config.file;
+    r->job.lenient = channel_restarted();
     config_job_load(&r->job);
     int fd = inherited_take(memory_name);
     /* A crash must not bring down what a reload had refused: there is a stand-in for this, too. */
@@ -130,6 +131,7 @@ bool control_load(struct control *c)
         config_problems_free(&file_problems);
         return false;
     }
+    reload_log_problems(c->config.file, &r->job.tls_problems);
     c->config.problems = file_problems;
     c->config.last_ok = r->source == CONFIG_FROM_FILE;
     c->config.last = (struct config_try){.trigger = CONFIG_AT_START, .wall = clock_wall()};

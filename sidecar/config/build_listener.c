@@ -63,13 +63,17 @@ static void check_own_servers(struct builder *b, const struct conf_listener *l,
 
 /* ---- routes ---- */
 
+/* In front of its own backends, others may come: theirs has a name that stays. */
 static void name_route(struct builder *b, const struct conf_listener *l, uint32_t i,
                        struct conf_route *route)
 {
     char name[80];
     if (route->name.p)
         return;
-    (void)snprintf(name, sizeof(name), "%.*s/%u", STR_FMT(l->name), i);
+    if (l->protocol == PROTOCOL_AUTO && i == l->raw_route)
+        (void)snprintf(name, sizeof(name), "%.*s/bytes", STR_FMT(l->name));
+    else
+        (void)snprintf(name, sizeof(name), "%.*s/%u", STR_FMT(l->name), i);
     route->name = arena_str(b->fill.keep, str_of(name));
     if (!route->name.p)
         builder_no_memory(b);

@@ -261,12 +261,18 @@ void downstream_secured(struct downstream *d, struct str alpn)
     speak(d, alpn);
 }
 
-static bool open_transport(const struct listener *l, int fd, struct transport *ret)
+static bool open_transport(struct listener *l, int fd, struct transport *ret)
 {
-    if (l->conf->tls.enabled)
-        return transport_tls_server(ret, fd, l->shared->tls) == 0;
-    transport_plain(ret, fd);
-    return true;
+    if (!l->conf->tls.enabled) {
+        transport_plain(ret, fd);
+        return true;
+    }
+    int rc = transport_tls_server(ret, fd, l->shared->tls);
+    if (rc < 0)
+        count_add(
+            &l->stats.tls.failed[rc == -ENOKEY ? TLS_FAILURE_NO_CONTEXT : TLS_FAILURE_NO_MEMORY],
+            1);
+    return rc == 0;
 }
 
 struct downstream *downstream_open(struct worker *w, struct listener *l, int fd,

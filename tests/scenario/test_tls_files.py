@@ -169,6 +169,48 @@ def test_a_bad_start(sc, tmp_path):
     assert run.returncode != 0 and "/nowhere/a: No such file" in run.stderr
 
 
+def test_a_crash_while_a_file_is_bad(sc):
+    """All else is served again at once, and the listener when its file is good."""
+    here = os.path.join(sc.directory, "certs")
+    os.mkdir(here)
+    pair = server_pair().copy_to(here)
+    sc.proxy(more={"reload": {"pollInterval": "200ms"}})
+    secure = f"127.0.0.1:{free_port()}"
+    config = json.loads(json.dumps(sc.s.config))
+    config["listeners"].append({"name": "secure", "address": secure,
+                                "routes": [{"upstream": "app"}], **listener(pair)})
+    with open(sc.s.config_path, "w") as f:
+        json.dump(config, f)
+    assert sc.s.admin("POST", "/v1/reload")[0] == 200
+    os.rename(pair.key, pair.key + ".away")
+    wait_for(lambda: "keep their old ones" in sc.s.log(), "it is told")
+    pid = sc.s.pid
+    sc.s.expect_faults = True  # the log says that it was killed
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: sc.s.children() and sc.s.pid != pid, "another process")
+    sc.s.wait_ready()
+    sc.s.base_fds = sc.s.rest_fds()
+    assert sc.ask().status == 200
+    with pytest.raises(OSError):
+        TlsClient(secure, client_context())
+    metrics = sc.s.metrics()
+    assert metrics.get("sluice_tls_failures_total", listener="secure", reason="no_certificate") == 1
+    assert metrics.get("sluice_certificate_last_reload_success") == 0
+    assert sc.s.log().count("No such file") == 2  # by each process once
+    os.rename(pair.key + ".away", pair.key)
+
+    def served_again():
+        try:
+            client = TlsClient(secure, client_context())
+        except OSError:
+            return False
+        status = client.ask().status
+        client.close()
+        return status == 200
+    wait_for(served_again, "TLS is served again")
+    assert sc.s.metrics().get("sluice_certificate_last_reload_success") == 1
+
+
 # --- a reload of the configuration ------------------------------------------------------------
 
 def test_a_bad_file_refuses_the_whole_reload(sc):

@@ -300,7 +300,7 @@ static void check_rich_listener(const struct conf *c)
     assert_int_equal(l->auto_timeout, 250 * USEC_PER_MSEC);
     assert_int_equal(l->n_routes, 2);
     assert_int_equal(l->raw_route, 1);
-    assert_str(l->routes[1].name, "any/1");
+    assert_str(l->routes[1].name, "any/bytes");
     assert_int_equal(l->routes[1].index, 7);
     assert_ptr_equal(l->routes[1].backends[0].upstream, &c->upstreams[2]);
 }
