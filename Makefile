@@ -41,7 +41,8 @@ DEPS       := gcc libc6-dev make clang libclang-rt-14-dev llvm clang-format clan
               libev-dev libyaml-dev libjansson-dev libpcre2-dev libnghttp2-dev libssl-dev libc-ares-dev uthash-dev libcmocka-dev python3 \
               python3-pytest python3-venv util-linux procps curl man-db openssl
 DEPS_GO    := $(DEPS) golang-go
-DEPS_BENCH := $(DEPS) haproxy nginx libnginx-mod-stream nghttp2-proxy wrk linux-perf
+DEPS_BENCH := $(DEPS) haproxy nginx libnginx-mod-stream nghttp2-proxy nghttp2-client \
+              nghttp2-server wrk linux-perf
 
 # Each run of tests leaves its counts here; `make test` adds them up.
 RESULTS   := $(BUILD)/results

@@ -20,16 +20,19 @@ import tempfile
 import time
 
 import chart
+import h2load
 import peers
 import procs
 
 MB = 1 << 20
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Scenario:
-    def __init__(self, name, title, kind="http", path="/", load=(), unit="us", per=1.0):
+    def __init__(self, name, title, kind="http", path="/", load=(), unit="us", per=1.0,
+                 client="load"):
         self.name, self.title, self.kind, self.path = name, title, kind, path
-        self.load = list(load)
+        self.load, self.client = list(load), client  # load, h2load or handshakes, and its options
         self.unit = unit  # of the cost: microseconds a request, or milliseconds a GiB
         self.per = per    # cost = CPU microseconds / answers * per
 
@@ -46,8 +49,22 @@ SCENARIOS = [
              unit="ms/GiB", per=1024 / 1000),
     Scenario("tcp-c64", "TCP relay, 64 connections, 64 bytes to and fro", kind="tcp",
              load=["-c", "64", "--tcp"]),
+    *(Scenario(f"{kind}-m{m}", f"HTTP/2 to HTTP/{to}, 8 connections of {m} streams", kind=kind,
+               load=["-c", "8", "-m", str(m)], client="h2load")
+      for kind, to in (("h2-h1", "1.1"), ("h2-h2", "2")) for m in (1, 16, 100)),
+    Scenario("tls-h1", "HTTP/1.1 by TLS, 64 connections", kind="tls", load=["-c", "64", "--h1"],
+             client="h2load"),
+    Scenario("tls-h2-m16", "HTTP/2 by TLS, 8 connections of 16 streams", kind="tls",
+             load=["-c", "8", "-m", "16"], client="h2load"),
+    Scenario("handshake", "TLS 1.3 handshakes (P-256), a request each", kind="tls",
+             client="handshakes"),
+    Scenario("resumed", "TLS 1.3 handshakes that resume, a request each", kind="tls",
+             load=["--resume"], client="handshakes"),
 ]
 IDLE, START = "idle-10k", "start"
+# Memory of idle connections that are not those of IDLE: name: (kind of listener, what idlers.py is
+# told). A thousand of each.
+IDLERS = {"idle-h2": ("h2-h1", "h2"), "idle-tls-h1": ("tls", "tls-h1"), "idle-tls-h2": ("tls", "tls-h2")}
 
 
 class Bench:
@@ -55,8 +72,8 @@ class Bench:
         self.args = args
         self.build = os.path.abspath(args.build)
         self.load_exe = os.path.join(self.build, "tools/load/load")
-        self.backend_port, self.echo_port = procs.free_port(), procs.free_port()
-        self.backend = None
+        self.backends = peers.Backends()
+        self.running = []
         self.errors = []
         self.names = []
         for name in args.proxies.split(",") if args.proxies else peers.NAMES:
@@ -67,22 +84,49 @@ class Bench:
 
     def start_backend(self):
         argv = [os.path.join(self.build, "sluice"), "demo-app",
-                "--listen", f"127.0.0.1:{self.backend_port}",
-                "--tcp-echo", f"127.0.0.1:{self.echo_port}"]
+                "--listen", f"127.0.0.1:{self.backends.http}",
+                "--tcp-echo", f"127.0.0.1:{self.backends.echo}"]
         if self.args.backend:
             argv[:2] = self.args.backend.split()
-        self.backend = procs.spawn(argv, 1, stderr=subprocess.DEVNULL)
-        for port in (self.backend_port, self.echo_port):
-            if not procs.wait_port(port, self.backend):
+        self.running.append(procs.spawn(argv, 1, stderr=subprocess.DEVNULL))
+        for port in (self.backends.http, self.backends.echo):
+            if not procs.wait_port(port, self.running[0]):
                 raise SystemExit("bench: the demo application did not start")
+        if peers.program("nghttpd", self.build):
+            self.running.append(procs.spawn(self.backends.h2_argv(), 1, stdout=subprocess.DEVNULL,
+                                            stderr=subprocess.DEVNULL))
+            if not procs.wait_port(self.backends.h2, self.running[1]):
+                raise SystemExit("bench: nghttpd did not start")
+
+    def stop_backend(self):
+        for proc in self.running:
+            procs.stop(proc)
+        self.backends.remove()
+
+    def missing(self, scenario):
+        """The program that a scenario lacks, or None."""
+        wanted = {"load": [], "h2load": ["h2load"], "handshakes": []}[scenario.client]
+        if scenario.kind == "h2-h2":
+            wanted = [*wanted, "nghttpd"]
+        return next((p for p in wanted if not peers.program(p, self.build)), None)
 
     def load_argv(self, scenario, port, *extra):
+        """For `load`; the others take "-t", seconds only."""
+        if scenario.client == "h2load":
+            scheme = "https" if scenario.kind == "tls" else "http"
+            return h2load.argv(f"{scheme}://127.0.0.1:{port}{scenario.path}", float(extra[1]),
+                               scenario.load)
+        if scenario.client == "handshakes":
+            return [sys.executable, os.path.join(HERE, "handshakes.py"), str(port),
+                    self.backends.ca, extra[1], *scenario.load]
         return [self.load_exe, "--url", f"http://127.0.0.1:{port}{scenario.path}", "--json",
                 "--allow-failed", *scenario.load, *extra]
 
     def run_load(self, argv, wrap=()):
         proc = procs.spawn([*wrap, *argv], 1, stdout=subprocess.PIPE)
         out, _ = proc.communicate(timeout=120)
+        if argv[0] == h2load.program():
+            return h2load.parse(out.decode())
         return json.loads(out)
 
     def check(self, scenario, proxy, result):
@@ -130,8 +174,7 @@ class Bench:
         try:
             for name in self.names:
                 if peers.speaks(name, kind):
-                    running.append(peers.Proxy(name, kind, self.build, self.backend_port,
-                                               self.echo_port).start())
+                    running.append(peers.Proxy(name, kind, self.build, self.backends).start())
             return body(running)
         finally:
             for proxy in running:
@@ -152,6 +195,41 @@ class Bench:
                     "syscalls": calls}
         return self.with_proxies(scenario.kind, body)
 
+    def hold(self, name, proxy, argv, count):
+        """Memory before and while a client holds `count` connections."""
+        before = procs.memory(proxy.pid)
+        client = procs.spawn(argv, 1, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        line = client.stderr.readline()
+        time.sleep(1.0)
+        after = procs.memory(proxy.pid)
+        client.terminate()
+        out, _ = client.communicate(timeout=30)
+        told = json.loads(out)
+        if not line.startswith("ready") or told["failed"] or told["answered"] != count:
+            self.errors.append(f"{name}, {proxy.name}: {told['answered']} of {count} "
+                               f"served, {told['failed']} failed")
+        print(".", end="", file=sys.stderr, flush=True)
+        return {"before": before, "after": after, "connections": count,
+                "bytes_per_connection": (after["rss_anon"] - before["rss_anon"]) / count}
+
+    def idlers(self, name):
+        kind, how = IDLERS[name]
+        argv = [sys.executable, os.path.join(HERE, "idlers.py")]
+
+        def body(proxies):
+            result = {}
+            for proxy in proxies:
+                # The first few connections pay for what all of them use.
+                warm = procs.spawn([*argv, str(proxy.port), "20", how], 1, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+                warm.stderr.readline()
+                warm.terminate()
+                warm.communicate(timeout=30)
+                result[proxy.name] = self.hold(name, proxy, [*argv, str(proxy.port), "1000", how],
+                                               1000)
+            return result
+        return self.with_proxies(kind, body)
+
     def idle(self):
         """Memory with idle keep-alive connections that have each served a request."""
         room = procs.fd_limit() - 600  # what is left beside the connections to the backend
@@ -164,22 +242,8 @@ class Bench:
                 scenario = Scenario(IDLE, "", load=["--idle", str(count), "-t", "600"])
                 if proxy.name != "floor":
                     self.warm_up(Scenario("", "", load=["-c", "1"]), proxy)
-                before = procs.memory(proxy.pid)
-                client = procs.spawn(self.load_argv(scenario, proxy.port), 1,
-                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-                line = client.stderr.readline()
-                time.sleep(1.0)
-                after = procs.memory(proxy.pid)
-                client.terminate()
-                out, _ = client.communicate(timeout=30)
-                told = json.loads(out)
-                if not line.startswith("ready") or told["failed"] or told["answered"] != count:
-                    self.errors.append(f"{IDLE}, {proxy.name}: {told['answered']} of {count} "
-                                       f"served, {told['failed']} failed")
-                result[proxy.name] = {
-                    "before": before, "after": after, "connections": count,
-                    "bytes_per_connection": (after["rss_anon"] - before["rss_anon"]) / count}
-                print(".", end="", file=sys.stderr, flush=True)
+                result[proxy.name] = self.hold(IDLE, proxy, self.load_argv(scenario, proxy.port),
+                                               count)
             return result
         return self.with_proxies("http", body)
 
@@ -191,7 +255,7 @@ class Bench:
             turn = number % len(self.names)
             times = {}
             for name in self.names[turn:] + self.names[:turn]:
-                proxy = peers.Proxy(name, "http", self.build, self.backend_port, self.echo_port)
+                proxy = peers.Proxy(name, "http", self.build, self.backends)
                 try:
                     begin = time.monotonic()
                     proxy.spawn()
@@ -259,9 +323,10 @@ def print_scenario(name, result):
           f"{'p99 us':>8} {'syscalls':>9}   sluice / it")
     for proxy, s in result["proxies"].items():
         cost = s["cost"]
+        p50, p99 = (number(s[k]["median"] if s[k] else None, 0) for k in ("p50_us", "p99_us"))
         print(f"  {proxy:10} {number(cost['median'], digits):>16} {number(cost['min'], digits):>8} "
               f"{number(cost['max'], digits):>8} {s['rps']['median']:>11.0f} "
-              f"{s['p50_us']['median']:>8.0f} {s['p99_us']['median']:>8.0f} "
+              f"{p50:>8} {p99:>8} "
               f"{number(result['syscalls'].get(proxy)):>9}   "
               f"{ratio_text(result['ratios'].get(proxy))}")
     if result["ratios"].get("best"):
@@ -269,8 +334,8 @@ def print_scenario(name, result):
               f"{ratio_text(result['ratios']['best'])}")
 
 
-def print_idle(result):
-    print(f"\n{IDLE}: memory of the process tree, before and with idle keep-alive connections")
+def print_idle(name, result):
+    print(f"\n{name}: memory of the process tree, before and with idle keep-alive connections")
     print(f"  {'':10} {'RssAnon KB':>11} {'with idle':>10} {'bytes/conn':>11} "
           f"{'PSS KB':>9} {'RSS KB':>9}")
     for proxy, m in result.items():
@@ -294,7 +359,7 @@ def mount_tracefs():
 
 
 def parse_args():
-    names = [s.name for s in SCENARIOS] + [IDLE, START]
+    names = [s.name for s in SCENARIOS] + [IDLE, *IDLERS, START]
     p = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     p.add_argument("--only", action="append", metavar="SCENARIO",
                    help="one of " + ", ".join(names) + "; may be repeated")
@@ -324,13 +389,16 @@ def main():
     procs.raise_fd_limit()
     mount_tracefs()
     bench = Bench(args)
-    wanted = args.only or [s.name for s in SCENARIOS] + [IDLE, START]
+    wanted = args.only or [s.name for s in SCENARIOS] + [IDLE, *IDLERS, START]
     results = {"when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                "rounds": args.rounds, "seconds": args.seconds, "scenarios": {}}
     bench.start_backend()
     try:
         for scenario in SCENARIOS:
-            if scenario.name in wanted:
+            if scenario.name in wanted and bench.missing(scenario):
+                print(f"{scenario.name}: {bench.missing(scenario)} is not installed, left out",
+                      file=sys.stderr)
+            elif scenario.name in wanted:
                 print(f"{scenario.name} ", end="", file=sys.stderr, flush=True)
                 result = bench.measure(scenario)
                 print(file=sys.stderr)
@@ -339,12 +407,16 @@ def main():
                 print_scenario(scenario.name, result)
         if IDLE in wanted:
             results[IDLE] = bench.idle()
-            print_idle(results[IDLE])
+            print_idle(IDLE, results[IDLE])
+        for name in IDLERS:
+            if name in wanted:
+                results[name] = bench.idlers(name)
+                print_idle(name, results[name])
         if START in wanted:
             results[START] = bench.start_times()
             print_start(results[START])
     finally:
-        procs.stop(bench.backend)
+        bench.stop_backend()
 
     out = os.path.join(bench.build, "bench")
     os.makedirs(out, exist_ok=True)

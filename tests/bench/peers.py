@@ -2,9 +2,14 @@
 
 import os
 import shutil
+import sys
 import tempfile
 
 import procs
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import certs  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
@@ -26,28 +31,60 @@ def program(name, build):
 
 
 def speaks(name, kind):
-    """Does the proxy serve `kind` ("http" or "tcp")?"""
+    """Does the proxy serve `kind`: "http", "tcp", "h2-h1", "h2-h2" or "tls"?"""
     if kind == "http":
         return True
+    if kind == "h2-h1" or kind == "tls":
+        return name in ("haproxy", "nginx", "nghttpx", "sluice")
+    if kind == "h2-h2":
+        return name in ("floor", "haproxy", "nghttpx", "sluice")
     return name in ("floor", "haproxy", "envoy", "sluice") or (
         name == "nginx" and os.path.exists(STREAM_MODULE))
 
 
-class Proxy:
-    """One running proxy in front of the backend, on CPU 0."""
+class Backends:
+    """The applications' ports, what nghttpd serves, and the certificate of those who speak TLS."""
 
-    def __init__(self, name, kind, build, backend_port, echo_port, cpu=0):
+    def __init__(self):
+        self.http, self.echo, self.h2 = (procs.free_port() for _ in range(3))
+        self.dir = tempfile.mkdtemp(prefix="bench-backend-")
+        with open(os.path.join(self.dir, "index.html"), "w", encoding="ascii") as f:
+            f.write("hello from v1\n")  # as the demo application has it
+        self.ca = certs.authority().cert
+        self.pair = certs.authority().issue("localhost", sans=["DNS:localhost", "IP:127.0.0.1"])
+        self.both = os.path.join(self.dir, "both.pem")  # HAProxy wants them in one
+        with open(self.both, "w", encoding="ascii") as f:
+            for part in (self.pair.cert, self.pair.key):
+                with open(part, encoding="ascii") as source:
+                    f.write(source.read())
+
+    def h2_argv(self):
+        return ["nghttpd", "--no-tls", "-n1", "-a", "127.0.0.1", "-d", self.dir, str(self.h2)]
+
+    def remove(self):
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Proxy:
+    """One running proxy in front of the backends, on CPU 0."""
+
+    def __init__(self, name, kind, build, backends, cpu=0):
         self.name, self.kind, self.build, self.cpu = name, kind, build, cpu
         self.dir = tempfile.mkdtemp(prefix=f"bench-{name}-")
         self.values = {
             "dir": self.dir,
             "http_port": procs.free_port(), "tcp_port": procs.free_port(),
-            "health_port": procs.free_port(),
-            "backend_port": backend_port, "echo_port": echo_port,
+            "h2_h1_port": procs.free_port(), "h2_h2_port": procs.free_port(),
+            "tls_port": procs.free_port(), "health_port": procs.free_port(),
+            "backend_port": backends.http, "echo_port": backends.echo, "h2_port": backends.h2,
+            "cert": backends.pair.cert, "key": backends.pair.key, "cert_and_key": backends.both,
+            # nghttpx has one backend for all of its frontends.
+            "nghttpx_backend": f"127.0.0.1,{backends.h2};;proto=h2" if kind == "h2-h2" else
+                               f"127.0.0.1,{backends.http};;proto=http/1.1",
             "fd_limit": procs.fd_limit(),
             "stream_module": f"load_module {STREAM_MODULE};", "stream_begin": "", "stream_end": "",
         }
-        self.port = self.values["http_port" if kind == "http" else "tcp_port"]
+        self.port = self.values[kind.replace("-", "_") + "_port"]
         self.proc = None
         os.chmod(self.dir, 0o755)
 
@@ -66,7 +103,7 @@ class Proxy:
     def argv(self):
         exe = program(self.name, self.build)
         if self.name == "floor":
-            to = self.values["backend_port" if self.kind == "http" else "echo_port"]
+            to = self.values[{"http": "backend_port", "tcp": "echo_port", "h2-h2": "h2_port"}[self.kind]]
             return [exe, str(self.port), str(to)]
         if self.name == "haproxy":
             return [exe, "-db", "-q", "-f", self._config("haproxy.cfg")]
