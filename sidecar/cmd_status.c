@@ -179,21 +179,30 @@ static const json_t *first_error(const json_t *problems)
     return json_array_get(problems, 0);
 }
 
-/* Lines of any length, in line with the table above them. */
-static void show_reload(const json_t *config)
+/* The first of them, and how many more. A line of any length, in line with the table above it. */
+static void show_problems(const json_t *config, const char *what, const json_t *problems)
 {
-    const json_t *problems = json_object_get(json_object_get(config, "last_error"), "problems");
     size_t more = json_array_size(problems);
     char line[2048];
 
-    if (more > 0)
-        (void)printf(
-            "reload  refused: %s",
-            show_problem(json_text(config, "file"), first_error(problems), line, sizeof(line)));
+    if (more == 0)
+        return;
+    (void)printf(
+        "%s%s", what,
+        show_problem(json_text(config, "file"), first_error(problems), line, sizeof(line)));
     if (more > 1)
         (void)printf(" (and %zu more)", more - 1);
-    if (more > 0)
-        (void)putchar('\n');
+    (void)putchar('\n');
+}
+
+static void show_reload(const json_t *config)
+{
+    char line[2048];
+
+    show_problems(config, "reload  refused: ",
+                  json_object_get(json_object_get(config, "last_error"), "problems"));
+    show_problems(config, "tls     old files stay: ",
+                  json_object_get(json_object_get(config, "certificates"), "problems"));
     if (*show_pending(config, line, sizeof(line)))
         (void)printf("note    these wait for a restart: %s\n", line);
 }

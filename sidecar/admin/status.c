@@ -193,7 +193,7 @@ char *status_json(struct control *c)
     set_str(o, "phase", str_of(phase == DRAIN_EXIT ? "drained" : drain_phase_word(phase)));
     (void)json_object_set_new(o, "ready", json_boolean(control_ready(c)));
     (void)json_object_set_new(o, "drain", drain_json(&p->drain, open, now));
-    (void)json_object_set_new(o, "config", config_state_json(&c->config));
+    (void)json_object_set_new(o, "config", control_config_json(c));
     (void)json_object_set_new(o, "workers", workers_json(c, now));
     (void)json_object_set_new(o, "listeners", listeners_json(c));
     (void)json_object_set_new(o, "routes", routes_json(c));

@@ -391,6 +391,9 @@ def test_a_bad_pair_leaves_the_old_one(sc, bad, why):
     assert metrics.get("sluice_certificate_last_reload_success") == 0
     assert metrics.get("sluice_certificate_reloads_total", result="refused") == 1
     assert why in sc.s.log() and files.dir in sc.s.log()
+    run = subprocess.run([SLUICE, "status", "--admin", sc.s.socket_path], capture_output=True,
+                         text=True, timeout=30)
+    assert "old files stay: " in run.stdout and why in run.stdout, run.stdout
     files.put(new_pair(1))
     state = files.wait(applied=1)
     assert state["problems"] == []
