@@ -284,6 +284,7 @@ def test_sessions_outlive_a_reload(sc):
     context = client_context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2  # its session is there after the handshake
     first = TlsClient(sc.address, context)
+    assert first.ask().status == 200
     session = first.tls.session
     first.close()
     config = json.loads(json.dumps(sc.s.config))
@@ -292,7 +293,7 @@ def test_sessions_outlive_a_reload(sc):
         json.dump(config, f)
     assert sc.s.admin("POST", "/v1/reload")[0] == 200
     again = TlsClient(sc.address, context, session=session)
-    assert again.tls.session_reused
+    assert again.tls.session_reused and again.ask().status == 200
     again.close()
     assert sc.s.metrics().get("sluice_tls_handshakes_total", listener="main", result="resumed") == 1
     assert sc.s.metrics().get("sluice_tls_handshakes_total", listener="main", result="full") == 1

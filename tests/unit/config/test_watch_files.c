@@ -160,7 +160,7 @@ static void test_link_swap(void **state)
     (void)state;
     assert_int_equal(unlink(at("0")) | unlink(at("1")), 0);
     for (int i = 0; i < 2; i++) {
-        char name[16];
+        char name[32];
         (void)snprintf(name, sizeof(name), "..v%d", i);
         assert_int_equal(mkdir(at(name), 0755), 0);
         (void)snprintf(name, sizeof(name), "..v%d/0", i);
