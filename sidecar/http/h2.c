@@ -241,6 +241,8 @@ int h2_feed(struct h2 *h, const char *p, size_t n, usec_t now)
     h->feeding = true;
     ssize_t rv = receive(h, p, n);
     h->feeding = false;
+    if (h->final_waits && h->failure_why == REASON_NONE)
+        h2_goaway_final(h, h->final_code);
     if (h->no_memory || rv == NGHTTP2_ERR_NOMEM)
         return -ENOMEM;
     if (rv == NGHTTP2_ERR_FLOODED)
@@ -536,6 +538,11 @@ void h2_goaway_notice(struct h2 *h)
 void h2_goaway_final(struct h2 *h, enum h2_error code)
 {
     if (h->goaway_final)
+        return;
+    /* What came in the same piece is counted among those that were taken. */
+    h->final_waits = h->feeding;
+    h->final_code = code;
+    if (h->feeding)
         return;
     h->goaway_final = true;
     h->last_id = nghttp2_session_get_last_proc_stream_id(h->session);

@@ -138,7 +138,9 @@ struct h2 {
     bool peer_settings;         /* its first SETTINGS have come */
     bool goaway_received;
     bool goaway_final; /* ours, with the last id: later streams are refused */
-    int32_t last_id;   /* of ours */
+    bool final_waits;  /* for the end of h2_feed() */
+    enum h2_error final_code;
+    int32_t last_id; /* of ours */
     enum h2_role role;
     enum h2_error failure;   /* with h2_feed()'s -EPROTO: what our GOAWAY says */
     enum reason failure_why; /* a guard's word, for metrics; REASON_NONE: plain protocol error */

@@ -7,6 +7,10 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     if (h->role != H2_SERVER || frame->headers.cat != NGHTTP2_HCAT_REQUEST ||
         h->failure_why != REASON_NONE)
         return 0;
+    /* The last GOAWAY is not on its way yet, so nghttp2 still takes it. Whoever is told
+     * REFUSED_STREAM sends the request again: it must not be passed on (RFC 9113 §8.7). */
+    if (frame->hd.stream_id == h->refuse_id)
+        return 0;
     struct h2_stream *st = h->ops->begin(h);
     if (!st) {
         if (nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,

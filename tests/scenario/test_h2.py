@@ -3,12 +3,14 @@ control, and the drain."""
 
 import signal
 import threading
+import time
 
 import pytest
 
 import h2wire
 from h2wire import (INITIAL_WINDOW_SIZE, LAST_STREAM, NO_ERROR, REFUSED_STREAM, request_fields)
 from harness import forward, ok_app
+from test_drain import wait_phase
 from wire import SLOW, wait_for
 
 MB = 1 << 20
@@ -564,6 +566,60 @@ def test_drain_serves_what_crosses_the_first_goaway(sc):
     client.expect_end()
     sc.s.stop()
     assert "/refused" not in [r.target for r in sc.app.requests]
+
+
+def test_drain_serves_what_comes_with_the_ping_ack(sc):
+    """The last GOAWAY counts it among those that were taken; and it is served once."""
+    sc.proxy(script=ok_app, more=DRAIN)
+    client = h2(sc, auto=False)
+    client.frame(h2wire.SETTINGS, h2wire.ACK)
+    client.ask()
+    sc.s.signal(signal.SIGTERM)
+    client.until(lambda: client.goaways and client.kinds(h2wire.PING), "the first GOAWAY and PING")
+    ping = client.kinds(h2wire.PING)[-1]
+    crossed = [client.stream(3), client.stream(5)]
+    client.send(h2wire.frame(h2wire.PING, h2wire.ACK, 0, ping.payload) + b"".join(
+        h2wire.frame(h2wire.HEADERS, h2wire.END_HEADERS, st.id,
+                     h2wire.block(h2wire.request_fields("POST", f"/{st.id}"))) +
+        h2wire.frame(h2wire.DATA, h2wire.END_STREAM, st.id, b"once only") for st in crossed))
+    for st in crossed:
+        assert client.response(st).status == 200
+    client.expect_end()
+    assert [g[:2] for g in client.goaways] == [(LAST_STREAM, NO_ERROR), (5, NO_ERROR)]
+    sc.s.stop()
+    assert sorted(r.target for r in sc.app.requests) == ["/", "/3", "/5"]
+
+
+def test_drain_refuses_what_comes_before_the_last_goaway_is_out(sc):
+    """It waits behind what the client does not read. Whoever sends a refused request again must find
+    that nobody had it."""
+    def script(conn):
+        while (request := conn.request()) is not None:
+            conn.answer(bytes(32 << 20) if request.target == "/big" else b"")
+
+    sc.proxy(script=script, more=DRAIN)
+    client = h2(sc, settings={INITIAL_WINDOW_SIZE: 1 << 30}, keep=False)
+    client.window_update(0, 1 << 30)
+    big = client.request("GET", "/big")
+    sc.app.wait_requests(1)
+    sc.s.signal(signal.SIGTERM)
+    wait_phase(sc, "drain")
+    late = []
+    for _ in range(20):  # the last GOAWAY comes after a second
+        late.append(client.request("POST", f"/{client.next_id}", body=None))
+        time.sleep(0.1)
+    assert client.response(big).received == 32 << 20
+    for st in late:
+        client.until(lambda st=st: st.over, "its end")
+    client.expect_end()
+    last, code, _ = client.goaways[-1]
+    assert len(client.goaways) == 2 and code == NO_ERROR
+    taken = [st.id for st in late if st.id <= last]
+    assert all(st.ended and st.status == 200 for st in late if st.id <= last), late
+    assert all(st.reset == REFUSED_STREAM for st in late if st.id > last), late
+    assert len(taken) < len(late)
+    sc.s.stop()
+    assert sorted(r.target for r in sc.app.requests) == sorted(["/big", *(f"/{i}" for i in taken)])
 
 
 def test_drain_without_a_ping_ack(sc):
