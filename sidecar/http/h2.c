@@ -145,6 +145,8 @@ void h2_unlink(struct h2_stream *st)
     free_trailers(st);
     st->h2 = NULL;
     st->blocked = false;
+    h->head_bytes -= st->head_bytes;
+    st->head_bytes = 0;
     h->n_streams--;
 }
 

@@ -63,6 +63,10 @@ struct h2_settings {
  * connection that h2_pull() makes before the transport has taken them. */
 enum { H2_STREAM_KEEPS = 16 * 1024, H2_PULL_MOST = 128 * 1024 };
 
+/* What the heads of a connection's open requests come to is limited as well, because HPACK makes
+ * much of few bytes: so many full ones, and a share for each stream. */
+enum { H2_FULL_HEADS = 4, H2_HEAD_SHARE = 4 * 1024 };
+
 /* One stream; a member of what its owner has for it. */
 struct h2_stream {
     int32_t id;    /* 0: not on the wire (yet, or any more) */
@@ -86,7 +90,8 @@ struct h2_stream {
     enum reason bad;
     const char *bad_detail;
     uint32_t field_bytes, n_fields, n_cookies;
-    uint32_t held; /* received, not yet credited */
+    uint32_t head_bytes; /* of its request's head, counted in h2->head_bytes */
+    uint32_t held;       /* received, not yet credited */
     struct message *own_trailers;
     struct list ready; /* on h2->ready: writable is to be told */
 };
@@ -133,7 +138,8 @@ struct h2 {
     struct h2_guard guard;
     struct list streams; /* h2_stream.link: open ones, oldest first */
     uint32_t n_streams;
-    uint32_t peer_max_streams;  /* client: what the server allows at once */
+    uint64_t head_bytes;       /* server: of the requests on `streams`, counted as field_bytes is */
+    uint32_t peer_max_streams; /* client: what the server allows at once */
     bool peer_connect_protocol; /* client: the server takes extended CONNECT */
     bool peer_settings;         /* its first SETTINGS have come */
     bool goaway_received;

@@ -187,6 +187,21 @@ static bool other_field(struct h2_stream *st, struct message *m, struct str name
     return true;
 }
 
+/* What a request's field adds to what the connection's requests hold. False: too much. */
+static bool take_share(struct h2_stream *st, uint32_t bytes)
+{
+    struct h2 *h = st->h2;
+    uint64_t most = (uint64_t)H2_FULL_HEADS * h->settings.max_field_bytes +
+                    (uint64_t)H2_HEAD_SHARE * h->settings.max_concurrent_streams;
+    if (h->role != H2_SERVER || st->head_done)
+        return true;
+    if (h->head_bytes + bytes > most)
+        return false;
+    h->head_bytes += bytes;
+    st->head_bytes += bytes;
+    return true;
+}
+
 bool h2_head_field(struct h2_stream *st, struct str name, struct str value)
 {
     const struct h2_settings *limits = &st->h2->settings;
@@ -201,6 +216,9 @@ bool h2_head_field(struct h2_stream *st, struct str name, struct str value)
         bad(st, REASON_HEADERS_TOO_LARGE, "the fields are too large or too many");
         return true;
     }
+    if (st->bad == REASON_NONE && !take_share(st, (uint32_t)(name.n + value.n) + FIELD_OVERHEAD))
+        bad(st, REASON_HEADERS_TOO_LARGE,
+            "the connection's requests have too many fields together");
     if (!m || st->bad != REASON_NONE)
         return true;
     if (st->head_done) {

@@ -376,6 +376,28 @@ def test_38_a_few_references_too_many(sc):
     only_honest(sc)
 
 
+def test_38_large_requests_at_once(sc):
+    """Each within the limit, a hundred bytes on the wire and 29 KB here: together they have one,
+    and what is over is there again for others."""
+    go = threading.Event()
+
+    def script(conn):
+        while conn.request() is not None:
+            go.wait(20)
+            conn.answer(b"late")
+
+    sc.proxy(script=script)
+    client = h2(sc)
+    sts = [client.open(bomb_block(6, request_fields(path="/lives"))) for _ in range(40)]
+    most = (4 * 32 + 100 * 4) * 1024 // (7 * 4000)
+    refused = [client.response(st) for st in sts[most:]]
+    assert [st.status for st in refused] == [431] * len(refused)
+    go.set()
+    assert [client.response(st).status for st in sts[:most]] == [200] * most
+    assert client.response(client.open(bomb_block(6, request_fields(path="/lives")))).status == 200
+    client.close()
+
+
 def test_38_crumbs_of_cookies_count_as_fields(sc):
     refuse(sc, [*request_fields(path="/never"), *[("cookie", "")] * 100], "headers_too_large")
 
