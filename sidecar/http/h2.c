@@ -18,34 +18,6 @@ enum {
     NV_SMALL = 48,
 };
 
-/* nghttp2's heap is ours, so that failing-allocation runs see it. */
-static void *heap_alloc(size_t n, void *user)
-{
-    (void)user;
-    return mem_alloc(n);
-}
-
-static void heap_free(void *p, void *user)
-{
-    (void)user;
-    free(p);
-}
-
-static void *heap_zalloc(size_t n, size_t size, void *user)
-{
-    size_t bytes;
-    (void)user;
-    return __builtin_mul_overflow(n, size, &bytes) ? NULL : mem_zalloc(bytes);
-}
-
-static void *heap_realloc(void *p, size_t n, void *user)
-{
-    (void)user;
-    return mem_realloc(p, n);
-}
-
-static nghttp2_mem heap = {NULL, heap_alloc, heap_free, heap_zalloc, heap_realloc};
-
 static int to_errno(int rv)
 {
     return rv == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
@@ -78,6 +50,7 @@ static int new_session(struct h2 *h)
 {
     nghttp2_session_callbacks *callbacks = NULL;
     nghttp2_option *option = NULL;
+    nghttp2_mem heap = h2_heap(h);
     int rv = nghttp2_session_callbacks_new(&callbacks);
     if (rv == 0)
         rv = nghttp2_option_new(&option);

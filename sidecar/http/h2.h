@@ -152,6 +152,8 @@ struct h2 {
     enum reason failure_why; /* a guard's word, for metrics; REASON_NONE: plain protocol error */
     /* The codec's own. */
     bool feeding, pulling, no_memory;
+    void *frame_map; /* the session's buffer for a frame, in pages of its own */
+    size_t frame_map_bytes;
     int32_t refuse_id;        /* of the frame being read: above our last GOAWAY */
     bool pings_behind_notice; /* our first GOAWAY waits to go out, the PING behind it */
     uint32_t scan_left;       /* bytes until the next frame's head */

@@ -47,4 +47,7 @@ void h2_unlink(struct h2_stream *st);
 /* The connection ends with this code, and that is why. Only the first counts. */
 void h2_fail(struct h2 *h, enum h2_error code, enum reason why);
 
+/* What a session allocates by. */
+nghttp2_mem h2_heap(struct h2 *h);
+
 #endif
