@@ -178,33 +178,63 @@ enum http_method http_method_of(struct str name)
     }
 }
 
+/* What a message without memory points to. */
+static char nothing[1];
+
+enum { FIRST_BYTES = 256, FIRST_FIELDS = 8 }; /* without a room */
+
+static bool owns_buf(const struct message *m)
+{
+    return m->buf != nothing && !(m->room && m->buf == m->room->buf);
+}
+
+static bool owns_fields(const struct message *m)
+{
+    return m->fields && !(m->room && m->fields == m->room->fields);
+}
+
+void message_init_in(struct message *m, bool is_request, struct message_room *room)
+{
+    *m = (struct message){
+        .magic = MESSAGE_MAGIC,
+        .is_request = is_request,
+        .version_minor = 1,
+        .room = room,
+        .cap = room ? MESSAGE_ROOM_BYTES : 0,
+        .cap_fields = room ? MESSAGE_ROOM_FIELDS : 0,
+        .buf = room ? room->buf : nothing,
+        .fields = room ? room->fields : NULL,
+    };
+}
+
 void message_init(struct message *m, bool is_request)
 {
-    memset(m, 0, offsetof(struct message, inline_buf));
-    m->magic = MESSAGE_MAGIC;
-    m->is_request = is_request;
-    m->version_minor = 1;
-    m->cap_fields = MESSAGE_INLINE_FIELDS;
-    m->cap = MESSAGE_INLINE_BYTES;
-    m->buf = m->inline_buf;
-    m->fields = m->inline_fields;
+    message_init_in(m, is_request, NULL);
 }
 
 void message_free(struct message *m)
 {
     CHECK_OBJ(m, MESSAGE_MAGIC);
-    if (m->buf != m->inline_buf)
+    if (owns_buf(m))
         free(m->buf);
-    if (m->fields != m->inline_fields)
+    if (owns_fields(m))
         free(m->fields);
     m->magic = 0;
     m->buf = NULL;
     m->fields = NULL;
 }
 
+void message_clear(struct message *m)
+{
+    struct message_room *room = m->room;
+    bool is_request = m->is_request;
+    message_free(m);
+    message_init_in(m, is_request, room);
+}
+
 static char *grow_buf(struct message *m, size_t n)
 {
-    size_t cap = m->cap;
+    size_t cap = m->cap ? m->cap : FIRST_BYTES;
     if (n > UINT32_MAX / 4)
         return NULL;
     while (cap < m->len + n)
@@ -212,12 +242,12 @@ static char *grow_buf(struct message *m, size_t n)
     if (cap > UINT32_MAX / 2)
         return NULL;
     char *p;
-    if (m->buf == m->inline_buf) {
-        p = mem_alloc(cap);
-        if (p)
-            memcpy(p, m->inline_buf, m->len);
-    } else {
+    if (owns_buf(m)) {
         p = mem_realloc(m->buf, cap);
+    } else {
+        p = mem_alloc(cap);
+        if (p && m->len > 0)
+            memcpy(p, m->buf, m->len);
     }
     if (!p)
         return NULL;
@@ -270,19 +300,82 @@ static int grow_fields(struct message *m)
 {
     if (m->cap_fields > UINT16_MAX / 2)
         return -ENOMEM;
-    size_t cap = (size_t)m->cap_fields * 2;
+    size_t cap = m->cap_fields ? (size_t)m->cap_fields * 2 : FIRST_FIELDS;
     struct field *p;
-    if (m->fields == m->inline_fields) {
-        p = mem_alloc(cap * sizeof(*p));
-        if (p)
-            memcpy(p, m->inline_fields, m->n_fields * sizeof(*p));
-    } else {
+    if (owns_fields(m)) {
         p = mem_realloc(m->fields, cap * sizeof(*p));
+    } else {
+        p = mem_alloc(cap * sizeof(*p));
+        if (p && m->n_fields > 0)
+            memcpy(p, m->fields, m->n_fields * sizeof(*p));
     }
     if (!p)
         return -ENOMEM;
     m->fields = p;
     m->cap_fields = (uint16_t)cap;
+    return 0;
+}
+
+/* --- leaving the room --- */
+
+static bool stays(const struct field *f, uint64_t ids)
+{
+    return f->id != FIELD_OTHER && (ids >> f->id & 1);
+}
+
+static struct text move_text(const struct message *m, struct text t, char *buf, uint32_t *at)
+{
+    struct text moved = {*at, t.len};
+    if (t.len > 0)
+        memcpy(buf + *at, m->buf + t.off, t.len);
+    *at += t.len;
+    return moved;
+}
+
+int message_shrink(struct message *m, uint64_t ids)
+{
+    size_t n = (size_t)m->method_text.len + m->path.len + m->query.len + m->authority.len;
+    uint16_t n_fields = 0;
+    uint32_t at = 0;
+    for (unsigned i = 0; i < m->n_fields; i++) {
+        const struct field *f = &m->fields[i];
+        n += stays(f, ids) ? (size_t)f->name_len + f->value_len : 0;
+        n_fields = (uint16_t)(n_fields + stays(f, ids));
+    }
+    char *buf = mem_alloc(n + 1);
+    struct field *fields = mem_alloc((n_fields + 1u) * sizeof(*fields));
+    if (!buf || !fields) {
+        free(buf);
+        free(fields);
+        return -ENOMEM;
+    }
+    m->method_text = move_text(m, m->method_text, buf, &at);
+    m->path = move_text(m, m->path, buf, &at);
+    m->query = move_text(m, m->query, buf, &at);
+    m->authority = move_text(m, m->authority, buf, &at);
+    m->reason = (struct text){0};
+    n_fields = 0;
+    for (unsigned i = 0; i < m->n_fields; i++) {
+        struct field f = m->fields[i];
+        if (!stays(&f, ids))
+            continue;
+        struct text name = move_text(m, (struct text){f.name, f.name_len}, buf, &at);
+        struct text value = move_text(m, (struct text){f.value, f.value_len}, buf, &at);
+        f.name = name.off;
+        f.value = value.off;
+        fields[n_fields++] = f;
+    }
+    if (owns_buf(m))
+        free(m->buf);
+    if (owns_fields(m))
+        free(m->fields);
+    m->room = NULL;
+    m->buf = buf;
+    m->len = at;
+    m->cap = (uint32_t)n + 1;
+    m->fields = fields;
+    m->n_fields = n_fields;
+    m->cap_fields = (uint16_t)(n_fields + 1u);
     return 0;
 }
 

@@ -2,7 +2,8 @@
  *
  * A message owns its bytes: fields are offsets into `buf`, which the message holds, never into a
  * connection's read buffer; so a message outlives the read that brought it, and h1 and h2 fill
- * the same struct. Small heads live in the inline arrays: no allocation on the usual way. */
+ * the same struct. Small heads live in a room that the owner gives (message_room): no allocation on
+ * the usual way, and no memory for what has no head any more. */
 #ifndef SLUICE_HTTP_MESSAGE_H
 #define SLUICE_HTTP_MESSAGE_H
 
@@ -11,8 +12,8 @@
 
 enum {
     MESSAGE_MAGIC = 0x4d534721,
-    MESSAGE_INLINE_BYTES = 1024,
-    MESSAGE_INLINE_FIELDS = 24,
+    MESSAGE_ROOM_BYTES = 1024,
+    MESSAGE_ROOM_FIELDS = 24,
 };
 
 enum http_method {
@@ -113,6 +114,12 @@ enum body_kind {
     BODY_CLOSE,   /* response only: until the connection ends */
 };
 
+/* Where a head lies while it is small. */
+struct message_room {
+    char buf[MESSAGE_ROOM_BYTES];
+    struct field fields[MESSAGE_ROOM_FIELDS];
+};
+
 struct message {
     uint32_t magic;
     uint8_t is_request;
@@ -142,14 +149,19 @@ struct message {
     struct text reason;    /* responses; may be empty */
     char *buf;
     struct field *fields;
-    char inline_buf[MESSAGE_INLINE_BYTES];
-    struct field inline_fields[MESSAGE_INLINE_FIELDS];
+    struct message_room *room; /* the owner's; NULL: none */
 };
 
-/* Ready to be filled. Only the head of the struct is written, not the arrays. */
+/* Ready to be filled; without a room it allocates at the first byte. */
 void message_init(struct message *m, bool is_request);
-/* Frees what outgrew the inline arrays; the struct is the caller's. */
+void message_init_in(struct message *m, bool is_request, struct message_room *room);
+/* Frees what outgrew the room; struct and room are the caller's. */
 void message_free(struct message *m);
+/* Empty again, in the same room. */
+void message_clear(struct message *m);
+/* Leaves the room: method, target and authority, and the fields of those ids (bits; dropped ones
+ * too) move to memory of just their size, the others go. 0, or -ENOMEM and nothing has changed. */
+int message_shrink(struct message *m, uint64_t ids);
 
 static inline struct str message_str(const struct message *m, struct text t)
 {

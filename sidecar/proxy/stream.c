@@ -20,11 +20,17 @@ struct stream *stream_new(struct worker *w, struct listener *l, struct side *dow
                           const struct address *peer_address, struct str peer)
 {
     struct stream *s = slab_alloc(&w->streams);
-    if (!s)
+    struct stream_rooms *rooms = slab_alloc(&w->rooms);
+    if (!s || !rooms) {
+        if (s)
+            slab_free(&w->streams, s);
+        if (rooms)
+            slab_free(&w->rooms, rooms);
         return NULL;
-    /* The messages' arrays are large and need no clearing. */
+    }
     memset(s, 0, offsetof(struct stream, req));
     s->magic = STREAM_MAGIC;
+    s->rooms = rooms;
     s->worker = w;
     /* The listener's: it is in force, or the last that had this listener. */
     view_hold(l->view, s);
@@ -32,8 +38,8 @@ struct stream *stream_new(struct worker *w, struct listener *l, struct side *dow
     s->listener = l->conf;
     s->peer_address = peer_address;
     s->peer = peer;
-    message_init(&s->req, true);
-    message_init(&s->res, false);
+    message_init_in(&s->req, true, &rooms->req);
+    message_init_in(&s->res, false, &rooms->res);
     s->down = down;
     down->stream = s;
     down->ended = false; /* it may still be blocked by the response before */
@@ -44,8 +50,20 @@ struct stream *stream_new(struct worker *w, struct listener *l, struct side *dow
     return s;
 }
 
+void stream_leave_rooms(struct stream *s)
+{
+    /* Where memory is short it stays as it is. */
+    if (!s->rooms || message_shrink(&s->req, STREAM_KEPT_FIELDS) < 0)
+        return;
+    message_free(&s->res);
+    message_init(&s->res, false);
+    slab_free(&s->worker->rooms, s->rooms);
+    s->rooms = NULL;
+}
+
 int stream_begin_raw(struct stream *s, struct str name)
 {
+    stream_leave_rooms(s);
     s->tcp = true;
     s->step = STREAM_ROUTE;
     if (name.n == 0 || message_append(&s->req, name.p, name.n, &s->req.authority) == 0)

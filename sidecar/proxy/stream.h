@@ -94,7 +94,12 @@ struct stream {
 
     struct list link; /* on view->streams */
     struct reap reap;
+    struct stream_rooms *rooms; /* of req and res; NULL: none, for TCP and tunnels */
     struct message req, res;
+};
+
+struct stream_rooms {
+    struct message_room req, res;
 };
 
 /* Begun by the downstream at the first byte (or at accept for TCP); NULL when memory is short. */

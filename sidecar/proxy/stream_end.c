@@ -20,8 +20,7 @@
 static void begin_own_response(struct stream *s, unsigned status)
 {
     char date[CLOCK_HTTP_LEN];
-    message_free(&s->res);
-    message_init(&s->res, false);
+    message_clear(&s->res);
     s->res.status = (uint16_t)status;
     s->res.version_minor = 1;
     clock_format_http(clock_wall(), date);
@@ -275,6 +274,8 @@ static void stream_reaped(struct reap *r)
     struct worker *w = s->worker;
     message_free(&s->req);
     message_free(&s->res);
+    if (s->rooms)
+        slab_free(&w->rooms, s->rooms);
     websocket_tunnel_free(w, s->websocket);
     for (int i = 0; i < 2; i++) {
         if (s->trailers[i]) {

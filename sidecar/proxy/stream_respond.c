@@ -68,6 +68,7 @@ static void begin_tunnel(struct stream *s)
     s->up->ended = s->down->ended = false;
     s->up->ops->tunnel(s->up);
     s->down->ops->tunnel(s->down);
+    stream_leave_rooms(s);
     take_early(s);
     if (s->step == STREAM_FINISHED)
         return;

@@ -35,6 +35,13 @@ bool stream_grpc_end(struct stream *s, enum reason reason);
 /* enum grpc_code, as the client was told it; -1: not gRPC. */
 int stream_grpc_status(const struct stream *s, enum reason reason);
 
+/* What of a long stream's request is still asked for (access_log.c). */
+#define STREAM_KEPT_FIELDS                                                                         \
+    ((uint64_t)1 << FIELD_X_FORWARDED_FOR | (uint64_t)1 << FIELD_TRACEPARENT |                     \
+     (uint64_t)1 << FIELD_X_REQUEST_ID | (uint64_t)1 << FIELD_USER_AGENT)
+/* Its heads are done with: their memory goes to others. */
+void stream_leave_rooms(struct stream *s);
+
 /* Makes the request ready for the next hop (once). 0 or -ENOMEM. */
 int stream_prepare(struct stream *s);
 /* The client asked for an upgrade that the route lets through. */

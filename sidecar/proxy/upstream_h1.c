@@ -42,8 +42,7 @@ static void side_head(struct side *side, const struct message *m, enum side_end 
     u->h1.keep = false;
     u->h1.received = false;
     side->ended = f.body == BODY_NONE; /* an upgrade's too: a tunnel begins anew */
-    message_free(&s->res);
-    message_init(&s->res, false);
+    message_clear(&s->res);
     h1_head_init(&u->h1.head, &s->listener->limits, (enum http_method)m->method);
     if (h1_write_request(bufs_of(u), &u->conn.out, m, &f) < 0)
         conn_break(&u->conn, ENOMEM);
@@ -207,8 +206,7 @@ static size_t feed_head(struct upstream_conn *u, const char *p, size_t n)
     if (s->res.status < 200 && s->res.status != 101) {
         stream_on_interim(s);
         if (u->h1.side.stream == s) {
-            message_free(&s->res);
-            message_init(&s->res, false);
+            message_clear(&s->res);
             h1_head_init(&u->h1.head, &s->listener->limits, (enum http_method)s->req.method);
         }
         return taken;

@@ -99,8 +99,7 @@ static void side_head(struct side *side, const struct message *m, enum side_end 
     side->ended = end == SIDE_END;
     if (!stream_wants_upgrade(s))
         s->req.websocket = 0; /* it goes on as the plain GET that HTTP/1 would get */
-    message_free(&s->res);
-    message_init(&s->res, false);
+    message_clear(&s->res);
     hs->st.head = &s->res;
     /* Whether it takes extended CONNECT is known with its SETTINGS (RFC 8441 §3). */
     hs->unsent = m->websocket && !hs->h2->codec.peer_settings;
@@ -270,8 +269,7 @@ static void on_interim(struct h2_stream *st)
     stream_on_interim(s);
     if (hs->side.stream != s)
         return;
-    message_free(&s->res);
-    message_init(&s->res, false);
+    message_clear(&s->res);
 }
 
 static void on_body(struct h2_stream *st, const char *p, size_t n)

@@ -114,9 +114,80 @@ static void memory_short(void **state)
     message_free(&m);
 }
 
+/* What a long stream keeps of its request, and nothing of the room. */
+static void shrunk(void **state)
+{
+    (void)state;
+    for (int big = 0; big < 2; big++) {
+        struct message_room room;
+        struct message m;
+        message_init_in(&m, true, &room);
+        assert_int_equal(message_append(&m, "GET", 3, &m.method_text), 0);
+        assert_int_equal(message_append(&m, "/path", 5, &m.path), 0);
+        assert_int_equal(message_append(&m, "a=b", 3, &m.query), 0);
+        assert_int_equal(message_append(&m, "example.com", 11, &m.authority), 0);
+        for (int i = 0; i < (big ? 100 : 2); i++)
+            assert_int_equal(message_add(&m, FIELD_OTHER, STR("X-Other"), STR("some value")), 0);
+        assert_int_equal(message_add_known(&m, FIELD_USER_AGENT, STR("test/1")), 0);
+        assert_int_equal(message_add_known(&m, FIELD_X_FORWARDED_FOR, STR("192.0.2.1")), 0);
+        assert_int_equal(message_drop(&m, FIELD_X_FORWARDED_FOR), 1);
+        assert_int_equal(message_add_known(&m, FIELD_COOKIE, STR("secret")), 0);
+        uint64_t ids = (uint64_t)1 << FIELD_USER_AGENT | (uint64_t)1 << FIELD_X_FORWARDED_FOR;
+        assert_int_equal(message_shrink(&m, ids), 0);
+        memset(&room, 0xee, sizeof(room));
+        assert_true(str_eq(message_str(&m, m.method_text), STR("GET")));
+        assert_true(str_eq(message_str(&m, m.path), STR("/path")));
+        assert_true(str_eq(message_str(&m, m.query), STR("a=b")));
+        assert_true(str_eq(message_str(&m, m.authority), STR("example.com")));
+        assert_int_equal(m.n_fields, 2);
+        const struct field *f = message_find(&m, FIELD_USER_AGENT);
+        assert_true(f && str_eq(field_value(&m, f), STR("test/1")));
+        assert_null(message_find(&m, FIELD_X_FORWARDED_FOR)); /* dropped, and there */
+        assert_true(str_eq(field_value(&m, &m.fields[1]), STR("192.0.2.1")));
+        assert_int_equal(message_add_known(&m, FIELD_COOKIE, STR("more")), 0); /* it grows again */
+        message_free(&m);
+    }
+}
+
+static void shrink_memory_short(void **state)
+{
+    (void)state;
+    for (uint64_t nth = 1; nth <= 2; nth++) {
+        struct message_room room;
+        struct message m;
+        message_init_in(&m, true, &room);
+        assert_int_equal(message_append(&m, "/path", 5, &m.path), 0);
+        mem_fail_at(nth, false);
+        assert_int_equal(message_shrink(&m, 0), -ENOMEM);
+        mem_fail_at(0, false);
+        assert_ptr_equal(m.buf, room.buf);
+        assert_true(str_eq(message_str(&m, m.path), STR("/path")));
+        message_free(&m);
+    }
+}
+
+static void cleared(void **state)
+{
+    (void)state;
+    struct message_room room;
+    struct message m;
+    message_init_in(&m, true, &room);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(message_add(&m, FIELD_OTHER, STR("X-Other"), STR("some value")), 0);
+    assert_ptr_not_equal(m.buf, room.buf);
+    message_clear(&m);
+    assert_ptr_equal(m.buf, room.buf);
+    assert_int_equal(m.n_fields, 0);
+    assert_true(m.is_request);
+    message_free(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shrunk),
+        cmocka_unit_test(shrink_memory_short),
+        cmocka_unit_test(cleared),
         cmocka_unit_test(every_known_name_is_found),
         cmocka_unit_test(table_and_enum_agree),
         cmocka_unit_test(fields_are_added_found_and_dropped),
