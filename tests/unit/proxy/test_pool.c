@@ -98,6 +98,7 @@ static int setup(void **state)
         *w = (struct worker){.magic = WORKER_MAGIC, .id = i, .process = &f->process};
         assert_int_equal(loop_init(&w->loop), 0);
         mailbox_init(&w->mailbox, &w->loop, w);
+        slab_init(&w->rooms, sizeof(struct stream_rooms));
         slab_init(&w->streams, sizeof(struct stream));
         slab_init(&w->upstreams, sizeof(struct upstream_conn));
         slab_init(&w->upstream_streams, sizeof(struct upstream_h2_stream));
@@ -144,6 +145,7 @@ static int teardown(void **state)
         struct worker *w = &f->workers[i];
         mailbox_free(&w->mailbox);
         loop_free(&w->loop);
+        slab_free_all(&w->rooms);
         slab_free_all(&w->streams);
         slab_free_all(&w->upstreams);
         slab_free_all(&w->upstream_streams);
