@@ -174,6 +174,7 @@ static struct stream *stream_for(struct fixture *f)
 {
     f->client.stream = NULL;
     struct stream *s = stream_new(&f->workers[0], &f->listener, &f->client, NULL, STR("peer"));
+    s->tcp = true;
     s->pool = f->pool;
     s->step = STREAM_CONNECT;
     return s;
