@@ -2,7 +2,8 @@
 """The long run: a million requests through 50 drains, 20 kills, 50 upgrades and 500 reloads, the
 deadline with everything open, a long upload against a slow reader, and the split over many requests.
 
-    soak.py [--short] [drains] [kills] [upgrades] [reloads] [deadline] [backpressure] [split]
+    soak.py [--short] [drains] [mixed] [kills] [upgrades] [reloads] [deadline] [backpressure]
+            [memory] [bombs] [split]
 
 Counts are the load client's, in the words of the design, and checked against what sluice and the
 application say. The last line is `N passed, N failed`."""
@@ -25,18 +26,20 @@ from rig import (STARTS, App, Client, Load, Scenario, Tally, access_records, add
                  end_loads, ended_well, free_port, mere_start, odd, print_table, served,
                  start_loads, start_sluice, take_down, total, wait_for, watch_exit)
 from kills import kills
+from memory import bombs, memory
+from mixed import mixed
 from reloads import reloads
 from upgrades import upgrades
 
 Size = collections.namedtuple(
     "Size", "drains kills drain_requests kill_requests least deadlines upload split upgrades "
-            "reloads reload_requests")
+            "reloads reload_requests mixed idle")
 DUE = 2.375  # s from SIGTERM to the drain's deadline: rig's drainTimeout less 5 %
 LATE = 50   # ms from the drain's deadline to the exit
 TRIES = 4   # more, where all were later
 
-FULL = Size(50, 20, 19000, 8000, 1000000, 3, 10 << 30, 100000, 50, 500, 500000)
-SHORT = Size(5, 5, 9000, 3000, 50000, 1, 200 << 20, 40000, 5, 40, 10000)
+FULL = Size(50, 20, 19000, 8000, 1000000, 3, 10 << 30, 100000, 50, 500, 500000, 50, 1000)
+SHORT = Size(5, 5, 9000, 3000, 50000, 1, 200 << 20, 40000, 5, 40, 10000, 4, 1000)
 
 
 def drains(size, tally, app, directory):
@@ -264,7 +267,10 @@ def split(size, tally, app, directory):
         canary.stop()
 
 
-PARTS = {f.__name__: f for f in (drains, kills, upgrades, reloads, deadline, backpressure, split)}
+PARTS = {f.__name__: f for f in (drains, mixed, kills, upgrades, reloads, deadline, backpressure,
+                                 memory, bombs, split)}
+# Not in the short form unless they are named.
+LONG = ("mixed", "memory", "bombs")
 
 
 def main():
@@ -284,7 +290,7 @@ def main():
     app = App("app", tcp_echo=True)
     requests = {}
     try:
-        for name in options.parts or PARTS:
+        for name in options.parts or [n for n in PARTS if not (options.short and n in LONG)]:
             start = time.monotonic()
             print(f"--- {name}: {PARTS[name].__doc__}", flush=True)
             try:
