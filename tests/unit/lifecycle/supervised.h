@@ -315,6 +315,9 @@ static inline struct run *run_program(const char *program, const char *mode, int
     char mode_copy[128];
 
     CHECK(r && pipe2(out, O_CLOEXEC) == 0 && pipe2(in, O_CLOEXEC) == 0);
+    /* Room for all that is logged while the test waits for something else: nobody reads it then,
+     * and the supervisor would wait, too. */
+    CHECK(fcntl(out[1], F_SETPIPE_SZ, 1 << 20) > 0);
     (void)snprintf(mode_copy, sizeof(mode_copy), "%s", mode);
     r->pid = fork();
     if (r->pid == 0) {
