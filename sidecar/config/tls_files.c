@@ -191,6 +191,7 @@ static struct tls_context *make_listener(struct loader *l, const void *conf, cha
         .spiffe_ids = t->spiffe_ids,
         .alpn = listener_speaks_http(listener->protocol),
         .http2 = listener->http2 || listener->protocol == PROTOCOL_HTTP2,
+        .only_http2 = listener->protocol == PROTOCOL_HTTP2,
     };
     for (uint32_t i = 0; i < t->n_certificates; i++)
         pairs[i] = (struct tls_pair){

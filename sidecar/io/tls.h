@@ -41,8 +41,9 @@ struct tls_server_settings {
     uint32_t n_spiffe_ids;  /* allow rules; none: every verified client. "spiffe://td/ns/x" for one;
                              * a star as the last part of the path for all that begin so */
     const struct str *spiffe_ids;
-    bool http2; /* offer h2 before http/1.1 by ALPN */
-    bool alpn;  /* false: no ALPN (protocol: tcp) */
+    bool http2;      /* offer h2 before http/1.1 by ALPN */
+    bool only_http2; /* and not http/1.1 */
+    bool alpn;       /* false: no ALPN (protocol: tcp) */
 };
 
 struct tls_client_settings {

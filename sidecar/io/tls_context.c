@@ -319,7 +319,7 @@ static int make_server(struct making *m, const struct tls_server_settings *s, ti
     struct tls_context *c = m->c;
     if (s->n_pairs == 0)
         return failed(m, "no certificate is given");
-    c->alpn_len = s->http2 ? 12 : 9;
+    c->alpn_len = (s->http2 ? 3u : 0u) + (s->only_http2 ? 0u : 9u);
     memcpy(c->alpn, h2_h1 + (s->http2 ? 0 : 3), c->alpn_len);
     int r = tls_rules_make(&c->rules, c->arena, NULL, 0, s->spiffe_ids, s->n_spiffe_ids, m->why,
                            m->why_len);

@@ -87,6 +87,15 @@ def test_client(sc, reason, tls, client):
     assert sc.s.metrics().get("sluice_tls_handshakes_total", result="full") == 0
 
 
+def test_http2_alone_offers_nothing_else(sc):
+    sc.proxy(listener=deep_update(listener(), {"protocol": "http2"}))
+    shake(sc, client_context(alpn=("http/1.1",)))
+    assert failures(sc, "") == {"no_application_protocol": 1}
+    client = TlsClient(sc.address, client_context(alpn=("http/1.1", "h2")))
+    assert client.tls.selected_alpn_protocol() == "h2"
+    client.close()
+
+
 @pytest.mark.parametrize("reason,distrust", [("peer_unknown_ca", True), ("peer_closed", False)])
 def test_client_who_leaves(sc, reason, distrust):
     sc.proxy(listener=listener())
