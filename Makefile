@@ -199,10 +199,13 @@ $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call Q,FUZZ)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $< $(LIBRARY) $(LDFLAGS) $(LDLIBS)
 
+# The words of a target's language: <name>.dict, or that of the name's first part (h1_request: h1).
+fuzz_dict  = $(firstword $(wildcard tests/fuzz/$(1).dict tests/fuzz/$(firstword $(subst _, ,$(1))).dict))
+
 fuzz-run-%: $(BUILD)/fuzz/%
 	@mkdir -p $(BUILD)/found/$* tests/fuzz/corpus/$* $(BUILD)/crashes
 	@echo "fuzz $*: $(FUZZ_SECONDS) s"
-	@$< $(patsubst %,-dict=%,$(wildcard tests/fuzz/$*.dict)) -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	@$< $(addprefix -dict=,$(call fuzz_dict,$*)) -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
 	    -artifact_prefix=$(BUILD)/crashes/$*- $(BUILD)/found/$* tests/fuzz/corpus/$* \
 	    >$(BUILD)/$*.log 2>&1 || { tail -n 60 $(BUILD)/$*.log; exit 1; }
 	@grep -E '^(Done|stat::number_of_executed)' $(BUILD)/$*.log | sed 's/^/fuzz $*: /'

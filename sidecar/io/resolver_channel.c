@@ -88,7 +88,9 @@ static void on_timeout(struct timer *t)
     struct resolver *r = CONTAINER_OF(t, struct resolver, timer);
     ares_socket_t fds[ARES_GETSOCK_MAXNUM];
     CHECK_OBJ(r, RESOLVER_MAGIC);
-    /* Where the process stood still, answers may have come and not been read: they are in time. */
+    /* Where the process stood still, answers may have come and not been read: they are in time.
+     * (c-ares looks at the time behind each socket: of several servers', the first one's are sure.)
+     */
     int bits = ares_getsock(r->dns, fds, ARES_GETSOCK_MAXNUM);
     for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
         if (ARES_GETSOCK_READABLE(bits, i))

@@ -14,7 +14,7 @@ import websocket
 from harness import SLUICE, assert_problem, deep_update, forward, free_port, ok_app
 from wire import SLOW, SPARE, Client, wait_for
 
-OVERSHOOT = 0.25 if SLOW == 1 else 0.5
+OVERSHOOT = 0.05 if SLOW == 1 else 0.5
 
 
 def lifecycle(notice="0s", drain="3s", last_call="500ms", **more):
@@ -388,8 +388,8 @@ def test_a_body_by_length_is_cut(sc):
 @pytest.mark.alone
 def test_the_deadline_holds_with_many_stuck(sc):
     """However much is open, the process is gone at its deadline."""
-    # A busy machine may make it late once, and not each time.
-    for tries_left in (2, 1, 0):
+    # A busy machine may make it late now and then, and not each time.
+    for tries_left in (4, 3, 2, 1, 0):
         late = deadline_with_many_stuck(sc)
         assert late <= SPARE, f"{late * 1000:.0f} ms over"
         if late <= OVERSHOOT:

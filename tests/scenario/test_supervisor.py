@@ -14,7 +14,7 @@ from harness import SLUICE, forward, free_port, ok_app
 from test_drain import lifecycle, stuck, wait_phase
 from wire import SLOW, SPARE, TIMEOUT, Client, wait_for, within
 
-AGAIN = 0.25 if SLOW == 1 else 2.0  # about 0.02 where nothing else runs
+AGAIN = 0.05 if SLOW == 1 else 2.0  # about 0.02 where nothing else runs
 
 
 def state(pid):
@@ -54,7 +54,9 @@ def test_killed_it_accepts_again_at_once(sc):
             time.sleep(1.1)  # five deaths in a row would begin the backing off
         if i == 7:
             time.sleep(1.1)
-    assert sorted(took)[len(took) // 2] <= AGAIN, took
+    # What the program does or waits for is in each of them; the machine's rest in some.
+    assert min(took) <= AGAIN, took
+    assert sorted(took)[len(took) // 2] <= 5 * AGAIN, took
     assert max(took) <= AGAIN + SPARE, took
 
 
@@ -332,4 +334,4 @@ def test_start_is_quick(sc):
         subprocess.run([SLUICE, "help"], stdout=subprocess.DEVNULL, check=True)
         exec_took.append(time.monotonic() - began)
     # It takes about 0.01 where nothing else runs.
-    within((0.1 if SLOW == 1 else 1.0) + 5 * min(exec_took), start)
+    within((0.02 if SLOW == 1 else 1.0) + 5 * min(exec_took), start)

@@ -14,7 +14,7 @@ from rig import (App, Client, add_up, ended_well, forward, free_port, odd, print
 from upgrades import faults
 
 WARM = 50    # reloads, after which memory must not grow any more
-ALIVE = 20   # generations: what lasts longest is 0.5 s, and a reload takes PAUSE and more
+ALIVE = 10   # generations: what lasts longest is 0.5 s, and a reload takes PAUSE and more
 TUNNELS = 8  # of each kind
 DOWNLOADS = 6
 PAUSE = 0.05  # seconds between two reloads, at least
