@@ -240,30 +240,31 @@ bool h2_head_field(struct h2_stream *st, struct str name, struct str value)
  * what stood between two lines, so nothing is overtaken, where the lines follow each other. */
 static bool joined_in_place(struct message *m)
 {
-    struct field *first = NULL;
-    uint32_t end = 0, kept = 0;
+    uint32_t first = m->n_fields, end = 0;
     for (uint32_t i = 0; i < m->n_fields; i++) {
         const struct field *c = &m->fields[i];
         if (c->id != FIELD_COOKIE)
             continue;
-        if (first && c->name != end)
+        if (first < i && c->name != end)
             return false;
         end = c->value + c->value_len + 2;
-        first = first ? first : &m->fields[i];
+        first = first < i ? first : i;
     }
-    for (uint32_t i = 0; i < m->n_fields; i++) {
+    if (first == m->n_fields)
+        return true; /* there is none */
+    struct field *all = &m->fields[first];
+    uint32_t kept = first + 1;
+    for (uint32_t i = first + 1; i < m->n_fields; i++) {
         struct field c = m->fields[i];
-        if (c.id == FIELD_COOKIE && kept > 0 && first < &m->fields[i]) {
-            memcpy(m->buf + first->value + first->value_len, "; ", 2);
-            memmove(m->buf + first->value + first->value_len + 2, m->buf + c.value, c.value_len);
-            first->value_len += 2 + c.value_len;
-        } else {
-            if (first == &m->fields[i])
-                first = &m->fields[kept];
+        if (c.id != FIELD_COOKIE) {
             m->fields[kept++] = c;
+            continue;
         }
+        memcpy(m->buf + all->value + all->value_len, "; ", 2);
+        memmove(m->buf + all->value + all->value_len + 2, m->buf + c.value, c.value_len);
+        all->value_len += 2 + c.value_len;
     }
-    memcpy(m->buf + first->value + first->value_len, "\r\n", 2);
+    memcpy(m->buf + all->value + all->value_len, "\r\n", 2);
     m->n_fields = (uint16_t)kept;
     return true;
 }
