@@ -32,7 +32,8 @@ class Scenario:
     def __init__(self, name, title, kind="http", path="/", load=(), unit="us", per=1.0,
                  client="load"):
         self.name, self.title, self.kind, self.path = name, title, kind, path
-        self.load, self.client = list(load), client  # load, h2load or handshakes, and its options
+        # load, h2load, handshakes or websockets, and its options
+        self.load, self.client = list(load), client
         self.unit = unit  # of the cost: microseconds a request, or milliseconds a GiB
         self.per = per    # cost = CPU microseconds / answers * per
 
@@ -52,6 +53,10 @@ SCENARIOS = [
     *(Scenario(f"{kind}-m{m}", f"HTTP/2 to HTTP/{to}, 8 connections of {m} streams", kind=kind,
                load=["-c", "8", "-m", str(m)], client="h2load")
       for kind, to in (("h2-h1", "1.1"), ("h2-h2", "2")) for m in (1, 16, 100)),
+    Scenario("grpc", "gRPC, unary calls, 8 connections of 16 streams", kind="grpc",
+             path="/bench.Echo/Say.grpc", client="h2load", load=["-c", "8", "-m", "16", *h2load.GRPC]),
+    Scenario("websocket", "1,000 WebSockets, messages of 64 bytes to and fro", kind="websocket",
+             client="websockets", load=["1000"]),
     Scenario("tls-h1", "HTTP/1.1 by TLS, 64 connections", kind="tls", load=["-c", "64", "--h1"],
              client="h2load"),
     Scenario("tls-h2-m16", "HTTP/2 by TLS, 8 connections of 16 streams", kind="tls",
@@ -64,7 +69,8 @@ SCENARIOS = [
 IDLE, START = "idle-10k", "start"
 # Memory of idle connections that are not those of IDLE: name: (kind of listener, what idlers.py is
 # told). A thousand of each.
-IDLERS = {"idle-h2": ("h2-h1", "h2"), "idle-tls-h1": ("tls", "tls-h1"), "idle-tls-h2": ("tls", "tls-h2")}
+IDLERS = {"idle-h2": ("h2-h1", "h2"), "idle-tls-h1": ("tls", "tls-h1"),
+          "idle-tls-h2": ("tls", "tls-h2"), "idle-websocket": ("websocket", "websocket")}
 
 
 class Bench:
@@ -93,10 +99,11 @@ class Bench:
             if not procs.wait_port(port, self.running[0]):
                 raise SystemExit("bench: the demo application did not start")
         if peers.program("nghttpd", self.build):
-            self.running.append(procs.spawn(self.backends.h2_argv(), 1, stdout=subprocess.DEVNULL,
-                                            stderr=subprocess.DEVNULL))
-            if not procs.wait_port(self.backends.h2, self.running[1]):
-                raise SystemExit("bench: nghttpd did not start")
+            for port, argv in self.backends.h2_argvs():
+                self.running.append(procs.spawn(argv, 1, stdout=subprocess.DEVNULL,
+                                                stderr=subprocess.DEVNULL))
+                if not procs.wait_port(port, self.running[-1]):
+                    raise SystemExit("bench: nghttpd did not start")
 
     def stop_backend(self):
         for proc in self.running:
@@ -105,8 +112,8 @@ class Bench:
 
     def missing(self, scenario):
         """The program that a scenario lacks, or None."""
-        wanted = {"load": [], "h2load": ["h2load"], "handshakes": []}[scenario.client]
-        if scenario.kind == "h2-h2":
+        wanted = ["h2load"] if scenario.client == "h2load" else []
+        if scenario.kind in ("h2-h2", "grpc"):
             wanted = [*wanted, "nghttpd"]
         return next((p for p in wanted if not peers.program(p, self.build)), None)
 
@@ -115,16 +122,27 @@ class Bench:
         if scenario.client == "h2load":
             scheme = "https" if scenario.kind == "tls" else "http"
             return h2load.argv(f"{scheme}://127.0.0.1:{port}{scenario.path}", float(extra[1]),
-                               scenario.load)
+                               scenario.load, self.backends)
+        if scenario.client == "websockets":
+            return [sys.executable, os.path.join(HERE, "websockets.py"), str(port), *scenario.load,
+                    extra[1]]
         if scenario.client == "handshakes":
             return [sys.executable, os.path.join(HERE, "handshakes.py"), str(port),
                     self.backends.ca, extra[1], *scenario.load]
         return [self.load_exe, "--url", f"http://127.0.0.1:{port}{scenario.path}", "--json",
                 "--allow-failed", *scenario.load, *extra]
 
-    def run_load(self, argv, wrap=()):
-        proc = procs.spawn([*wrap, *argv], 1, stdout=subprocess.PIPE)
-        out, _ = proc.communicate(timeout=120)
+    def run_load(self, argv, wrap=(), at_begin=None):
+        """at_begin() is called before the load begins: before its start, or when it is ready."""
+        waits = argv[1].endswith("websockets.py")
+        if at_begin and not waits:
+            at_begin()
+        proc = procs.spawn([*wrap, *argv], 1, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE)
+        if at_begin and waits:
+            proc.stderr.readline()
+            at_begin()
+        out, _ = proc.communicate(b"\n", timeout=120)
         if argv[0] == h2load.program():
             return h2load.parse(out.decode())
         return json.loads(out)
@@ -138,9 +156,9 @@ class Bench:
     def one(self, scenario, proxy):
         """One measurement: cost, and what the client saw."""
         argv = self.load_argv(scenario, proxy.port, "-t", str(self.args.seconds))
-        before = procs.cpu_ns(proxy.pid)
-        result = self.run_load(argv)
-        spent = procs.cpu_ns(proxy.pid) - before
+        before = []
+        result = self.run_load(argv, at_begin=lambda: before.append(procs.cpu_ns(proxy.pid)))
+        spent = procs.cpu_ns(proxy.pid) - before[0]
         self.check(scenario, proxy, result)
         answers = max(result["answered"], 1)
         return {"cost": spent / 1000 / answers * scenario.per, "rps": result["rps"],
@@ -215,6 +233,8 @@ class Bench:
     def idlers(self, name):
         kind, how = IDLERS[name]
         argv = [sys.executable, os.path.join(HERE, "idlers.py")]
+        if kind == "websocket":
+            argv, how = [sys.executable, os.path.join(HERE, "websockets.py")], "0"
 
         def body(proxies):
             result = {}

@@ -9,8 +9,13 @@ def program():
     return shutil.which("h2load")
 
 
-def argv(url, seconds, load):
+# A unary call.
+GRPC = ("-H", "content-type: application/grpc", "-H", "te: trailers", "-d", "@message@")
+
+
+def argv(url, seconds, load, backends):
     """`load`: -c connections, -m streams, --h1 ..., as h2load has them."""
+    load = [backends.message if word == "@message@" else word for word in load]
     return [program() or "h2load", "-t", "1", "-D", f"{int(seconds * 1000)}ms", *load, url]
 
 
@@ -31,7 +36,7 @@ def parse(text):
     mean = float(latency[1]) * scale[latency[2]] if latency else float("nan")
     # What was under way when the time was up is no failure.
     return {"sent": started, "answered": codes[0], "failed": failed + errored + timed_out,
-            "app_error": done - codes[0], "refused": 0,
+            "app_error": max(done - codes[0], 0), "refused": 0,
             "failed_by_kind": {"failed": failed, "errored": errored, "timeout": timed_out},
             "status": dict(zip(("2xx", "3xx", "4xx", "5xx"), codes)), "rps": rps,
             "latency_us": {"p50": mean, "p99": None}}

@@ -31,9 +31,13 @@ def program(name, build):
 
 
 def speaks(name, kind):
-    """Does the proxy serve `kind`: "http", "tcp", "h2-h1", "h2-h2" or "tls"?"""
+    """Does the proxy serve `kind`: "http", "websocket", "tcp", "h2-h1", "h2-h2", "grpc" or "tls"?"""
     if kind == "http":
         return True
+    if kind == "websocket":
+        return name != "envoy"
+    if kind == "grpc":
+        return name in ("haproxy", "nginx", "nghttpx", "sluice")
     if kind == "h2-h1" or kind == "tls":
         return name in ("haproxy", "nginx", "nghttpx", "sluice")
     if kind == "h2-h2":
@@ -46,10 +50,18 @@ class Backends:
     """The applications' ports, what nghttpd serves, and the certificate of those who speak TLS."""
 
     def __init__(self):
-        self.http, self.echo, self.h2 = (procs.free_port() for _ in range(3))
+        self.http, self.echo, self.h2, self.grpc = (procs.free_port() for _ in range(4))
         self.dir = tempfile.mkdtemp(prefix="bench-backend-")
         with open(os.path.join(self.dir, "index.html"), "w", encoding="ascii") as f:
             f.write("hello from v1\n")  # as the demo application has it
+        # A gRPC service of one answer: a file, and trailers behind it (h2_argvs).
+        os.mkdir(os.path.join(self.dir, "bench.Echo"))
+        self.message = os.path.join(self.dir, "bench.Echo", "Say.grpc")
+        with open(self.message, "wb") as f:
+            f.write(b"\0\0\0\0\x0e" + b"hello from v1\n")
+        self.types = os.path.join(self.dir, "types")
+        with open(self.types, "w", encoding="ascii") as f:
+            f.write("application/grpc grpc\n")
         self.ca = certs.authority().cert
         self.pair = certs.authority().issue("localhost", sans=["DNS:localhost", "IP:127.0.0.1"])
         self.both = os.path.join(self.dir, "both.pem")  # HAProxy wants them in one
@@ -58,8 +70,12 @@ class Backends:
                 with open(part, encoding="ascii") as source:
                     f.write(source.read())
 
-    def h2_argv(self):
-        return ["nghttpd", "--no-tls", "-n1", "-a", "127.0.0.1", "-d", self.dir, str(self.h2)]
+    def h2_argvs(self):
+        """Ports and command lines of the servers that speak HTTP/2."""
+        common = ["nghttpd", "--no-tls", "-n1", "-a", "127.0.0.1", "-d", self.dir]
+        return [(self.h2, [*common, str(self.h2)]),
+                (self.grpc, [*common, "--mime-types-file", self.types, "--trailer", "grpc-status: 0",
+                             str(self.grpc)])]
 
     def remove(self):
         shutil.rmtree(self.dir, ignore_errors=True)
@@ -76,15 +92,17 @@ class Proxy:
             "http_port": procs.free_port(), "tcp_port": procs.free_port(),
             "h2_h1_port": procs.free_port(), "h2_h2_port": procs.free_port(),
             "tls_port": procs.free_port(), "health_port": procs.free_port(),
-            "backend_port": backends.http, "echo_port": backends.echo, "h2_port": backends.h2,
+            "backend_port": backends.http, "echo_port": backends.echo, "h2_port": backends.grpc if kind == "grpc" else backends.h2,
             "cert": backends.pair.cert, "key": backends.pair.key, "cert_and_key": backends.both,
             # nghttpx has one backend for all of its frontends.
-            "nghttpx_backend": f"127.0.0.1,{backends.h2};;proto=h2" if kind == "h2-h2" else
-                               f"127.0.0.1,{backends.http};;proto=http/1.1",
+            "nghttpx_backend": f"127.0.0.1,{backends.http};;proto=http/1.1",
             "fd_limit": procs.fd_limit(),
             "stream_module": f"load_module {STREAM_MODULE};", "stream_begin": "", "stream_end": "",
         }
-        self.port = self.values[kind.replace("-", "_") + "_port"]
+        if kind in ("h2-h2", "grpc"):
+            self.values["nghttpx_backend"] = f"127.0.0.1,{self.values['h2_port']};;proto=h2"
+        listener = {"websocket": "http", "grpc": "h2_h2"}.get(kind, kind.replace("-", "_"))
+        self.port = self.values[listener + "_port"]
         self.proc = None
         os.chmod(self.dir, 0o755)
 
@@ -103,7 +121,8 @@ class Proxy:
     def argv(self):
         exe = program(self.name, self.build)
         if self.name == "floor":
-            to = self.values[{"http": "backend_port", "tcp": "echo_port", "h2-h2": "h2_port"}[self.kind]]
+            to = self.values[{"http": "backend_port", "websocket": "backend_port", "tcp": "echo_port",
+                              "h2-h2": "h2_port"}[self.kind]]
             return [exe, str(self.port), str(to)]
         if self.name == "haproxy":
             return [exe, "-db", "-q", "-f", self._config("haproxy.cfg")]
