@@ -501,6 +501,8 @@ void h2_leave(struct h2_stream *st)
         return;
     st->left = true;
     st->head = st->trailers = NULL;
+    st->blocked = false; /* nobody is left to be told that it is not */
+    list_remove(&st->ready);
     h2_credit(st, st->held);
     h2_reset_left(st);
 }

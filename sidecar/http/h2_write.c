@@ -84,7 +84,8 @@ size_t h2_nv_request(nghttp2_nv *nv, const struct message *m, struct str path, s
     if (m->websocket)
         at = put(at, STR(":protocol"), STR("websocket"));
     at = put(at, STR(":scheme"), scheme);
-    at = put(at, STR(":authority"), message_str(m, m->authority));
+    if (m->authority.len > 0) /* HTTP/1.0 may have none (RFC 9113 §8.3.1) */
+        at = put(at, STR(":authority"), message_str(m, m->authority));
     at = put(at, STR(":path"), path);
     at = put_fields(at, m);
     if (m->te_trailers)

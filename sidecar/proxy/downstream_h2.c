@@ -350,7 +350,9 @@ static void on_drained(struct conn *conn)
     struct downstream *d = CONTAINER_OF(conn, struct downstream, conn);
     CHECK_OBJ(d, DOWNSTREAM_MAGIC);
     d->behind = false;
+    d->h2->drained_at = d->worker->loop.now;
     downstream_h2_pump_soon(d->h2);
+    downstream_arm(d);
 }
 
 static void on_failed(struct conn *conn, int err)
@@ -362,13 +364,16 @@ static void on_failed(struct conn *conn, int err)
 
 /* --- time --- */
 
-/* The client opens no window for what waits; USEC_NEVER: it need not. */
+/* The client opens no window for what waits, which may be the end alone; USEC_NEVER: it need not.
+ */
 static usec_t write_deadline(const struct downstream_h2 *c, const struct h2_request *r)
 {
     const struct stream *s = r->side.stream;
-    if (buf_len(&r->st.out) == 0 || (s && s->tunnel))
+    bool waits = buf_len(&r->st.out) > 0 || (r->st.send_ended && !r->st.end_out);
+    /* What waits for the connection has the connection's time. */
+    if (!waits || (s && s->tunnel) || c->d->conn.blocked)
         return USEC_NEVER;
-    return r->marked_at + conf_of(c)->write_timeout;
+    return max_u64(r->marked_at, c->drained_at) + conf_of(c)->write_timeout;
 }
 
 static usec_t read_deadline(const struct downstream_h2 *c, const struct h2_request *r)

@@ -27,6 +27,7 @@ struct downstream_h2 {
     struct turn_end pump;
     uint32_t walk; /* counts walks over the requests */
     usec_t noticed_at;
+    usec_t drained_at; /* the client has taken what the connection kept; 0: never kept */
     struct reap reap;
 };
 

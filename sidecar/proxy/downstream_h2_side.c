@@ -18,6 +18,17 @@ static void check(struct h2_request *r, int rc)
         r->st.h2->no_memory = true;
 }
 
+/* From now on something waits for the client's window. */
+static void mark(struct h2_request *r)
+{
+    const struct downstream *d = r->conn->d;
+    if (buf_len(&r->st.out) > 0)
+        return; /* it did already */
+    r->marked = r->st.sent;
+    r->marked_at = d->worker->loop.now;
+    downstream_h2_wake_at(r->conn, r->marked_at + d->listener->conf->write_timeout);
+}
+
 /* Held back until flush(), so that it can still be recalled. */
 static void side_head(struct side *side, const struct message *m, enum side_end end)
 {
@@ -25,6 +36,8 @@ static void side_head(struct side *side, const struct message *m, enum side_end 
     r->pending = m;
     r->pending_end = end == SIDE_END;
     side->ended = end == SIDE_END;
+    if (side->ended)
+        mark(r);
 }
 
 static void side_interim(struct side *side, const struct message *m)
@@ -38,12 +51,7 @@ static void side_body(struct side *side, const char *p, size_t n)
 {
     struct h2_request *r = of(side);
     count_add(&r->conn->d->listener->stats.bytes_out, (int64_t)n);
-    if (buf_len(&r->st.out) == 0) {
-        const struct downstream *d = r->conn->d;
-        r->marked = r->st.sent;
-        r->marked_at = d->worker->loop.now;
-        downstream_h2_wake_at(r->conn, r->marked_at + d->listener->conf->write_timeout);
-    }
+    mark(r);
     check(r, h2_send(&r->st, p, n));
     side->blocked = r->st.blocked;
     if (!r->pending)
@@ -54,6 +62,7 @@ static void side_end(struct side *side, const struct message *trailers)
 {
     struct h2_request *r = of(side);
     side->ended = true;
+    mark(r);
     check(r, h2_send_end(&r->st, trailers));
     if (!r->pending)
         downstream_h2_pump_soon(r->conn);

@@ -37,6 +37,7 @@ struct upstream_h2_stream {
     usec_t since;       /* the lease */
     bool not_taken;     /* by the codec: another connection may take it */
     bool unsent;        /* the head waits for the server's SETTINGS */
+    bool bodiless;      /* the response has a head only, which waits for the stream's end */
     bool replayable;    /* `sent` is the whole body so far */
     struct buf sent;    /* for another try, until the response begins */
     enum reason failed; /* of a call that could not tell it; REASON_NONE: none */

@@ -242,23 +242,34 @@ void upstream_h2_stream_free(struct upstream_h2_stream *hs)
 
 /* --- what the server answers --- */
 
+static void whole_response(struct upstream_h2_stream *hs, struct stream *s)
+{
+    stream_on_response(s);
+    if (hs->side.stream == s)
+        stream_on_response_end(s);
+}
+
 static void on_head(struct h2_stream *st)
 {
     struct upstream_h2_stream *hs = of_codec(st);
     struct stream *s = hs->side.stream;
-    bool last = st->recv_ended;
     forget_sent(hs);
     touch(hs);
-    /* Whatever its length says, and wherever the stream's end is said. */
-    if (s->req.method == METHOD_HEAD || s->res.status == 204 || s->res.status == 304)
+    /* Whatever its length says. For its client the head is the end: it gets it when it is here. */
+    hs->bodiless = s->req.method == METHOD_HEAD || s->res.status == 204 || s->res.status == 304;
+    if (hs->bodiless)
         s->res.body = BODY_NONE;
-    if (!last && !(st->trailers = stream_trailers(s, false))) {
-        stream_on_upstream_failed(s, REASON_OUT_OF_MEMORY, NULL, false);
+    if (st->recv_ended) {
+        whole_response(hs, s);
         return;
     }
-    stream_on_response(s);
-    if (last && hs->side.stream == s)
-        stream_on_response_end(s);
+    if (hs->bodiless)
+        return;
+    st->trailers = stream_trailers(s, false);
+    if (st->trailers)
+        stream_on_response(s);
+    else
+        stream_on_upstream_failed(s, REASON_OUT_OF_MEMORY, NULL, false);
 }
 
 static void on_interim(struct h2_stream *st)
@@ -283,7 +294,10 @@ static void on_end(struct h2_stream *st)
 {
     struct upstream_h2_stream *hs = of_codec(st);
     touch(hs);
-    stream_on_response_end(hs->side.stream);
+    if (hs->bodiless)
+        whole_response(hs, hs->side.stream);
+    else
+        stream_on_response_end(hs->side.stream);
 }
 
 static void on_bad(struct h2_stream *st, enum reason reason, const char *detail)

@@ -650,6 +650,36 @@ static void test_leave_is_no_abuse(UNUSED void **state)
     pair_end(&p);
 }
 
+/* The server answers while the end of the request waits to be written: who has left is told of its
+ * stream's end only, not that it may write. */
+static void test_left_is_not_writable(UNUSED void **state)
+{
+    static char much[2 * H2_STREAM_KEEPS - 1];
+    struct message m;
+    struct pair p;
+    pair_begin(&p, NULL);
+    struct told *c = ask(&p, "POST", BODY_CHUNKED, 0, false);
+    assert_int_equal(h2_send(&c->st, much, sizeof(much)), 0);
+    message_init(&m, true);
+    add_field(&m, "x-sum", "1");
+    assert_int_equal(h2_send_end(&c->st, &m), 0);
+    message_free(&m);
+    assert_int_equal(h2_pull(&p.client.h2, &p.client.out, 16384), 0);
+    assert_true(c->st.blocked && c->st.end_sent);
+    assert_int_equal(peer_carry(&p.client, &p.server, 0), 0);
+    answer(p.server.streams[0], 403, BODY_NONE, 0, true);
+    assert_int_equal(peer_pull(&p.server), 0);
+    assert_int_equal(peer_carry(&p.server, &p.client, 0), 0);
+    assert_true(c->st.recv_ended);
+    h2_leave(&c->st);
+    assert_int_equal(h2_pull(&p.client.h2, &p.client.out, 1), 0); /* room for one more frame */
+    assert_int_equal(c->writables, 0);
+    talk(&p);
+    assert_int_equal(c->writables, 0);
+    assert_over(c);
+    pair_end(&p);
+}
+
 static void test_reset_at_every_point(UNUSED void **state)
 {
     for (int point = 0; point < 8; point++) {
@@ -1169,6 +1199,7 @@ int main(void)
         cmocka_unit_test(test_take_back),
         cmocka_unit_test(test_leave),
         cmocka_unit_test(test_leave_is_no_abuse),
+        cmocka_unit_test(test_left_is_not_writable),
         cmocka_unit_test(test_reset_at_every_point),
         cmocka_unit_test(test_data_behind_our_reset),
         cmocka_unit_test(test_too_many_before_settings),

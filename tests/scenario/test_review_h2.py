@@ -1,0 +1,71 @@
+"""HTTP/2 at its edges: what a second reading of it found."""
+
+import threading
+
+import pytest
+
+import h2wire
+from h2wire import INITIAL_WINDOW_SIZE
+from harness import assert_problem
+from test_h2 import h2
+from test_upstream_h2 import h2_proxy
+from wire import TIMEOUT
+
+
+def test_end_behind_a_closed_window(sc):
+    """The body fits into the window exactly, its end comes later: only the end waits for the window,
+    and does not wait for ever."""
+    go = threading.Event()
+
+    def script(conn):
+        conn.request()
+        conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        assert go.wait(TIMEOUT)
+        conn.send("0\r\n\r\n")
+        conn.request()
+
+    sc.proxy(script=script, http={"writeTimeout": "300ms"})
+    client = h2(sc, settings={INITIAL_WINDOW_SIZE: 5}, credit=False)
+    st = client.request()
+    client.until(lambda: st.received == 5, "the body")
+    go.set()
+    client.until(lambda: st.over, "the stream's end")
+    assert st.reset == h2wire.CANCEL
+
+
+def test_request_without_authority(sc):
+    """HTTP/1.0 has requests without one: none is made up, not even an empty one (RFC 9113 §8.3.1)."""
+    app = h2_proxy(sc)
+    client = sc.client()
+    client.send("GET /a HTTP/1.0\r\n\r\n")
+    assert client.response().status == 200
+    assert not app.requests[0].has(":authority")
+
+
+@pytest.mark.parametrize("method, status", [("HEAD", "200"), ("GET", "304"), ("DELETE", "204")])
+def test_bodiless_response_that_ends_later(sc, method, status):
+    """The head is all that the client gets, and END_STREAM comes in a frame of its own."""
+    def script(conn):
+        while (st := conn.request()) is not None:
+            conn.headers(st.id, [(":status", status), ("etag", "x")])
+            conn.expect_ping()
+            conn.data(st.id, b"", end=True)
+
+    app = h2_proxy(sc, script)
+    st = h2(sc).ask(method)
+    assert st.status == int(status) and st.get("etag") == "x" and not st.body
+    assert sc.ask(method).status == int(status)
+    assert [r["reason"] for r in sc.s.wait_access_log(2)] == ["none", "none"]
+    assert [r.reset for r in app.requests] == [None, None]
+
+
+def test_bodiless_response_that_never_ends(sc):
+    def script(conn):
+        st = conn.request()
+        conn.headers(st.id, [(":status", "304")])
+        conn.until(lambda: st.reset is not None, "the reset")
+        assert st.reset == h2wire.CANCEL
+        h2wire.ok_app(conn)
+
+    h2_proxy(sc, script, proxy={"route": {"timeout": "300ms"}})
+    assert_problem(sc.ask(), "deadline")
