@@ -181,6 +181,8 @@ static void become_idle(struct pool *p, struct upstream_conn *u)
 /* What it has room for goes to who waits; when it carries nothing then, it is idle, or closes. */
 static void settle(struct pool *p, struct upstream_conn *u)
 {
+    if (u->state == UPSTREAM_CLOSED)
+        return; /* who got it has given it up at once */
     if (pool_worn(p, u))
         u->leaving = true;
     while (u->state != UPSTREAM_CLOSED && pool_has_room(p, u) && pool_hand_over(p, u))

@@ -42,6 +42,18 @@ def test_request_without_authority(sc):
     assert not app.requests[0].has(":authority")
 
 
+def test_deadline_passes_as_the_connection_comes(sc):
+    """A call whose time is up just then gives up the connection that it has been given."""
+    sc.proxy(upstream={"pool": {"maxRequestsPerConnection": 1, "idleTimeout": "1ms"}})
+    client = h2(sc)
+    pid = sc.s.pid
+    for us in [*range(20, 300)] * 4:  # about as long as a connect takes
+        st = client.request("POST", "/x", body=b"", headers=[
+            ("content-type", "application/grpc"), ("te", "trailers"), ("grpc-timeout", f"{us}u")])
+        client.response(st)
+    assert sc.s.pid == pid
+
+
 @pytest.mark.parametrize("method, status", [("HEAD", "200"), ("GET", "304"), ("DELETE", "204")])
 def test_bodiless_response_that_ends_later(sc, method, status):
     """The head is all that the client gets, and END_STREAM comes in a frame of its own."""
