@@ -75,11 +75,13 @@ struct h2_stream {
     struct message *head;     /* where what comes is written: request or response. The owner's; set
                                * by it, and valid until it is told the head */
     struct message *trailers; /* the owner's; NULL: trailers are dropped */
-    struct buf out;           /* of its body, not yet in frames */
-    bool blocked;             /* out is over H2_STREAM_KEEPS: writable comes */
-    bool recv_ended;          /* END_STREAM has come */
-    bool send_ended;          /* ours was given (it may still wait behind `out`) */
-    uint64_t sent;            /* body bytes that have gone into frames */
+    /* Of what comes, counted as in h2_settings; the owner's. 0: the settings' */
+    uint32_t max_field_bytes, max_fields;
+    struct buf out;  /* of its body, not yet in frames */
+    bool blocked;    /* out is over H2_STREAM_KEEPS: writable comes */
+    bool recv_ended; /* END_STREAM has come */
+    bool send_ended; /* ours was given (it may still wait behind `out`) */
+    uint64_t sent;   /* body bytes that have gone into frames */
     /* The codec's own. */
     bool deferred; /* the session waits for us to say that there is more */
     bool head_done, left, peer_reset, self_reset, end_sent, bodiless, asked_websocket;

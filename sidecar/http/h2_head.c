@@ -204,15 +204,14 @@ static bool take_share(struct h2_stream *st, uint32_t bytes)
 
 bool h2_head_field(struct h2_stream *st, struct str name, struct str value)
 {
-    const struct h2_settings *limits = &st->h2->settings;
     struct message *m = st->head_done ? st->trailers : st->head;
 
     /* Counted before anything is kept, crumbs of cookies too: a small block on the wire can name a
      * large entry of the table many times. */
     st->n_fields++;
     st->field_bytes += (uint32_t)(name.n + value.n) + FIELD_OVERHEAD;
-    if (st->n_fields > limits->max_fields || st->field_bytes > limits->max_field_bytes ||
-        name.n > UINT16_MAX) {
+    if (st->n_fields > h2_max_fields(st->h2, st) ||
+        st->field_bytes > h2_max_field_bytes(st->h2, st) || name.n > UINT16_MAX) {
         bad(st, REASON_HEADERS_TOO_LARGE, "the fields are too large or too many");
         return true;
     }

@@ -38,6 +38,15 @@ static inline struct h2_stream *h2_stream_of(nghttp2_session *session, int32_t i
 {
     return id == 0 ? NULL : nghttp2_session_get_stream_user_data(session, id);
 }
+/* What is allowed of a head on st; NULL: on a stream that nobody has. */
+static inline uint32_t h2_max_fields(const struct h2 *h, const struct h2_stream *st)
+{
+    return st && st->max_fields > 0 ? st->max_fields : h->settings.max_fields;
+}
+static inline uint32_t h2_max_field_bytes(const struct h2 *h, const struct h2_stream *st)
+{
+    return st && st->max_field_bytes > 0 ? st->max_field_bytes : h->settings.max_field_bytes;
+}
 /* DATA or HEADERS have come on a stream of the client's that is not there: is that a mistake? */
 void h2_look_back(struct h2 *h, int32_t id, bool headers);
 /* RST_STREAM(NO_ERROR), when that is due to a stream that was left. */

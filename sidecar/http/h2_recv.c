@@ -38,8 +38,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
      * limit it is no mistake any more, and the rest of it is not gone through. */
     h->guard.fields++;
     h->guard.fields_bytes += (uint32_t)(name_len + value_len);
-    if (h->guard.fields > H2_FLOOD_TIMES * h->settings.max_fields ||
-        h->guard.fields_bytes > H2_FLOOD_TIMES * h->settings.max_field_bytes) {
+    if (h->guard.fields > H2_FLOOD_TIMES * h2_max_fields(h, st) ||
+        h->guard.fields_bytes > H2_FLOOD_TIMES * h2_max_field_bytes(h, st)) {
         h2_fail(h, H2_ENHANCE_YOUR_CALM, REASON_H2_HEADER_FLOOD);
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }

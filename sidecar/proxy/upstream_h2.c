@@ -9,7 +9,10 @@
 
 #include <errno.h>
 
-enum { STREAMS_EXPECTED = 100 }; /* of a server that has told nothing yet */
+enum {
+    STREAMS_EXPECTED = 100,     /* of a server that has told nothing yet */
+    FIELD_BYTES_MOST = 1 << 20, /* that a listener can allow a head to have */
+};
 
 static struct upstream_h2 *of(struct conn *c)
 {
@@ -278,6 +281,7 @@ int upstream_h2_start(struct upstream_conn *u)
         return -ENOMEM;
     settings.stream_window = conf->stream_window;
     settings.connection_window = conf->connection_window;
+    settings.max_field_bytes = FIELD_BYTES_MOST; /* the limit is each stream's listener's */
     if (h2_init(&h2->codec, H2_CLIENT, &settings, &upstream_h2_ops, &u->worker->loop.bufs) < 0) {
         free(h2);
         return -ENOMEM;

@@ -101,6 +101,8 @@ static void side_head(struct side *side, const struct message *m, enum side_end 
         s->req.websocket = 0; /* it goes on as the plain GET that HTTP/1 would get */
     message_clear(&s->res);
     hs->st.head = &s->res;
+    hs->st.max_fields = s->listener->limits.max_fields;
+    hs->st.max_field_bytes = s->listener->limits.max_field_bytes;
     /* Whether it takes extended CONNECT is known with its SETTINGS (RFC 8441 §3). */
     hs->unsent = m->websocket && !hs->h2->codec.peer_settings;
     if (!hs->unsent)

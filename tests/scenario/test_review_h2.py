@@ -81,3 +81,18 @@ def test_bodiless_response_that_never_ends(sc):
 
     h2_proxy(sc, script, proxy={"route": {"timeout": "300ms"}})
     assert_problem(sc.ask(), "deadline")
+
+
+@pytest.mark.parametrize("more, status", [(0, 200), (60, 502)])
+def test_limits_of_a_response_are_the_listeners(sc, more, status):
+    """As with HTTP/1.1: maxHeaders and maxHeaderBytes, not the presets."""
+    def script(conn):
+        while (st := conn.request()) is not None:
+            conn.answer(st, headers=[(f"h{i}", 50 * "v") for i in range(150 + more)])
+
+    app = h2_proxy(sc, script, proxy={"http": {"maxHeaders": 200, "maxHeaderBytes": "48KiB"}})
+    response = sc.ask()
+    assert response.status == status
+    if status == 502:
+        assert_problem(response, "upstream_headers_too_large")
+    assert app.conns[0].settings[h2wire.MAX_HEADER_LIST_SIZE] == 1 << 20
