@@ -35,6 +35,8 @@ def main():
                     answer += data
                 if not answer.startswith(b"HTTP/1.1 200"):
                     raise OSError(answer[:80])
+                if s.version() != "TLSv1.3":
+                    raise OSError(f"it speaks {s.version()}")
                 resumed += s.session_reused
                 if resume:
                     session = s.session
