@@ -43,14 +43,24 @@ static int wire_read(BIO *b, char *p, size_t n, size_t *ret)
     return 0;
 }
 
+/* A segment of its own would wake the peer for what it does not wait for. A ticket (TLS 1.3) goes
+ * with what is sent next, or by itself after 200 ms. */
+static bool more_follows(const struct tls_wire *w)
+{
+    const struct tls_state *st = CONTAINER_OF(w, struct tls_state, wire);
+    return w->more || (!st->handshaken && SSL_get_state(st->ssl) == TLS_ST_SW_SESSION_TICKET &&
+                       SSL_version(st->ssl) == TLS1_3_VERSION);
+}
+
 static int wire_write(BIO *b, const char *p, size_t n, size_t *ret)
 {
     struct tls_wire *w = BIO_get_data(b);
+    int flags = MSG_NOSIGNAL | (more_follows(w) ? MSG_MORE : 0);
     ssize_t put;
     BIO_clear_retry_flags(b);
     *ret = 0;
     do
-        put = send(w->fd, p, n, MSG_NOSIGNAL);
+        put = send(w->fd, p, n, flags);
     while (put < 0 && errno == EINTR);
     if (put >= 0) {
         *ret = (size_t)put;

@@ -129,9 +129,10 @@ struct tls_wire {
     bool may_recv; /* false: the socket has been emptied in this call, or is not to be asked */
     bool starved;  /* what is inside is not enough, and the socket had no more */
     bool eof;      /* FIN */
+    bool more;     /* what is written now need not be sent before what comes next */
 };
 
-/* NULL when memory is short; `w` outlives it. */
+/* NULL when memory is short; `w` is a tls_state's, and outlives it. */
 BIO *tls_bio_new(struct tls_wire *w);
 
 /* --- tls_transport.c --- */
@@ -145,8 +146,9 @@ struct tls_state {
     bool renegotiated; /* the peer tried to */
     bool has_end;      /* read: `end` is what comes from here on */
     bool end_told;
-    bool closing;  /* our close_notify is under way, or sent */
-    uint8_t alert; /* that the peer sent, fatal; 0: none */
+    bool closing;    /* our close_notify is under way, or sent */
+    bool has_buffer; /* client: a ticket came, for which OpenSSL took a buffer for an answer */
+    uint8_t alert;   /* that the peer sent, fatal; 0: none */
     ssize_t end;
     int verify; /* X509_V_ of the rules */
     SSL *ssl;

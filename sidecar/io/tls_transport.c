@@ -177,6 +177,8 @@ static ssize_t tls_read(struct transport *t, void *p, size_t n)
         if (!SSL_has_pending(st->ssl) && !st->wire.may_recv)
             break;
     }
+    if (st->has_buffer && !SSL_has_pending(st->ssl) && SSL_free_buffers(st->ssl) == 1)
+        st->has_buffer = false;
     if (got > 0)
         return (ssize_t)got;
     st->end_told = st->has_end;
@@ -261,6 +263,7 @@ static int tls_shutdown_write(struct transport *t)
     struct tls_state *st = of(t);
     if (st->handshaken && !st->broken && !st->closing) {
         clear_errors();
+        st->wire.more = true; /* the FIN */
         int r = SSL_shutdown(st->ssl);
         int e = r < 0 ? SSL_get_error(st->ssl, r) : SSL_ERROR_NONE;
         clear_errors();

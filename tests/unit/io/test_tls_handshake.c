@@ -1,4 +1,6 @@
 /* test_tls_handshake.c - who is let in, who is believed, and what is said of the others. */
+#include "io/tls_parts.h"
+
 #include "tests/unit/io/tls_peers.h"
 
 /* A handshake that succeeds, and what both sides make of it. */
@@ -282,6 +284,38 @@ static void test_alpn(void **state)
     assert_int_equal(s.alpn.n, 0);
 }
 
+static void test_ciphers(void **state)
+{
+    const struct {
+        const char *offered, *chosen;
+    } cases[] = {
+        {"TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256",
+         "TLS_AES_128_GCM_SHA256"},
+        {"TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"},
+        {"TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"},
+    };
+    struct tls_client_settings cs = client_settings();
+    struct tls_server_settings ss = server_settings();
+    struct tls_slot *server = server_slot(&ss);
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct tls_slot *client = client_slot(&cs);
+        struct tls_context *c = tls_slot_get(client);
+        struct tls_identity id;
+        struct peers p;
+        assert_non_null(c);
+        assert_int_equal(SSL_CTX_set_ciphersuites(c->ctx[0], cases[i].offered), 1);
+        peers_open(&p, client, server, "a.test");
+        assert_int_equal(p.server_result, 0);
+        transport_tls_identity(&p.server, &id);
+        assert_string_equal(id.cipher, cases[i].chosen);
+        peers_close(&p);
+        (void)tls_context_unref(c);
+        (void)tls_slot_unref(client);
+    }
+    (void)tls_slot_unref(server);
+}
+
 static void test_versions(void **state)
 {
     struct tls_client_settings cs = client_settings();
@@ -444,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_purpose),
         cmocka_unit_test(test_certificate_of_another_time),
         cmocka_unit_test(test_alpn),
+        cmocka_unit_test(test_ciphers),
         cmocka_unit_test(test_versions),
         cmocka_unit_test(test_peer_closes),
         cmocka_unit_test(test_empty_slot),

@@ -94,6 +94,34 @@ static void test_rotation(void **state)
     assert_true(once(f));
 }
 
+/* Each connection brings a ticket of its own: clients use one once (RFC 8446 §C.4). */
+static void test_new_ticket_each_time(void **state)
+{
+    struct fixture *f = *state;
+    struct tls_context *c = tls_slot_get(f->client);
+    unsigned char before[1024] = "";
+    assert_non_null(c);
+    for (int i = 0; i < 3; i++) {
+        struct peers p;
+        char byte;
+        const unsigned char *ticket = NULL;
+        size_t n = 0;
+        peers_open(&p, f->client, f->server, "a.test");
+        uint64_t key = ((struct tls_state *)p.client.state)->session_key;
+        assert_int_equal(put(&p.server, "x", 1), 1);
+        assert_int_equal(get(&p.client, &byte, 1), 1);
+        SSL_SESSION *s = tls_sessions_get(&c->sessions, key);
+        assert_non_null(s);
+        SSL_SESSION_get0_ticket(s, &ticket, &n);
+        assert_in_range(n, 16, sizeof(before));
+        assert_int_not_equal(memcmp(before, ticket, n), 0);
+        memcpy(before, ticket, n);
+        SSL_SESSION_free(s);
+        peers_close(&p);
+    }
+    (void)tls_context_unref(c);
+}
+
 /* Another listener of the same process, of the same rules, resumes too; a new certificate does not
  * hinder it. */
 static void test_other_server(void **state)
@@ -275,6 +303,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_resumed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resumed_after_a_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rotation, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_new_ticket_each_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_other_server, setup, teardown),
         cmocka_unit_test_setup_teardown(test_by_name_and_peer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_new_client_context, setup, teardown),
