@@ -9,13 +9,10 @@ enum {
     /* nghttp2 counts some of it too, and ends with other codes: our own guard comes first. */
     NGHTTP2_RESETS = 5000,
     NGHTTP2_CONTINUATIONS = 10 * H2_CONTINUATIONS_MAX,
-    /* Of a head that is sent; what is received is at most limits.maxFieldBytes, 1 MiB. */
-    SEND_BLOCK_MAX = 4 << 20,
     /* Frames that wait for a transport that takes nothing, besides those of the streams: a peer
      * that does not read must not make answers grow (RST_STREAM, ACKs). */
     QUEUE_MAX = 2000,
     QUEUE_A_STREAM = 8,
-    NV_SMALL = 48,
 };
 
 static int to_errno(int rv)
@@ -63,7 +60,6 @@ static int new_session(struct h2 *h)
         nghttp2_option_set_stream_reset_rate_limit(option, NGHTTP2_RESETS, NGHTTP2_RESETS);
         nghttp2_option_set_max_continuations(option, NGHTTP2_CONTINUATIONS);
         nghttp2_option_set_peer_max_concurrent_streams(option, h->peer_max_streams);
-        nghttp2_option_set_max_send_header_block_length(option, SEND_BLOCK_MAX);
         rv = h->role == H2_SERVER
                  ? nghttp2_session_server_new3(&h->session, callbacks, h, option, &heap)
                  : nghttp2_session_client_new3(&h->session, callbacks, h, option, &heap);
@@ -86,6 +82,7 @@ int h2_init(struct h2 *h, enum h2_role role, const struct h2_settings *s, const 
     };
     list_init(&h->streams);
     list_init(&h->ready);
+    list_init(&h->blocks);
     h2_past_init(&h->past);
     h2_guard_init(&h->guard);
     int rv = new_session(h);
@@ -129,6 +126,9 @@ void h2_free(struct h2 *h)
         h2_unlink(LIST_ENTRY(h->streams.next, struct h2_stream, link));
     nghttp2_session_del(h->session);
     h->session = NULL;
+    while (!list_empty(&h->blocks))
+        h2_block_free(LIST_ENTRY(h->blocks.next, struct h2_block, link));
+    hpack_free(&h->hpack);
 }
 
 void h2_fail(struct h2 *h, enum h2_error code, enum reason why)
@@ -269,46 +269,24 @@ static void begin(struct h2 *h, struct h2_stream *st)
     h->n_streams++;
 }
 
-/* Path and query in one piece, as :path has them. */
-static struct str target_of(const struct message *m, char **ret_free)
-{
-    struct str path = message_str(m, m->path);
-    if (!m->has_query)
-        return path;
-    if (m->query.off == m->path.off + m->path.len + 1)
-        return (struct str){path.p, path.n + 1 + m->query.len};
-    char *p = mem_alloc(path.n + 1 + m->query.len);
-    *ret_free = p;
-    if (!p)
-        return STR_NONE;
-    memcpy(p, path.p, path.n);
-    p[path.n] = '?';
-    memcpy(p + path.n + 1, m->buf + m->query.off, m->query.len);
-    return (struct str){p, path.n + 1 + m->query.len};
-}
-
 static const nghttp2_data_provider *body_of(struct h2_stream *st, nghttp2_data_provider *d);
 
 int h2_request(struct h2 *h, struct h2_stream *st, const struct message *m, struct str scheme,
                bool end)
 {
-    nghttp2_nv small[NV_SMALL], *nv = h2_nv_alloc(m, small, NV_SMALL);
     nghttp2_data_provider d;
-    char number[H2_NUMBERS], *joined = NULL;
-    struct str path = target_of(m, &joined);
-    int32_t id = NGHTTP2_ERR_NOMEM;
 
     CHECK(h->role == H2_CLIENT && !st->h2);
     end = end && !m->websocket;
-    if (nv && path.n > 0) {
-        size_t n = h2_nv_request(nv, m, path, scheme, end, number);
-        id = nghttp2_submit_request(h->session, NULL, nv, n, end ? NULL : body_of(st, &d), st);
-    }
-    if (nv != small)
-        free(nv);
-    free(joined);
-    if (id < 0)
+    struct h2_block *b = h2_block_request(h, m, scheme, end);
+    if (!b)
+        return -ENOMEM;
+    nghttp2_nv nv = h2_block_nv(b);
+    int32_t id = nghttp2_submit_request(h->session, NULL, &nv, 1, end ? NULL : body_of(st, &d), st);
+    if (id < 0) {
+        h2_block_free(b);
         return id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EAGAIN;
+    }
     st->id = id;
     st->send_ended = st->end_sent = end;
     st->asked_websocket = m->websocket;
@@ -317,58 +295,55 @@ int h2_request(struct h2 *h, struct h2_stream *st, const struct message *m, stru
     return 0;
 }
 
-static int failed(struct h2_stream *st, int rv)
+/* b is not sent when nghttp2 has not taken it. */
+static int submitted(struct h2_stream *st, struct h2_block *b, int rv)
 {
     if (rv == 0)
         return 0;
+    h2_block_free(b);
     st->h2->no_memory |= rv == NGHTTP2_ERR_NOMEM;
     return to_errno(rv);
 }
 
 int h2_interim(struct h2_stream *st, const struct message *m)
 {
-    nghttp2_nv small[NV_SMALL], *nv = h2_nv_alloc(m, small, NV_SMALL);
-    char number[H2_NUMBERS];
     if (!st->h2)
         return 0;
     int rv = NGHTTP2_ERR_NOMEM;
-    if (nv)
-        rv = nghttp2_submit_headers(st->h2->session, NGHTTP2_FLAG_NONE, st->id, NULL, nv,
-                                    h2_nv_response(nv, m, false, false, number), NULL);
-    if (nv != small)
-        free(nv);
-    return failed(st, rv);
+    struct h2_block *b = h2_block_response(st->h2, m, false, false);
+    if (b) {
+        nghttp2_nv nv = h2_block_nv(b);
+        rv = nghttp2_submit_headers(st->h2->session, NGHTTP2_FLAG_NONE, st->id, NULL, &nv, 1, NULL);
+    }
+    return submitted(st, b, rv);
 }
 
 int h2_respond(struct h2_stream *st, const struct message *m, bool end)
 {
-    nghttp2_nv small[NV_SMALL], *nv = h2_nv_alloc(m, small, NV_SMALL);
     nghttp2_data_provider d;
-    char number[H2_NUMBERS];
     if (!st->h2)
         return 0;
     int rv = NGHTTP2_ERR_NOMEM;
-    if (nv)
-        rv = nghttp2_submit_response(st->h2->session, st->id, nv,
-                                     h2_nv_response(nv, m, end, st->bodiless, number),
-                                     end ? NULL : body_of(st, &d));
-    if (nv != small)
-        free(nv);
+    struct h2_block *b = h2_block_response(st->h2, m, end, st->bodiless);
+    if (b) {
+        nghttp2_nv nv = h2_block_nv(b);
+        rv = nghttp2_submit_response(st->h2->session, st->id, &nv, 1, end ? NULL : body_of(st, &d));
+    }
     st->send_ended |= end; /* the body's end may have been given before its head */
-    return failed(st, rv);
+    return submitted(st, b, rv);
 }
 
 /* ---- bodies ---- */
 
 static int submit_trailers(struct h2_stream *st)
 {
-    const struct message *m = st->own_trailers;
-    nghttp2_nv small[NV_SMALL], *nv = h2_nv_alloc(m, small, NV_SMALL);
-    int rv = NGHTTP2_ERR_NOMEM;
-    if (nv)
-        rv = nghttp2_submit_trailer(st->h2->session, st->id, nv, h2_nv_trailers(nv, m));
-    if (nv != small)
-        free(nv);
+    struct h2_block *b = h2_block_trailers(st->h2, st->own_trailers);
+    if (!b)
+        return NGHTTP2_ERR_NOMEM;
+    nghttp2_nv nv = h2_block_nv(b);
+    int rv = nghttp2_submit_trailer(st->h2->session, st->id, &nv, 1);
+    if (rv != 0)
+        h2_block_free(b);
     return rv;
 }
 

@@ -3,6 +3,7 @@
 #define SLUICE_HTTP_H2_PARTS_H
 
 #include "http/h2.h"
+#include "http/hpack.h"
 
 #include <nghttp2/nghttp2.h>
 
@@ -15,19 +16,33 @@ bool h2_head_field(struct h2_stream *st, struct str name, struct str value);
  * REASON_NONE, or what the request is answered with, or why the response is none. */
 enum reason h2_head_finish(struct h2_stream *st, bool end);
 
-/* h2_write.c: from a message to fields. */
+/* h2_write.c: from a message to fields.
+ *
+ * nghttp2 minds the frames: their order, what may be sent, the streams' states. What a head says is
+ * encoded here (hpack.h): nghttp2 is given one field that stands for the block, and where it begins
+ * the HEADERS frame, the block goes out in place of what it has made of that. */
 
-enum { H2_NV_EXTRA = 8 };
-/* Room for all of m's fields and the pseudo-fields; free() it. NULL when memory is short. */
-nghttp2_nv *h2_nv_alloc(const struct message *m, nghttp2_nv *small, size_t n_small);
-/* Each fills nv and returns how many; number is scratch for what is written in digits, and must
- * live as long as nv. */
-enum { H2_NUMBERS = 24 };
-size_t h2_nv_request(nghttp2_nv *nv, const struct message *m, struct str path, struct str scheme,
-                     bool end, char *number);
-size_t h2_nv_response(nghttp2_nv *nv, const struct message *m, bool end, bool to_head,
-                      char *number);
-size_t h2_nv_trailers(nghttp2_nv *nv, const struct message *m);
+struct h2_block {
+    struct list link; /* h2->blocks, until it has gone out */
+    char mark[8];     /* the value of nghttp2's field, by whose address the block is found again */
+    size_t most;      /* bytes that it can take, encoded */
+    uint32_t n;
+    char *text; /* the end of its bytes, which are behind the fields */
+    struct hpack_field fields[];
+};
+
+/* NULL when memory is short. They belong to the connection: the frame's way out frees them, or
+ * h2_block_free() when there will be none, or h2_free(). */
+struct h2_block *h2_block_request(struct h2 *h, const struct message *m, struct str scheme,
+                                  bool end);
+struct h2_block *h2_block_response(struct h2 *h, const struct message *m, bool end, bool to_head);
+struct h2_block *h2_block_trailers(struct h2 *h, const struct message *m);
+void h2_block_free(struct h2_block *b);
+
+/* What nghttp2 is given for it. */
+nghttp2_nv h2_block_nv(struct h2_block *b);
+/* The block of a HEADERS frame that is to be sent. */
+struct h2_block *h2_block_of(const nghttp2_frame *frame);
 
 /* h2_recv.c: the callbacks of what comes in. */
 void h2_recv_callbacks(nghttp2_session_callbacks *c);

@@ -212,8 +212,12 @@ static bool depends_on_itself(const nghttp2_frame *f)
            f->headers.pri_spec.stream_id == f->hd.stream_id;
 }
 
-static void on_settings(struct h2 *h, nghttp2_session *session)
+static void on_settings(struct h2 *h, nghttp2_session *session, const nghttp2_settings *f)
 {
+    for (size_t i = 0; i < f->niv; i++) {
+        if (f->iv[i].settings_id == NGHTTP2_SETTINGS_HEADER_TABLE_SIZE)
+            hpack_set_max(&h->hpack, f->iv[i].value);
+    }
     h->peer_settings = true;
     h->peer_max_streams =
         nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
@@ -255,7 +259,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user
         break;
     case NGHTTP2_SETTINGS:
         if (!(f->hd.flags & NGHTTP2_FLAG_ACK))
-            on_settings(h, session);
+            on_settings(h, session, &f->settings);
         break;
     case NGHTTP2_PING:
         if ((f->hd.flags & NGHTTP2_FLAG_ACK) && h->ops->ping_acked)

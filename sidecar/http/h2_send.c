@@ -1,7 +1,12 @@
 /* h2_send.c - what goes out: frames into the buffer that the owner gave to h2_pull(). */
 #include "http/h2_parts.h"
 
-enum { WINDOW_CREDIT_MAX = 4096, PING_CREDIT_MAX = 1000 };
+enum {
+    WINDOW_CREDIT_MAX = 4096,
+    PING_CREDIT_MAX = 1000,
+    HEAD_MAX = 4 << 20, /* what is received is at most limits.maxFieldBytes, 1 MiB */
+    FRAME_MAX = 16384,  /* what every receiver takes (RFC 9113 §4.2) */
+};
 
 static bool is_full(const struct h2 *h)
 {
@@ -16,6 +21,60 @@ static int put(struct h2 *h, const void *p, size_t n)
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
+static void put_frame_head(char *to, size_t n, uint8_t type, uint8_t flags, int32_t id)
+{
+    const uint8_t head[H2_FRAME_HEAD] = {
+        (uint8_t)(n >> 16),  (uint8_t)(n >> 8),   (uint8_t)n,         type,        flags,
+        (uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8), (uint8_t)id,
+    };
+    memcpy(to, head, sizeof(head));
+}
+
+/* HEADERS, and CONTINUATION where it is long. */
+static int put_block(struct h2 *h, const struct h2_block *b, const nghttp2_frame_hd *f)
+{
+    char *to = buf_reserve(h->bufs, h->to, (1 + b->most / FRAME_MAX) * H2_FRAME_HEAD + b->most);
+    if (!to) {
+        h->no_memory = true;
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
+    char *block = to + H2_FRAME_HEAD, *end = hpack_begin(&h->hpack, block);
+    for (uint32_t i = 0; i < b->n; i++)
+        end = hpack_put(&h->hpack, &b->fields[i], end);
+    size_t n = (size_t)(end - block), more = n > FRAME_MAX ? (n - 1) / FRAME_MAX : 0;
+    CHECK(n <= b->most);
+    /* The last ones make room for the heads of those before them. */
+    for (size_t i = more; i > 0; i--) {
+        size_t off = i * FRAME_MAX, len = i == more ? n - off : FRAME_MAX;
+        char *moved = block + off + i * H2_FRAME_HEAD;
+        memmove(moved, block + off, len);
+        put_frame_head(moved - H2_FRAME_HEAD, len, NGHTTP2_CONTINUATION,
+                       i == more ? NGHTTP2_FLAG_END_HEADERS : 0, f->stream_id);
+    }
+    uint8_t flags = f->flags & NGHTTP2_FLAG_END_STREAM;
+    put_frame_head(to, more > 0 ? FRAME_MAX : n, NGHTTP2_HEADERS,
+                   more > 0 ? flags : flags | NGHTTP2_FLAG_END_HEADERS, f->stream_id);
+    buf_commit(h->to, (1 + more) * H2_FRAME_HEAD + n);
+    return 0;
+}
+
+/* A head is encoded as its frame begins, though the buffer may be full: a change of the table's
+ * size, which the peer sends meanwhile, must come behind it. */
+static int on_frame_next(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    struct h2 *h = user;
+    (void)session;
+    if (frame->hd.type != NGHTTP2_HEADERS)
+        return 0;
+    struct h2_block *b = h2_block_of(frame);
+    if (b->most > HEAD_MAX)
+        return NGHTTP2_ERR_CANCEL;
+    int rv = put_block(h, b, &frame->hd);
+    h2_block_free(b);
+    h->head_made = true;
+    return rv;
+}
+
 static ssize_t on_send(nghttp2_session *session, const uint8_t *p, size_t n, int flags, void *user)
 {
     struct h2 *h = user;
@@ -23,6 +82,11 @@ static ssize_t on_send(nghttp2_session *session, const uint8_t *p, size_t n, int
     (void)flags;
     if (is_full(h))
         return NGHTTP2_ERR_WOULDBLOCK;
+    if (h->head_made) {
+        CHECK(p[3] == NGHTTP2_HEADERS);
+        h->head_made = false;
+        return (ssize_t)n;
+    }
     return put(h, p, n) == 0 ? (ssize_t)n : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
@@ -120,9 +184,10 @@ static int on_frame_not_sent(nghttp2_session *session, const nghttp2_frame *fram
         h->own_resets--;
     if (frame->hd.type != NGHTTP2_HEADERS)
         return 0;
+    h2_block_free(h2_block_of(frame));
     struct h2_stream *st = h2_stream_of(session, frame->hd.stream_id);
     if (st && frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
-        if ((why == NGHTTP2_ERR_FRAME_SIZE_ERROR || why == NGHTTP2_ERR_HEADER_COMP) &&
+        if (why == NGHTTP2_ERR_CANCEL &&
             nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR) ==
                 0)
             st->self_reset = true;
@@ -135,6 +200,7 @@ static int on_frame_not_sent(nghttp2_session *session, const nghttp2_frame *fram
 
 void h2_send_callbacks(nghttp2_session_callbacks *c)
 {
+    nghttp2_session_callbacks_set_before_frame_send_callback(c, on_frame_next);
     nghttp2_session_callbacks_set_send_callback(c, on_send);
     nghttp2_session_callbacks_set_send_data_callback(c, on_send_data);
     nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_sent);

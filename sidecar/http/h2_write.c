@@ -1,22 +1,65 @@
 /* h2_write.c - from a message to the fields of an HTTP/2 header block (RFC 9113 §8).
  *
  * As with HTTP/1, framing is never copied from a message: Content-Length is written from what the
- * message says of its body. nghttp2 makes names lower-case as it copies them. */
+ * message says of its body. A block owns its bytes: it is encoded when its frame goes out, and the
+ * message may be gone by then. */
 #include "http/h2_parts.h"
 
 #include "base/mem.h"
 #include "http/websocket_handshake.h"
 
-static nghttp2_nv *put(nghttp2_nv *nv, struct str name, struct str value)
+enum { PSEUDO_AND_WRITTEN = 8, NUMBER_MAX = 20 };
+
+static struct h2_block *block_new(struct h2 *h, const struct message *m)
 {
-    *nv = (nghttp2_nv){
-        .name = (uint8_t *)(uintptr_t)name.p,
-        .value = (uint8_t *)(uintptr_t)value.p,
-        .namelen = name.n,
-        .valuelen = value.n,
-        .flags = NGHTTP2_NV_FLAG_NONE,
+    CHECK_OBJ(m, MESSAGE_MAGIC);
+    size_t n = (size_t)m->n_fields + PSEUDO_AND_WRITTEN;
+    size_t bytes = (size_t)m->method_text.len + m->authority.len + m->path.len + 1 + m->query.len +
+                   NUMBER_MAX + sizeof("websocket") + sizeof("trailers");
+    for (uint32_t i = 0; i < m->n_fields; i++)
+        bytes += (size_t)m->fields[i].name_len + m->fields[i].value_len;
+    struct h2_block *b = mem_alloc(sizeof(*b) + n * sizeof(b->fields[0]) + bytes);
+    if (!b)
+        return NULL;
+    b->n = 0;
+    b->most = HPACK_UPDATES_MAX;
+    b->text = (char *)&b->fields[n];
+    list_push_back(&h->blocks, &b->link);
+    return b;
+}
+
+void h2_block_free(struct h2_block *b)
+{
+    if (!b)
+        return;
+    list_remove(&b->link);
+    free(b);
+}
+
+static const char *copy(struct h2_block *b, struct str s)
+{
+    char *to = b->text;
+    if (s.n > 0)
+        memcpy(to, s.p, s.n);
+    b->text += s.n;
+    return to;
+}
+
+/* The name is constant, the value is copied. */
+static struct hpack_field *put(struct h2_block *b, uint8_t name_id, struct str name,
+                               struct str value)
+{
+    struct hpack_field *f = &b->fields[b->n++];
+    *f = (struct hpack_field){
+        .name = name.p,
+        .value = copy(b, value),
+        .value_len = (uint32_t)value.n,
+        .name_len = (uint16_t)name.n,
+        .name_id = name_id,
+        .how = (uint8_t)hpack_how_of(name_id, value.n),
     };
-    return nv + 1;
+    b->most += hpack_most(f);
+    return f;
 }
 
 /* About this connection only, or written anew. */
@@ -46,79 +89,162 @@ static bool is_unique(const struct field *f)
     return f->id == FIELD_TRACEPARENT || f->id == FIELD_X_REQUEST_ID || f->id == FIELD_GRPC_TIMEOUT;
 }
 
-static nghttp2_nv *put_fields(nghttp2_nv *nv, const struct message *m)
+/* Fields that we know and the static table, too. */
+static const uint8_t static_names[FIELD_ID_COUNT] = {
+    [FIELD_PROXY_AUTHENTICATE] = 48,
+    [FIELD_PROXY_AUTHORIZATION] = 49,
+    [FIELD_EXPECT] = 35,
+    [FIELD_VIA] = 60,
+    [FIELD_AUTHORIZATION] = 23,
+    [FIELD_COOKIE] = 32,
+    [FIELD_SET_COOKIE] = 55,
+    [FIELD_CONTENT_TYPE] = 31,
+    [FIELD_CONTENT_ENCODING] = 26,
+    [FIELD_CONTENT_RANGE] = 30,
+    [FIELD_CACHE_CONTROL] = 24,
+    [FIELD_MAX_FORWARDS] = 47,
+    [FIELD_DATE] = 33,
+    [FIELD_SERVER] = 54,
+    [FIELD_RETRY_AFTER] = 53,
+    [FIELD_USER_AGENT] = 58,
+};
+
+static struct str lower_name(struct h2_block *b, struct str name)
+{
+    char *to = b->text;
+    for (size_t i = 0; i < name.n; i++)
+        to[i] = ascii_lower(name.p[i]);
+    b->text += name.n;
+    return (struct str){to, name.n};
+}
+
+static void put_fields(struct h2_block *b, const struct message *m)
 {
     for (uint32_t i = 0; i < m->n_fields; i++) {
         const struct field *f = &m->fields[i];
         if (skipped(m, f))
             continue;
-        nv = put(nv, field_name(m, f), field_value(m, f));
+        if (f->id == FIELD_OTHER) {
+            struct str name = lower_name(b, field_name(m, f));
+            put(b, hpack_name_of(name), name, field_value(m, f));
+            continue;
+        }
+        uint8_t name_id = static_names[f->id];
+        struct hpack_field *to = put(b, name_id ? name_id : (uint8_t)(HPACK_NAME_OWN + f->id),
+                                     field_name_of((enum field_id)f->id), field_value(m, f));
         if (is_unique(f))
-            nv[-1].flags = NGHTTP2_NV_FLAG_NO_INDEX;
+            to->how = HPACK_NEVER;
     }
-    return nv;
 }
 
-static nghttp2_nv *put_length(nghttp2_nv *nv, uint64_t length, char *number)
+static void put_length(struct h2_block *b, uint64_t length)
 {
-    char *end = number + 20, *p = end;
+    char number[NUMBER_MAX], *end = number + NUMBER_MAX, *p = end;
     do
         *--p = (char)('0' + length % 10);
     while ((length /= 10) > 0);
-    return put(nv, STR("content-length"), (struct str){p, (size_t)(end - p)});
+    put(b, HPACK_CONTENT_LENGTH, STR("content-length"), (struct str){p, (size_t)(end - p)});
 }
 
-nghttp2_nv *h2_nv_alloc(const struct message *m, nghttp2_nv *small, size_t n_small)
+/* Path and query in one piece, as :path has them. */
+static void put_target(struct h2_block *b, const struct message *m)
 {
-    size_t n = (size_t)m->n_fields + H2_NV_EXTRA;
-    return n <= n_small ? small : mem_alloc(n * sizeof(nghttp2_nv));
+    struct hpack_field *f = put(b, HPACK_PATH, STR(":path"), message_str(m, m->path));
+    if (!m->has_query)
+        return;
+    copy(b, STR("?"));
+    copy(b, message_str(m, m->query));
+    f->value_len += 1 + m->query.len;
+    b->most += 1 + m->query.len;
 }
 
-size_t h2_nv_request(nghttp2_nv *nv, const struct message *m, struct str path, struct str scheme,
-                     bool end, char *number)
+struct h2_block *h2_block_request(struct h2 *h, const struct message *m, struct str scheme,
+                                  bool end)
 {
-    nghttp2_nv *at = nv;
-    CHECK_OBJ(m, MESSAGE_MAGIC);
+    struct h2_block *b = block_new(h, m);
+    if (!b)
+        return NULL;
     /* RFC 8441 §4: a WebSocket by extended CONNECT; its key has no meaning here. */
-    at = put(at, STR(":method"), m->websocket ? STR("CONNECT") : message_str(m, m->method_text));
+    put(b, HPACK_METHOD, STR(":method"),
+        m->websocket ? STR("CONNECT") : message_str(m, m->method_text));
     if (m->websocket)
-        at = put(at, STR(":protocol"), STR("websocket"));
-    at = put(at, STR(":scheme"), scheme);
+        put(b, HPACK_NAME_OTHER, STR(":protocol"), STR("websocket"));
+    put(b, HPACK_SCHEME, STR(":scheme"), scheme);
     if (m->authority.len > 0) /* HTTP/1.0 may have none (RFC 9113 §8.3.1) */
-        at = put(at, STR(":authority"), message_str(m, m->authority));
-    at = put(at, STR(":path"), path);
-    at = put_fields(at, m);
+        put(b, HPACK_AUTHORITY, STR(":authority"), message_str(m, m->authority));
+    put_target(b, m);
+    put_fields(b, m);
     if (m->te_trailers)
-        at = put(at, STR("te"), STR("trailers"));
+        put(b, HPACK_NAME_OTHER, STR("te"), STR("trailers"));
     bool may_carry =
         m->method == METHOD_POST || m->method == METHOD_PUT || m->method == METHOD_PATCH;
     if (m->body == BODY_LENGTH || (end && may_carry && m->body == BODY_NONE))
-        at = put_length(at, m->body == BODY_LENGTH ? m->content_length : 0, number);
-    return (size_t)(at - nv);
+        put_length(b, m->body == BODY_LENGTH ? m->content_length : 0);
+    return b;
 }
 
-size_t h2_nv_response(nghttp2_nv *nv, const struct message *m, bool end, bool to_head, char *number)
+struct h2_block *h2_block_response(struct h2 *h, const struct message *m, bool end, bool to_head)
 {
-    nghttp2_nv *at = nv;
+    struct h2_block *b = block_new(h, m);
+    if (!b)
+        return NULL;
     unsigned status = m->status == 101 ? 200 : m->status; /* RFC 8441 §5 */
-    CHECK_OBJ(m, MESSAGE_MAGIC);
-    number[21] = (char)('0' + status / 100);
-    number[22] = (char)('0' + status / 10 % 10);
-    number[23] = (char)('0' + status % 10);
-    at = put(at, STR(":status"), (struct str){number + 21, 3});
-    at = put_fields(at, m);
+    char digits[] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10),
+                     (char)('0' + status % 10)};
+    put(b, HPACK_STATUS, STR(":status"), (struct str){digits, sizeof(digits)});
+    put_fields(b, m);
     if (m->status < 200 || status == 204)
-        return (size_t)(at - nv);
+        return b;
     /* HEAD and 304 repeat a declared length. */
     bool declared = m->body == BODY_LENGTH;
     for (uint32_t i = 0; end && !declared && i < m->n_fields; i++)
         declared = m->fields[i].id == FIELD_CONTENT_LENGTH;
     if (declared && (!end || to_head || status == 304 || m->content_length == 0))
-        at = put_length(at, m->content_length, number);
-    return (size_t)(at - nv);
+        put_length(b, m->content_length);
+    return b;
 }
 
-size_t h2_nv_trailers(nghttp2_nv *nv, const struct message *m)
+struct h2_block *h2_block_trailers(struct h2 *h, const struct message *m)
 {
-    return (size_t)(put_fields(nv, m) - nv);
+    struct h2_block *b = block_new(h, m);
+    if (b)
+        put_fields(b, m);
+    return b;
+}
+
+/* ---- what nghttp2 is given ---- */
+
+/* It looks at a request's method: responses to HEAD and CONNECT have a Content-Length that says
+ * nothing of their body. GET takes it the least work. */
+static const char *mark_of(const struct h2_block *b)
+{
+    const struct hpack_field *f = &b->fields[0];
+    struct str method = {f->value, f->value_len};
+    if (b->n == 0 || f->name_id != HPACK_METHOD)
+        return "GET";
+    return str_eq(method, STR("HEAD"))      ? "HEAD"
+           : str_eq(method, STR("CONNECT")) ? "CONNECT"
+                                            : "GET";
+}
+
+nghttp2_nv h2_block_nv(struct h2_block *b)
+{
+    const char *mark = mark_of(b);
+    size_t n = strlen(mark);
+    memcpy(b->mark, mark, n + 1);
+    return (nghttp2_nv){
+        .name = (uint8_t *)(uintptr_t) ":method",
+        .value = (uint8_t *)b->mark,
+        .namelen = strlen(":method"),
+        .valuelen = n,
+        .flags = (uint8_t)(NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE |
+                           (n > 3 ? NGHTTP2_NV_FLAG_NO_INDEX : 0)),
+    };
+}
+
+struct h2_block *h2_block_of(const nghttp2_frame *frame)
+{
+    CHECK(frame->hd.type == NGHTTP2_HEADERS && frame->headers.nvlen == 1);
+    char *block = (char *)frame->headers.nva[0].value - offsetof(struct h2_block, mark);
+    return (struct h2_block *)(void *)block;
 }
