@@ -148,7 +148,10 @@ static void settle(struct websocket_tunnel *t)
         return;
     }
     for (int who = WEBSOCKET_CLIENT; who <= WEBSOCKET_SERVER; who++) {
-        if (t->peers[who].closed && t->peers[who].said_close && !t->peers[who].ended)
+        /* An HTTP/2 stream that both have ended is gone: the server's answer comes first. */
+        bool early = who == WEBSOCKET_CLIENT && t->stream->req.http2 &&
+                     !(server->closed && server->said_close);
+        if (t->peers[who].closed && t->peers[who].said_close && !t->peers[who].ended && !early)
             end_to(t, (enum websocket_who)who);
     }
     if (client->ended && server->ended && !t->ending)
@@ -199,6 +202,15 @@ void websocket_tunnel_close(struct websocket_tunnel *t, enum websocket_code code
     CHECK_OBJ(t, WEBSOCKET_TUNNEL_MAGIC);
     if (!t->closing)
         begin_close(t, code, reason, false);
+}
+
+bool websocket_tunnel_client_done(struct websocket_tunnel *t)
+{
+    CHECK_OBJ(t, WEBSOCKET_TUNNEL_MAGIC);
+    if (!t->ending)
+        return false;
+    stream_finish(t->stream, t->reason, true, false);
+    return true;
 }
 
 void websocket_tunnel_last_call(struct websocket_tunnel *t)

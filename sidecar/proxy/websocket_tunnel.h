@@ -72,6 +72,9 @@ void websocket_tunnel_check(struct websocket_tunnel *t, usec_t now);
 /* Begins to close it with that code: between two messages. More calls change nothing. */
 void websocket_tunnel_close(struct websocket_tunnel *t, enum websocket_code code,
                             enum reason reason);
+/* The client's HTTP/2 stream has ended both ways. True: all is said, and the stream has finished.
+ */
+bool websocket_tunnel_client_done(struct websocket_tunnel *t);
 /* The drain's last call: between two frames, then. */
 void websocket_tunnel_last_call(struct websocket_tunnel *t);
 

@@ -1,15 +1,18 @@
 """HTTP/2 at its edges: what a second reading of it found."""
 
+import signal
 import threading
 
 import pytest
 
 import h2wire
+import websocket
 from h2wire import INITIAL_WINDOW_SIZE
 from harness import assert_problem
+from test_drain import lifecycle, report
 from test_h2 import h2
 from test_upstream_h2 import h2_proxy
-from wire import TIMEOUT
+from wire import TIMEOUT, wait_for
 
 
 def test_end_behind_a_closed_window(sc):
@@ -96,3 +99,39 @@ def test_limits_of_a_response_are_the_listeners(sc, more, status):
     if status == 502:
         assert_problem(response, "upstream_headers_too_large")
     assert app.conns[0].settings[h2wire.MAX_HEADER_LIST_SIZE] == 1 << 20
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_drain_of_a_websocket_waits_for_the_server(sc, ends):
+    """The client's echo, and its END_STREAM, come first: the server's is waited for all the same."""
+    go, server = threading.Event(), []
+
+    def script(conn):
+        ws = websocket.accept(conn)
+        server.append(ws.message()[1].code)
+        assert go.wait(TIMEOUT)
+        ws.close(1001)
+        conn.read_to_end()
+        server.append("end")
+
+    sc.proxy(script=script, more=lifecycle(drain="6s"))
+    client = h2(sc)
+    ws = websocket.connect_h2(client)
+    sc.s.signal(signal.SIGTERM)
+    opcode, got = ws.message()
+    assert opcode == websocket.CLOSE and got.code == 1001
+    ws.close(1001)
+    if ends:
+        client.data(ws.response.id, end=True)
+    client.expect_ping()
+    go.set()
+    client.until(lambda: ws.response.over, "the stream's end")
+    assert ws.response.end == "end"
+    wait_for(lambda: len(server) == 2, "the server's end")
+    if not ends:
+        client.data(ws.response.id, end=True)
+    client.expect_end()
+    sc.s.stop()
+    counts = report(sc)["classes"]["websocket"]
+    assert counts["closed"] == 1 and server == [1001, "end"], counts
+    assert sc.s.access_log()[0]["reason"] == "draining"
