@@ -25,6 +25,7 @@ void buf_pool_free(struct buf_pool *pool)
 {
     while (pool->n > 0)
         free(pool->free[--pool->n]);
+    heap_cache_free(&pool->small);
 }
 
 char *buf_reserve(struct buf_pool *pool, struct buf *b, size_t n)

@@ -5,14 +5,17 @@
 #ifndef SLUICE_BASE_BUF_H
 #define SLUICE_BASE_BUF_H
 
+#include "base/heap_cache.h"
 #include "base/str.h"
 
 enum { BUF_POOL_BLOCK = 4096, BUF_POOL_KEEP = 16, BUF_MAX = 1 << 30 };
 
-/* Free blocks of BUF_POOL_BLOCK bytes; one a thread. Zero is a valid empty pool. */
+/* Free blocks of BUF_POOL_BLOCK bytes, and smaller ones for others than buffers; one a thread. Zero
+ * is a valid empty pool. */
 struct buf_pool {
     void *free[BUF_POOL_KEEP];
     uint32_t n;
+    struct heap_cache small;
 };
 
 void buf_pool_free(struct buf_pool *pool);

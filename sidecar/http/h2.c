@@ -109,6 +109,8 @@ void h2_unlink(struct h2_stream *st)
         return;
     if (st->id > 0)
         (void)nghttp2_session_set_stream_user_data(h->session, st->id, NULL);
+    if (h->reading == st)
+        h->reading = NULL;
     list_remove(&st->link);
     list_remove(&st->ready);
     buf_clear(h->bufs, &st->out);
@@ -127,7 +129,7 @@ void h2_free(struct h2 *h)
     nghttp2_session_del(h->session);
     h->session = NULL;
     while (!list_empty(&h->blocks))
-        h2_block_free(LIST_ENTRY(h->blocks.next, struct h2_block, link));
+        h2_block_free(h, LIST_ENTRY(h->blocks.next, struct h2_block, link));
     hpack_free(&h->hpack);
 }
 
@@ -284,7 +286,7 @@ int h2_request(struct h2 *h, struct h2_stream *st, const struct message *m, stru
     nghttp2_nv nv = h2_block_nv(b);
     int32_t id = nghttp2_submit_request(h->session, NULL, &nv, 1, end ? NULL : body_of(st, &d), st);
     if (id < 0) {
-        h2_block_free(b);
+        h2_block_free(h, b);
         return id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EAGAIN;
     }
     st->id = id;
@@ -300,7 +302,7 @@ static int submitted(struct h2_stream *st, struct h2_block *b, int rv)
 {
     if (rv == 0)
         return 0;
-    h2_block_free(b);
+    h2_block_free(st->h2, b);
     st->h2->no_memory |= rv == NGHTTP2_ERR_NOMEM;
     return to_errno(rv);
 }
@@ -343,7 +345,7 @@ static int submit_trailers(struct h2_stream *st)
     nghttp2_nv nv = h2_block_nv(b);
     int rv = nghttp2_submit_trailer(st->h2->session, st->id, &nv, 1);
     if (rv != 0)
-        h2_block_free(b);
+        h2_block_free(st->h2, b);
     return rv;
 }
 

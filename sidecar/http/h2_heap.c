@@ -1,6 +1,7 @@
 /* h2_heap.c - where a session's memory comes from.
  *
- * Ours, so that failing-allocation runs see it. A session has a buffer for the largest frame, of
+ * Ours, so that failing-allocation runs see it, and what comes and goes with each stream is kept
+ * for the next one. A session has a buffer for the largest frame, of
  * which a connection that has only small ones touches the first page: so it is mapped, and the
  * others cost nothing. Out of the heap it would be pages that others have used before, all of them
  * resident. */
@@ -27,14 +28,14 @@ static void *map(struct h2 *h, size_t n)
 static void *heap_alloc(size_t n, void *user)
 {
     struct h2 *h = user;
-    return n >= MAPPED_LEAST && !h->frame_map ? map(h, n) : mem_alloc(n);
+    return n >= MAPPED_LEAST && !h->frame_map ? map(h, n) : heap_cache_alloc(&h->bufs->small, n);
 }
 
 static void heap_free(void *p, void *user)
 {
     struct h2 *h = user;
     if (!p || p != h->frame_map) {
-        free(p);
+        heap_cache_put(&h->bufs->small, p);
         return;
     }
     (void)munmap(p, h->frame_map_bytes);

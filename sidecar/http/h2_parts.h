@@ -37,7 +37,7 @@ struct h2_block *h2_block_request(struct h2 *h, const struct message *m, struct 
                                   bool end);
 struct h2_block *h2_block_response(struct h2 *h, const struct message *m, bool end, bool to_head);
 struct h2_block *h2_block_trailers(struct h2 *h, const struct message *m);
-void h2_block_free(struct h2_block *b);
+void h2_block_free(struct h2 *h, struct h2_block *b);
 
 /* What nghttp2 is given for it. */
 nghttp2_nv h2_block_nv(struct h2_block *b);

@@ -4,6 +4,7 @@
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2 *h = user;
+    h->reading = h2_stream_of(session, frame->hd.stream_id);
     if (h->role != H2_SERVER || frame->headers.cat != NGHTTP2_HCAT_REQUEST ||
         h->failure_why != REASON_NONE)
         return 0;
@@ -24,6 +25,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     list_push_back(&h->streams, &st->link);
     h->n_streams++;
     (void)nghttp2_session_set_stream_user_data(session, st->id, st);
+    h->reading = st;
     return 0;
 }
 
@@ -32,7 +34,9 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      void *user)
 {
     struct h2 *h = user;
-    struct h2_stream *st = h2_stream_of(session, frame->hd.stream_id);
+    struct h2_stream *st = h->reading;
+    (void)session;
+    (void)frame;
     (void)flags;
     /* A block of a few KiB can name a large entry of the table thousands of times: far over the
      * limit it is no mistake any more, and the rest of it is not gone through. */

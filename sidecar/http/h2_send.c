@@ -70,7 +70,7 @@ static int on_frame_next(nghttp2_session *session, const nghttp2_frame *frame, v
     if (b->most > HEAD_MAX)
         return NGHTTP2_ERR_CANCEL;
     int rv = put_block(h, b, &frame->hd);
-    h2_block_free(b);
+    h2_block_free(h, b);
     h->head_made = true;
     return rv;
 }
@@ -184,7 +184,7 @@ static int on_frame_not_sent(nghttp2_session *session, const nghttp2_frame *fram
         h->own_resets--;
     if (frame->hd.type != NGHTTP2_HEADERS)
         return 0;
-    h2_block_free(h2_block_of(frame));
+    h2_block_free(h, h2_block_of(frame));
     struct h2_stream *st = h2_stream_of(session, frame->hd.stream_id);
     if (st && frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
         if (why == NGHTTP2_ERR_CANCEL &&

@@ -18,7 +18,8 @@ static struct h2_block *block_new(struct h2 *h, const struct message *m)
                    NUMBER_MAX + sizeof("websocket") + sizeof("trailers");
     for (uint32_t i = 0; i < m->n_fields; i++)
         bytes += (size_t)m->fields[i].name_len + m->fields[i].value_len;
-    struct h2_block *b = mem_alloc(sizeof(*b) + n * sizeof(b->fields[0]) + bytes);
+    struct h2_block *b =
+        heap_cache_alloc(&h->bufs->small, sizeof(*b) + n * sizeof(b->fields[0]) + bytes);
     if (!b)
         return NULL;
     b->n = 0;
@@ -28,12 +29,12 @@ static struct h2_block *block_new(struct h2 *h, const struct message *m)
     return b;
 }
 
-void h2_block_free(struct h2_block *b)
+void h2_block_free(struct h2 *h, struct h2_block *b)
 {
     if (!b)
         return;
     list_remove(&b->link);
-    free(b);
+    heap_cache_put(&h->bufs->small, b);
 }
 
 static const char *copy(struct h2_block *b, struct str s)

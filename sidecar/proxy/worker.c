@@ -179,6 +179,7 @@ void worker_trim(struct worker *w)
     slab_trim(&w->websockets);
     slab_trim(&w->upstreams);
     slab_trim(&w->upstream_streams);
+    heap_cache_trim(&w->loop.bufs.small);
 }
 
 void worker_stop(struct worker *w)
