@@ -282,7 +282,7 @@ static int take(struct call *c, struct reader *r, enum http_method method, const
         } else if (r->msg.status >= 200) {
             c->answer->status = r->msg.status;
             r->in_body = true;
-            h1_body_init(&r->body, &r->msg, &H1_LIMITS_DEFAULT);
+            h1_body_init(&r->body, &r->msg, &r->head);
             r->done = r->body.done;
         } else { /* 100 Continue and the like: the answer comes behind it */
             message_free(&r->msg);

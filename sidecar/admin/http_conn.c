@@ -187,7 +187,7 @@ static bool read_head(struct http_conn *c)
         http_conn_refuse(c, 413, "body_too_large", "The body is larger than is taken here.");
         return true;
     }
-    h1_body_init(&c->framing, &c->msg, &H1_LIMITS_DEFAULT);
+    h1_body_init(&c->framing, &c->msg, &c->head);
     c->state = CONN_BODY;
     c->continue_due = c->msg.expect_continue;
     conn_arm(c, s->options.idle_time);

@@ -7,7 +7,8 @@ static bool is_loopback(const struct address *a)
 {
     struct cidr four, six;
     CHECK(cidr_parse(STR("127.0.0.0/8"), &four) == 0 && cidr_parse(STR("::1"), &six) == 0);
-    return cidr_contains(&four, a) || cidr_contains(&six, a);
+    struct ip ip = address_ip(a);
+    return cidr_contains(&four, &ip) || cidr_contains(&six, &ip);
 }
 
 /* Not without effect, but with one that few mean. */

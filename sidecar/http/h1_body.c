@@ -20,19 +20,21 @@ enum chunk_state {
     CHUNK_FAILED,
 };
 
-void h1_body_init(struct h1_body *b, const struct message *m, const struct h1_limits *limits)
+void h1_body_init(struct h1_body *b, const struct message *m, struct h1_head *head)
 {
     *b = (struct h1_body){
         .kind = m->body,
         .state = CHUNK_SIZE,
         .left = m->body == BODY_LENGTH ? m->content_length : 0,
+        .trailer = head,
         .is_request = m->is_request,
     };
     b->done = b->kind == BODY_NONE || (b->kind == BODY_LENGTH && b->left == 0);
     if (b->kind == BODY_CHUNKED) {
-        h1_head_init(&b->trailer, limits, METHOD_OTHER);
-        b->trailer.first_line_done = 1;
-        b->trailer.is_trailer = 1;
+        struct h1_limits limits = head->limits;
+        h1_head_init(head, &limits, METHOD_OTHER);
+        head->first_line_done = 1;
+        head->is_trailer = 1;
     }
 }
 
@@ -107,7 +109,7 @@ static enum h1_result chunk_frame(struct h1_body *b, struct message *trailers, c
         if (c != '\n')
             return bad_chunk(b, "a chunk size does not end in CRLF");
         b->state = b->left > 0 ? CHUNK_DATA : CHUNK_TRAILER;
-        b->trailer.line_start = trailers->len;
+        b->trailer->line_start = trailers->len;
         return H1_MORE;
     case CHUNK_DATA_CR:
         if (c != '\r')
@@ -132,23 +134,23 @@ static enum h1_result chunk_frame(struct h1_body *b, struct message *trailers, c
 static enum h1_result trailer(struct h1_body *b, struct message *trailers, const char *in, size_t n,
                               size_t *ret_taken)
 {
-    enum h1_result r = h1_head_feed(&b->trailer, trailers, in, n, ret_taken);
+    enum h1_result r = h1_head_feed(b->trailer, trailers, in, n, ret_taken);
     if (r == H1_DONE)
         b->done = 1;
     if (r != H1_ERROR)
         return r;
-    switch (b->trailer.reason) {
+    switch (b->trailer->reason) {
     case REASON_HEADERS_TOO_LARGE:
     case REASON_UPSTREAM_HEADERS_TOO_LARGE:
-        (void)bad_chunk(b, b->trailer.detail);
+        (void)bad_chunk(b, b->trailer->detail);
         b->reason = b->is_request ? REASON_HEADERS_TOO_LARGE : REASON_UPSTREAM_HEADERS_TOO_LARGE;
         return H1_ERROR;
     case REASON_OUT_OF_MEMORY:
-        (void)bad_chunk(b, b->trailer.detail);
+        (void)bad_chunk(b, b->trailer->detail);
         b->reason = REASON_OUT_OF_MEMORY;
         return H1_ERROR;
     default:
-        return bad_chunk(b, b->trailer.detail);
+        return bad_chunk(b, b->trailer->detail);
     }
 }
 

@@ -67,12 +67,14 @@ struct h1_body {
     uint64_t left;            /* of the body (BODY_LENGTH) or of the chunk */
     enum reason reason;       /* with H1_ERROR */
     const char *detail;
-    struct h1_head trailer; /* reads the trailer section */
+    struct h1_head *trailer; /* reads the trailer section */
     uint8_t is_request;
 };
 
-/* For the message m whose head is complete. */
-void h1_body_init(struct h1_body *b, const struct message *m, const struct h1_limits *limits);
+/* For the message m whose head is complete. `head` has read it (or another one, or is new): it
+ * reads the trailer section, by its own limits, and is to be initialised again for the next head.
+ */
+void h1_body_init(struct h1_body *b, const struct message *m, struct h1_head *head);
 
 /* Takes bytes until a piece of payload is found or in is used up. *ret_data is a slice of in,
  * empty when there is none yet. H1_DONE: the body (and its trailers, added to `trailers`, which

@@ -2,6 +2,7 @@
 #include "http/websocket.h"
 
 #include "base/check.h"
+#include "base/mem.h"
 
 enum {
     FIN = 0x80,
@@ -15,8 +16,13 @@ enum {
 
 void websocket_reader_init(struct websocket_reader *r, bool masked)
 {
-    memset(r, 0, offsetof(struct websocket_reader, held));
-    r->masked = masked;
+    *r = (struct websocket_reader){.masked = masked};
+}
+
+void websocket_reader_free(struct websocket_reader *r)
+{
+    free(r->held);
+    r->held = NULL;
 }
 
 void websocket_reader_extensions(struct websocket_reader *r, struct str extensions)
@@ -173,6 +179,8 @@ static enum websocket_result read_held(struct websocket_reader *r, const char *p
                                        size_t *ret_taken, struct websocket_piece *ret)
 {
     size_t at = 0;
+    if (!r->held && !(r->held = mem_alloc(WEBSOCKET_CONTROL_MAX)))
+        return bad(ret, WEBSOCKET_INTERNAL_ERROR, NULL);
     for (;;) {
         struct head h = {0};
         enum websocket_result got = read_head(r, r->held, r->n_held, &h, ret);
@@ -191,7 +199,7 @@ static enum websocket_result read_held(struct websocket_reader *r, const char *p
             ret->n = need;
             return WEBSOCKET_DATA;
         }
-        CHECK(need > r->n_held && need <= sizeof(r->held));
+        CHECK(need > r->n_held && need <= WEBSOCKET_CONTROL_MAX);
         size_t step = need - r->n_held < n - at ? need - r->n_held : n - at;
         if (step == 0) {
             *ret_taken = n;
@@ -211,6 +219,8 @@ enum websocket_result websocket_read(struct websocket_reader *r, const char *p, 
     *ret = (struct websocket_piece){.p = p};
     if (r->n_held > 0)
         return read_held(r, p, n, ret_taken, ret);
+    if (r->held)
+        websocket_reader_free(r); /* few need it, and seldom: an idle one holds no room for it */
     while (at < n) {
         if (r->left > 0) {
             uint64_t step = r->left < n - at ? r->left : n - at;

@@ -30,6 +30,7 @@ enum websocket_code {
     WEBSOCKET_PROTOCOL_ERROR = 1002,
     WEBSOCKET_POLICY_VIOLATION = 1008,
     WEBSOCKET_TOO_BIG = 1009,
+    WEBSOCKET_INTERNAL_ERROR = 1011,
     WEBSOCKET_NO_CODE = 1005,  /* the Close frame was empty */
     WEBSOCKET_ABNORMAL = 1006, /* there was none */
 };
@@ -58,20 +59,22 @@ struct websocket_reader {
     bool in_message;      /* between two frames of a fragmented message, or in its last */
     bool final;           /* the data frame in hand has FIN */
     uint8_t n_held;
-    char held[WEBSOCKET_CONTROL_MAX];
+    char *held; /* WEBSOCKET_CONTROL_MAX bytes while n_held > 0, and after: ours; or NULL */
 };
 
 /* RSV bits as the extensions that the server agreed to use them (Sec-WebSocket-Extensions of its
  * answer, all fields; NULL names: none): permessage-deflate has RSV1 on a message's first frame.
  * What an unknown one does is not known: all bits are let through then. */
 void websocket_reader_init(struct websocket_reader *r, bool masked);
+void websocket_reader_free(struct websocket_reader *r);
 void websocket_reader_extensions(struct websocket_reader *r, struct str extensions);
 
 enum websocket_result {
     WEBSOCKET_MORE,    /* all of the input is taken, nothing comes out */
     WEBSOCKET_DATA,    /* bytes of data frames */
     WEBSOCKET_CONTROL, /* a whole control frame */
-    WEBSOCKET_BAD,     /* the sender broke the protocol, or max_payload; nothing may follow */
+    WEBSOCKET_BAD,     /* the sender broke the protocol, or max_payload, or memory is short; nothing
+                          may follow */
 };
 
 struct websocket_piece {

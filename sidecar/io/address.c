@@ -147,20 +147,6 @@ bool address_equal(const struct address *a, const struct address *b)
 }
 
 /* IPv4 as ::ffff:a.b.c.d; false for a Unix socket. */
-static bool address_bytes(const struct address *a, uint8_t out[16])
-{
-    if (a->u.sa.sa_family == AF_INET6) {
-        memcpy(out, a->u.in6.sin6_addr.s6_addr, 16);
-        return true;
-    }
-    if (a->u.sa.sa_family != AF_INET)
-        return false;
-    memset(out, 0, 10);
-    out[10] = out[11] = 0xff;
-    memcpy(out + 12, &a->u.in.sin_addr, 4);
-    return true;
-}
-
 int cidr_parse(struct str text, struct cidr *ret)
 {
     char host[INET6_ADDRSTRLEN];
@@ -190,12 +176,26 @@ int cidr_parse(struct str text, struct cidr *ret)
     return 0;
 }
 
-bool cidr_contains(const struct cidr *c, const struct address *a)
+struct ip address_ip(const struct address *a)
 {
-    uint8_t b[16];
-    if (!address_bytes(a, b))
-        return false;
+    struct ip ip = {0};
+    if (a->u.sa.sa_family == AF_INET6) {
+        memcpy(ip.bytes, a->u.in6.sin6_addr.s6_addr, 16);
+        ip.known = true;
+    } else if (a->u.sa.sa_family == AF_INET) {
+        ip.bytes[10] = ip.bytes[11] = 0xff;
+        memcpy(ip.bytes + 12, &a->u.in.sin_addr, 4);
+        ip.known = true;
+    }
+    return ip;
+}
+
+bool cidr_contains(const struct cidr *c, const struct ip *ip)
+{
+    const uint8_t *b = ip->bytes;
     size_t whole = c->bits / 8;
+    if (!ip->known)
+        return false;
     if (memcmp(c->bytes, b, whole) != 0)
         return false;
     unsigned rest = c->bits % 8;
@@ -207,10 +207,11 @@ bool cidr_contains(const struct cidr *c, const struct address *a)
 
 bool address_is_link_local(const struct address *a)
 {
+    struct ip ip = address_ip(a);
     static const char *const nets[] = {"169.254.0.0/16", "fe80::/10", "fd00:ec2::254"};
     for (size_t i = 0; i < sizeof(nets) / sizeof(nets[0]); i++) {
         struct cidr c;
-        if (cidr_parse(str_of(nets[i]), &c) == 0 && cidr_contains(&c, a))
+        if (cidr_parse(str_of(nets[i]), &c) == 0 && cidr_contains(&c, &ip))
             return true;
     }
     return false;

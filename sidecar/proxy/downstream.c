@@ -291,7 +291,7 @@ struct downstream *downstream_open(struct worker *w, struct listener *l, int fd,
     d->worker = w;
     d->listener = l;
     d->direction = (uint8_t)l->conf->direction;
-    d->address = *peer;
+    d->peer_ip = address_ip(peer);
     d->peer_len = (uint8_t)address_format_ip(peer, d->peer);
     d->opened = d->since = w->loop.now;
     timer_init(&d->timer, on_timer);

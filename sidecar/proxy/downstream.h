@@ -66,6 +66,7 @@ struct downstream {
     uint8_t tx;        /* enum body_kind of the response being sent */
     char peer[ADDRESS_IP_MAX];
     uint8_t peer_len;
+    struct ip peer_ip;
     const struct downstream_ops *ops;
     struct downstream_h2 *h2; /* NULL: it speaks something else */
     struct worker *worker;
@@ -84,7 +85,6 @@ struct downstream {
     size_t sent_mark; /* while blocked: bytes that the client had not taken at sent_mark_at */
     usec_t sent_mark_at;
     struct reap reap;
-    struct address address;
 };
 
 /* Takes fd over. NULL when memory is short (fd is closed then). */

@@ -107,7 +107,7 @@ static size_t feed_head(struct downstream *d, const char *p, size_t n)
     size_t taken = n;
     struct stream *s = d->side.stream;
     if (!s) {
-        s = stream_new(d->worker, d->listener, &d->side, &d->address,
+        s = stream_new(d->worker, d->listener, &d->side, &d->peer_ip,
                        (struct str){d->peer, d->peer_len});
         if (!s) {
             refuse_without_memory(d);
@@ -130,7 +130,7 @@ static size_t feed_head(struct downstream *d, const char *p, size_t n)
         return n;
     case H1_DONE:
         d->state = DOWNSTREAM_WAIT;
-        h1_body_init(&d->body, &s->req, &s->listener->limits);
+        h1_body_init(&d->body, &s->req, &d->head);
         s->request_ended = s->request.from_ended = d->body.done; /* none, or Content-Length: 0 */
         if (!s->request_ended) {
             d->state = DOWNSTREAM_BODY;
@@ -386,7 +386,7 @@ static void begin_raw(struct downstream *d, struct str name)
 {
     d->state = DOWNSTREAM_RAW;
     d->tx = BODY_CLOSE;
-    struct stream *s = stream_new(d->worker, d->listener, &d->side, &d->address,
+    struct stream *s = stream_new(d->worker, d->listener, &d->side, &d->peer_ip,
                                   (struct str){d->peer, d->peer_len});
     if (!s) {
         count_add(&d->worker->stats.reasons[REASON_OUT_OF_MEMORY], 1);

@@ -109,7 +109,7 @@ static struct h2_stream *on_begin(struct h2 *h)
     r->side.ops = &downstream_h2_side;
     r->since = w->loop.now;
     struct stream *s =
-        stream_new(w, d->listener, &r->side, &d->address, (struct str){d->peer, d->peer_len});
+        stream_new(w, d->listener, &r->side, &d->peer_ip, (struct str){d->peer, d->peer_len});
     if (!s) {
         count_add(&w->stats.reasons[REASON_OUT_OF_MEMORY], 1);
         slab_free(&w->h2_requests, r);

@@ -17,7 +17,7 @@
 #include <errno.h>
 
 struct stream *stream_new(struct worker *w, struct listener *l, struct side *down,
-                          const struct address *peer_address, struct str peer)
+                          const struct ip *peer_ip, struct str peer)
 {
     struct stream *s = slab_alloc(&w->streams);
     struct stream_rooms *rooms = slab_alloc(&w->rooms);
@@ -36,7 +36,7 @@ struct stream *stream_new(struct worker *w, struct listener *l, struct side *dow
     view_hold(l->view, s);
     s->accepted_on = l;
     s->listener = l->conf;
-    s->peer_address = peer_address;
+    s->peer_ip = peer_ip;
     s->peer = peer;
     message_init_in(&s->req, true, &rooms->req);
     message_init_in(&s->res, false, &rooms->res);
@@ -216,7 +216,7 @@ uint32_t stream_trusted_hops(const struct stream *s)
     if (l->trusted_hops > 0)
         return l->trusted_hops;
     for (uint32_t i = 0; i < l->n_trusted; i++) {
-        if (cidr_contains(&l->trusted[i], s->peer_address))
+        if (cidr_contains(&l->trusted[i], s->peer_ip))
             return 1;
     }
     return 0;

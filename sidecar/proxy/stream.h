@@ -72,13 +72,13 @@ struct stream {
     const struct conf_upstream *upstream; /* NULL before SPLIT */
     struct route_state *route_state;
     struct pool *pool;
-    struct endpoint *endpoint;          /* a reference from lease to finish; NULL: none */
-    uint64_t tried_endpoints;           /* bits of those that refused this request's connects */
-    uint32_t tried_version;             /* the pool's endpoints_version that they are of */
-    uint16_t refused_family;            /* of the last of them; AF_UNSPEC: none refused */
-    const struct address *peer_address; /* of the connection */
-    struct str peer;                    /* the same as text */
-    const struct transport *client;     /* of the connection; NULL: not told */
+    struct endpoint *endpoint;      /* a reference from lease to finish; NULL: none */
+    uint64_t tried_endpoints;       /* bits of those that refused this request's connects */
+    uint32_t tried_version;         /* the pool's endpoints_version that they are of */
+    uint16_t refused_family;        /* of the last of them; AF_UNSPEC: none refused */
+    const struct ip *peer_ip;       /* of the connection */
+    struct str peer;                /* the same as text */
+    const struct transport *client; /* of the connection; NULL: not told */
 
     struct side *down, *up; /* NULL when let go of */
     struct relay request, response;
@@ -104,7 +104,7 @@ struct stream_rooms {
 
 /* Begun by the downstream at the first byte (or at accept for TCP); NULL when memory is short. */
 struct stream *stream_new(struct worker *w, struct listener *l, struct side *down,
-                          const struct address *peer_address, struct str peer);
+                          const struct ip *peer_ip, struct str peer);
 /* It carries bytes, for the server of that name (empty: none was given), and not a request. 0, or
  * -ENOMEM and it has ended. */
 int stream_begin_raw(struct stream *s, struct str name);

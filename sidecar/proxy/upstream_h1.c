@@ -219,7 +219,7 @@ static size_t feed_head(struct upstream_conn *u, const char *p, size_t n)
     u->told_idle_timeout = told_idle_timeout(&s->res);
     if (u->told_idle_timeout == 0)
         u->h1.keep = false;
-    h1_body_init(&u->h1.body, &s->res, &s->listener->limits);
+    h1_body_init(&u->h1.body, &s->res, &u->h1.head);
     if (s->res.body == BODY_CHUNKED && !stream_trailers(s, false)) {
         fail(u, REASON_OUT_OF_MEMORY, NULL, false);
         return n;

@@ -299,12 +299,14 @@ static bool over_rate(struct websocket_tunnel *t, uint64_t n)
 static void on_bad(struct websocket_tunnel *t, enum websocket_who from,
                    const struct websocket_piece *piece)
 {
+    enum reason reason = REASON_WEBSOCKET_PROTOCOL;
+    if (piece->code == WEBSOCKET_TOO_BIG)
+        reason = REASON_WEBSOCKET_FRAME_SIZE;
+    else if (piece->code == WEBSOCKET_INTERNAL_ERROR)
+        reason = REASON_OUT_OF_MEMORY;
     t->stream->detail = piece->detail;
     forget(t, from);
-    begin_close(t, piece->code,
-                piece->code == WEBSOCKET_TOO_BIG ? REASON_WEBSOCKET_FRAME_SIZE
-                                                 : REASON_WEBSOCKET_PROTOCOL,
-                true);
+    begin_close(t, piece->code, reason, true);
 }
 
 static void count_messages(struct websocket_tunnel *t, enum websocket_who from, uint64_t messages,
@@ -543,5 +545,7 @@ void websocket_tunnel_free(struct worker *w, struct websocket_tunnel *t)
         return;
     CHECK_OBJ(t, WEBSOCKET_TUNNEL_MAGIC);
     t->magic = 0;
+    websocket_reader_free(&t->peers[WEBSOCKET_CLIENT].reader);
+    websocket_reader_free(&t->peers[WEBSOCKET_SERVER].reader);
     slab_free(&w->websockets, t);
 }

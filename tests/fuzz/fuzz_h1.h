@@ -60,7 +60,7 @@ static inline void fuzz_read(struct fuzz_h1 *f, bool is_request, enum http_metho
             used = taken;
         }
         if (f->head == H1_DONE && !body_begun) {
-            h1_body_init(&b, &f->m, limits);
+            h1_body_init(&b, &f->m, &h);
             body_begun = true;
             f->body = b.done ? H1_DONE : H1_MORE;
         }

@@ -58,6 +58,7 @@ static struct reading read_in(const char *p, size_t n, uint8_t how, size_t step)
     g.controls = r.controls;
     g.between_frames = websocket_between_frames(&r);
     g.between_messages = websocket_between_messages(&r);
+    websocket_reader_free(&r);
     return g;
 }
 

@@ -20,8 +20,10 @@ static void read_body(const struct message *m, const struct h1_limits *l, const 
                       size_t first, size_t piece, struct message *trailers,
                       struct body_reading *ret)
 {
+    struct h1_head head;
     struct h1_body b;
-    h1_body_init(&b, m, l);
+    h1_head_init(&head, l, METHOD_OTHER);
+    h1_body_init(&b, m, &head);
     message_init(trailers, m->is_request);
     ret->result = b.done ? H1_DONE : H1_MORE;
     ret->taken = ret->n = 0;

@@ -2,6 +2,7 @@
 #include "http/websocket.h"
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "base/rng.h"
 
 #include <setjmp.h>
@@ -78,6 +79,7 @@ static struct reading *read_in(const char *p, size_t n, bool masked, size_t step
     for (size_t at = 0; at < n && !g->bad; at += step)
         read_some(&r, p + at, n - at < step ? n - at : step, g);
     g->messages = r.messages;
+    websocket_reader_free(&r);
     return g;
 }
 
@@ -162,6 +164,7 @@ static void test_every_cut(UNUSED void **state)
             assert_true(g->n <= cut);
             read_some(&r, o.p + cut, o.n - cut, g);
             g->messages = r.messages;
+            websocket_reader_free(&r);
             same(whole, g);
             free(g);
         }
@@ -311,6 +314,42 @@ static void test_max_payload(UNUSED void **state)
     }
 }
 
+/* What is kept of a frame that came in part is kept no longer than that. */
+static void test_held(UNUSED void **state)
+{
+    static struct out o;
+    struct websocket_reader r;
+    struct websocket_piece piece;
+    size_t taken = 0;
+    o.n = 0;
+    frame(&o, 0x89, 5, true);
+    frame(&o, 0x82, 10, true);
+    websocket_reader_init(&r, true);
+    assert_int_equal(websocket_read(&r, o.p, 3, &taken, &piece), WEBSOCKET_MORE);
+    assert_non_null(r.held);
+    assert_int_equal(websocket_read(&r, o.p + 3, o.n - 3, &taken, &piece), WEBSOCKET_CONTROL);
+    assert_int_equal(taken, 8);
+    assert_int_equal(websocket_read(&r, o.p + 11, o.n - 11, &taken, &piece), WEBSOCKET_DATA);
+    assert_null(r.held);
+    assert_int_equal(r.messages, 1);
+}
+
+static void test_no_memory(UNUSED void **state)
+{
+    static struct out o;
+    struct websocket_reader r;
+    struct websocket_piece piece;
+    size_t taken = 0;
+    o.n = 0;
+    frame(&o, 0x89, 5, true);
+    websocket_reader_init(&r, true);
+    mem_fail_at(1, false);
+    assert_int_equal(websocket_read(&r, o.p, 3, &taken, &piece), WEBSOCKET_BAD);
+    mem_fail_at(0, false);
+    assert_int_equal(piece.code, WEBSOCKET_INTERNAL_ERROR);
+    websocket_reader_free(&r);
+}
+
 /* Where a run ends, and whether a frame of ours may follow there. */
 static void test_stops(UNUSED void **state)
 {
@@ -434,6 +473,8 @@ int main(void)
         cmocka_unit_test(test_new_message_in_fragments),
         cmocka_unit_test(test_extensions),
         cmocka_unit_test(test_max_payload),
+        cmocka_unit_test(test_held),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_stops),
         cmocka_unit_test(test_control_frames),
         cmocka_unit_test(test_close_frames),
