@@ -462,9 +462,18 @@ class Scenario:
     def begin(self, client, target="/"):
         """A part of a request: from now on the connection is not idle, and is not closed as an idle
         one is, however long it takes until client.finish()."""
-        before = self.s.status()["streams"]
+        def heads():
+            """Connections that are reading a request's head; one that has been answered is not."""
+            code, response = self.s.admin("GET", "/v1/connections?class=http1&limit=10000")
+            assert code == 200, response
+            return sum(c["state"] == "head" and "stream_age_ms" in c
+                       for c in json.loads(response.body)["connections"])
+        before = heads()
         client.send(f"GET {target} HTTP/1.1\r\nHo")
-        wait_for(lambda: self.s.status()["streams"] > before, "the request's beginning is read")
+        def told():
+            return ("the request's beginning is read: "
+                    f"{self.s.admin('GET', '/v1/connections')[1].body.decode()}")
+        wait_for(lambda: heads() > before, told)
         return client
 
     def close(self, failed):

@@ -15,7 +15,7 @@ from h2wire import (CANCEL, CODES, CONTINUATION, END_STREAM, ENHANCE_YOUR_CALM, 
                     HEADERS, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, LAST_STREAM,
                     MAX_CONCURRENT_STREAMS, NO_ERROR, PING, PROTOCOL_ERROR, REFUSED_STREAM,
                     RST_STREAM, SETTINGS, WINDOW_UPDATE, block)
-from harness import assert_problem, forward
+from harness import SANITIZE, assert_problem, forward
 from wire import SLOW, TIMEOUT, free_port, wait_for
 
 BIG = random.Random(5).randbytes(8 << 20)
@@ -364,21 +364,19 @@ def test_a_slow_client_stalls_only_its_own_stream(sc):
     assert 4 * 65536 <= sum(served) < 40 << 20
     for _ in range(200):
         assert fast.ask(target="/small").body == b"small"
-    assert sc.s.anon_kb() - before < 2048
+    assert SANITIZE or sc.s.anon_kb() - before < 2048
     for c in slow:
         c.close()
 
 
 def test_a_server_that_reads_slowly(sc):
     """Its windows stop the client, whatever it wants to send; others go on."""
-    release = threading.Event()
+    accepted = threading.Event()
 
     def script(conn):
         first = conn.accept()
-        while not release.is_set():
-            st = conn.accept()
-            if st is None:
-                return
+        accepted.set()
+        while (st := conn.accept()) is not None:
             conn.answer(st, b"small")
             if st.get(":path") == "/last":
                 break
@@ -394,10 +392,11 @@ def test_a_server_that_reads_slowly(sc):
     slow = sc.client()
     sender = threading.Thread(target=lambda: slow.request("POST", "/slow", body=BIG))
     sender.start()
+    assert accepted.wait(TIMEOUT)
     client = sc.client()
     for _ in range(50):
         assert client.ask().body == b"small"
-    assert sc.s.anon_kb() < 40 << 10
+    assert SANITIZE or sc.s.anon_kb() < 40 << 10
     assert client.ask(target="/last").body == b"small"
     sender.join()
     assert slow.response("POST").body == hashlib.sha256(BIG).hexdigest().encode()
@@ -817,7 +816,7 @@ def test_a_connection_that_breaks_the_protocol(sc, kind):
     assert reasons <= {"upstream_protocol", "upstream_truncated"}
     assert sc.ask().status == 200
     assert len(app.conns) == 2
-    assert sc.s.anon_kb() < 30 << 10
+    assert SANITIZE or sc.s.anon_kb() < 30 << 10
     if "continuation" not in kind and "flood" not in kind:
         wait_for(lambda: codes, "GOAWAY")
         assert codes[0] != NO_ERROR
@@ -841,7 +840,7 @@ def test_more_than_the_window(sc):
     assert sc.s.wait_access_log(2)
     assert {r["reason"] for r in sc.s.access_log()} == {"none", "upstream_protocol"}
     wait_for(lambda: app.requests[0].end == "FLOW_CONTROL_ERROR", "its stream is reset")
-    assert sc.s.anon_kb() < 30 << 10
+    assert SANITIZE or sc.s.anon_kb() < 30 << 10
     assert len(app.conns) == 1
     client.reset()
 
@@ -1160,7 +1159,7 @@ def test_a_stalled_stream_between_others(sc):
     for _ in range(100):
         assert len(client.ask(path="/small").body) == 30000
     assert big.received <= h2wire.DEFAULT_WINDOW
-    assert sc.s.anon_kb() - before < 2048
+    assert SANITIZE or sc.s.anon_kb() - before < 2048
     client.rst(big.id)
     client.ask(path="/small")
 
