@@ -5,7 +5,6 @@
 #include "io/socket.h"
 #include "proxy/listener.h"
 #include "proxy/stream.h"
-#include "proxy/websocket_tunnel.h"
 
 #include <errno.h>
 
@@ -169,14 +168,13 @@ static void on_bad(struct h2_stream *st, enum reason reason, const char *detail)
 static void on_closed(struct h2_stream *st, enum h2_error code, bool ours, bool unprocessed)
 {
     struct h2_request *r = request_of(st);
-    struct stream *s = r->side.stream;
     (void)unprocessed;
-    if (s && code == H2_NO_ERROR && s->websocket && websocket_tunnel_client_done(s->websocket))
-        return;
-    if (s)
-        stream_on_client_gone(s, ours ? REASON_H2_PROTOCOL : REASON_CLIENT_ABORT);
-    else
+    if (!r->side.stream)
         downstream_h2_free_request(r);
+    else if (code == H2_NO_ERROR && st->recv_ended && r->side.ended)
+        stream_on_client_done(r->side.stream);
+    else
+        stream_on_client_gone(r->side.stream, ours ? REASON_H2_PROTOCOL : REASON_CLIENT_ABORT);
 }
 
 static void flush_stream(struct stream *s)

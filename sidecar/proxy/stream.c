@@ -381,8 +381,8 @@ void stream_on_request_end(struct stream *s)
     if (s->step == STREAM_FINISHED || s->step < STREAM_RESPOND)
         return;
     if (s->websocket) {
-        websocket_tunnel_ended(s->websocket, WEBSOCKET_CLIENT);
-        if (s->step == STREAM_FINISHED)
+        bool later = websocket_tunnel_ended(s->websocket, WEBSOCKET_CLIENT);
+        if (s->step == STREAM_FINISHED || later)
             return;
     }
     s->sent = s->worker->loop.now;

@@ -115,6 +115,8 @@ void stream_on_request_body(struct stream *s, const char *p, size_t n);
 void stream_on_request_end(struct stream *s);
 /* The message is bad, or came too slowly: an answer is given and the connection ends. */
 void stream_on_request_error(struct stream *s, enum reason reason, const char *detail);
+/* The client's HTTP/2 stream, a tunnel, has ended in both directions as it should. */
+void stream_on_client_done(struct stream *s);
 /* The client is gone (CLIENT_ABORT), or too slow in taking the response (CLIENT_TIMEOUT). */
 void stream_on_client_gone(struct stream *s, enum reason reason);
 

@@ -139,8 +139,8 @@ void stream_on_response_end(struct stream *s)
     s->response_ended = true;
     s->response.from_ended = true;
     if (s->websocket) {
-        websocket_tunnel_ended(s->websocket, WEBSOCKET_SERVER);
-        if (s->step == STREAM_FINISHED)
+        bool later = websocket_tunnel_ended(s->websocket, WEBSOCKET_SERVER);
+        if (s->step == STREAM_FINISHED || later)
             return;
     }
     if (!s->down->ended)
@@ -155,11 +155,17 @@ void stream_on_response_end(struct stream *s)
     stream_finish(s, REASON_NONE, s->request_ended, s->request_ended && !s->up->blocked);
 }
 
+static void end_tunnel(struct stream *s)
+{
+    stream_finish(s, s->websocket ? s->websocket->reason : REASON_NONE, true, true);
+}
+
 void stream_check_tunnel(struct stream *s)
 {
+    /* Without an upstream side that has gone after its end (see stream_on_upstream_failed). */
     if (s->step != STREAM_FINISHED && s->request.from_ended && s->response.from_ended &&
-        !s->down->blocked && s->up && !s->up->blocked)
-        stream_finish(s, s->websocket ? s->websocket->reason : REASON_NONE, true, false);
+        !s->down->blocked && !(s->up && s->up->blocked))
+        end_tunnel(s);
 }
 
 /* A request whose reused connection closed before any byte of a response was most likely never
@@ -192,6 +198,13 @@ void stream_on_upstream_failed(struct stream *s, enum reason reason, const char 
         send_again(s);
         return;
     }
+    /* It has closed, and is gone before the client has answered that. */
+    if (s->websocket && s->response_ended && s->websocket->first_code != 0) {
+        stream_drop_upstream(s, false, reason);
+        relay_discard(&s->request, &s->worker->loop.bufs);
+        stream_check_tunnel(s);
+        return;
+    }
     if (s->up && s->endpoint)
         count_add(&s->endpoint->stats->errors, 1);
     if (s->tunnel) {
@@ -219,6 +232,12 @@ void stream_on_request_error(struct stream *s, enum reason reason, const char *d
 {
     if (s->step != STREAM_FINISHED)
         stream_reply(s, reason, detail);
+}
+
+void stream_on_client_done(struct stream *s)
+{
+    if (s->step != STREAM_FINISHED)
+        end_tunnel(s);
 }
 
 void stream_on_client_gone(struct stream *s, enum reason reason)

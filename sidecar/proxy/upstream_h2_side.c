@@ -180,7 +180,8 @@ static void stream_reaped(struct reap *r)
 }
 
 /* What is over in both directions needs no word, and is forgotten when the codec has closed it;
- * anything else is cancelled: the server can stop working on it. */
+ * where all went well, what waits goes out first. Anything else is cancelled: the server can stop
+ * working on it. */
 static void side_release(struct side *side, bool clean, enum reason reason)
 {
     struct upstream_h2_stream *hs = of(side);
@@ -193,7 +194,7 @@ static void side_release(struct side *side, bool clean, enum reason reason)
     list_remove(&hs->link);
     list_remove(&hs->touched_link);
     forget_sent(hs);
-    if (hs->st.h2 && hs->st.recv_ended && hs->st.end_sent) {
+    if (hs->st.h2 && hs->st.send_ended && (clean || (hs->st.recv_ended && hs->st.end_sent))) {
         h2_leave(&hs->st);
         list_push_back(&h2->left, &hs->link);
     } else {

@@ -119,17 +119,33 @@ static void end_to(struct websocket_tunnel *t, enum websocket_who to)
         side->ops->end(side, NULL);
 }
 
-/* Both get our end, if they have not; then theirs are waited for, once. */
+/* An HTTP/2 stream that both have ended is gone, and our stream with it: the server's end comes
+ * before ours to such a client, unless nothing is expected of the server. */
+static bool may_end_to(const struct websocket_tunnel *t, enum websocket_who to)
+{
+    const struct stream *s = t->stream;
+    return !t->peers[to].ended && (to == WEBSOCKET_SERVER || !s->req.http2 ||
+                                   s->response.from_ended || t->peers[WEBSOCKET_SERVER].lost);
+}
+
+static bool is_over(const struct websocket_peer *p)
+{
+    return p->closed && p->said_close;
+}
+
+/* All is said: both get our end, if they have not; then theirs are waited for, once. */
 static void end_both(struct websocket_tunnel *t)
 {
     if (t->ending) {
         stream_finish(t->stream, t->reason, true, false);
         return;
     }
-    end_to(t, WEBSOCKET_CLIENT);
-    end_to(t, WEBSOCKET_SERVER);
     t->ending = true;
     t->give_up_at = t->stream->worker->loop.now + END_WAIT;
+    for (int who = WEBSOCKET_CLIENT; who <= WEBSOCKET_SERVER; who++) {
+        if (may_end_to(t, (enum websocket_who)who))
+            end_to(t, (enum websocket_who)who);
+    }
     stream_check_tunnel(t->stream);
 }
 
@@ -139,22 +155,18 @@ static void settle(struct websocket_tunnel *t)
 {
     struct websocket_peer *client = &t->peers[WEBSOCKET_CLIENT];
     struct websocket_peer *server = &t->peers[WEBSOCKET_SERVER];
-    bool both = client->closed && server->closed;
     if (finished(t))
         return;
     if (!t->closing) {
-        if (both && client->said_close && server->said_close && t->give_up_at == 0)
+        if (is_over(client) && is_over(server) && t->give_up_at == 0)
             t->give_up_at = t->stream->worker->loop.now + CLOSE_WAIT;
         return;
     }
     for (int who = WEBSOCKET_CLIENT; who <= WEBSOCKET_SERVER; who++) {
-        /* An HTTP/2 stream that both have ended is gone: the server's answer comes first. */
-        bool early = who == WEBSOCKET_CLIENT && t->stream->req.http2 &&
-                     !(server->closed && server->said_close);
-        if (t->peers[who].closed && t->peers[who].said_close && !t->peers[who].ended && !early)
+        if (is_over(&t->peers[who]) && may_end_to(t, (enum websocket_who)who))
             end_to(t, (enum websocket_who)who);
     }
-    if (client->ended && server->ended && !t->ending)
+    if (is_over(client) && is_over(server) && !t->ending)
         end_both(t);
 }
 
@@ -204,15 +216,6 @@ void websocket_tunnel_close(struct websocket_tunnel *t, enum websocket_code code
         begin_close(t, code, reason, false);
 }
 
-bool websocket_tunnel_client_done(struct websocket_tunnel *t)
-{
-    CHECK_OBJ(t, WEBSOCKET_TUNNEL_MAGIC);
-    if (!t->ending)
-        return false;
-    stream_finish(t->stream, t->reason, true, false);
-    return true;
-}
-
 void websocket_tunnel_last_call(struct websocket_tunnel *t)
 {
     CHECK_OBJ(t, WEBSOCKET_TUNNEL_MAGIC);
@@ -222,7 +225,7 @@ void websocket_tunnel_last_call(struct websocket_tunnel *t)
 /* Nothing that it says is waited for any more. */
 static void forget(struct websocket_tunnel *t, enum websocket_who who)
 {
-    t->peers[who].said_close = true;
+    t->peers[who].said_close = t->peers[who].lost = true;
 }
 
 /* --- what comes --- */
@@ -378,18 +381,21 @@ void websocket_tunnel_data(struct websocket_tunnel *t, enum websocket_who from, 
         s->deadline_changed(s);
 }
 
-void websocket_tunnel_ended(struct websocket_tunnel *t, enum websocket_who from)
+bool websocket_tunnel_ended(struct websocket_tunnel *t, enum websocket_who from)
 {
     CHECK_OBJ(t, WEBSOCKET_TUNNEL_MAGIC);
     struct websocket_peer *y = &t->peers[other(from)];
     forget(t, from);
-    /* What it has begun will not be ended. */
+    /* What it has begun will not be ended; within a frame nothing can be said. */
     if (y->close_pending && websocket_between_frames(&t->peers[from].reader))
         send_close(t, other(from));
+    else if (y->close_pending)
+        forget(t, other(from));
     y->close_pending = y->ping_pending = false;
     if (t->closing)
         y->closed = true;
     settle(t);
+    return t->closing && !y->said_close;
 }
 
 /* --- time --- */
@@ -534,6 +540,9 @@ void websocket_tunnel_end(struct websocket_tunnel *t)
 {
     CHECK_OBJ(t, WEBSOCKET_TUNNEL_MAGIC);
     struct worker_stats *stats = &t->stream->worker->stats;
+    const struct websocket_peer *client = &t->peers[WEBSOCKET_CLIENT];
+    if (!client->ended && (t->ending || (t->closing && is_over(client))))
+        end_to(t, WEBSOCKET_CLIENT); /* it has waited for the server's */
     list_remove(&t->link);
     count_add(&stats->websockets, -1);
     count_add(&stats->websocket_closes[class_of(t)], 1);

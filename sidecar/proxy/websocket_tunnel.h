@@ -6,7 +6,8 @@
  *
  *   heartbeat   a peer that is silent for pingInterval gets a ping, whose pong is not passed on
  *   closing     by a limit, a fault of a peer, or the drain: a Close to both ends. What a peer sent
- *               before it saw that is dropped, its echo is awaited and not passed on, then FIN
+ *               before it saw that is dropped, its echo is awaited and not passed on, then FIN. A
+ *               client by HTTP/2 gets that last, because its stream is gone then
  *
  * A Close goes between two messages of the direction that it goes in; where one does not end, at
  * LAST_CALL (or in CLOSE_WAIT, for other reasons) between two frames. What cannot be closed in this
@@ -27,6 +28,7 @@ struct websocket_peer {
     bool close_pending;             /* our Close waits for the end of a message towards it */
     bool closed;                    /* it has got a Close: ours, or the other one's */
     bool said_close;                /* its Close has come (or is not waited for) */
+    bool lost;                      /* dead, at fault, or ended: nothing is expected of it */
     bool ended;                     /* we have ended our direction to it */
     bool ping_pending;              /* our ping waits for the end of a frame towards it */
     bool pinged;                    /* our ping is with it, unanswered */
@@ -42,7 +44,7 @@ struct websocket_tunnel {
     struct websocket_peer peers[2];
     uint64_t ping_tag;   /* what our pings carry */
     bool closing;        /* by us */
-    bool ending;         /* our ends are sent to both, theirs are waited for */
+    bool ending;         /* all is said: our ends are sent, theirs are waited for */
     bool at_frame;       /* a message need not be ended for our Close */
     uint16_t code;       /* of our Close */
     uint16_t first_code; /* of the first that was sent or came; 0: none yet */
@@ -54,7 +56,7 @@ struct websocket_tunnel {
 
 /* After the 101's head: s->websocket watches from here on. 0 or -ENOMEM. */
 int websocket_tunnel_begin(struct stream *s);
-/* From stream_finish(): it is counted no more. */
+/* From stream_finish(), before the client's side is let go: it is counted no more. */
 void websocket_tunnel_end(struct websocket_tunnel *t);
 /* From the stream's reaper. */
 void websocket_tunnel_free(struct worker *w, struct websocket_tunnel *t);
@@ -62,8 +64,9 @@ void websocket_tunnel_free(struct worker *w, struct websocket_tunnel *t);
 /* Bytes from a peer, to be passed on. The stream may have finished after it. */
 void websocket_tunnel_data(struct websocket_tunnel *t, enum websocket_who from, const char *p,
                            size_t n);
-/* The peer has ended its direction. */
-void websocket_tunnel_ended(struct websocket_tunnel *t, enum websocket_who from);
+/* The peer has ended its direction. True: the other one has our Close, and gets the end when it has
+ * answered (or has had the time); else the end goes on to it. */
+bool websocket_tunnel_ended(struct websocket_tunnel *t, enum websocket_who from);
 
 /* When there is something to do, and that. Idle time too. */
 usec_t websocket_tunnel_deadline(const struct websocket_tunnel *t);
@@ -72,9 +75,6 @@ void websocket_tunnel_check(struct websocket_tunnel *t, usec_t now);
 /* Begins to close it with that code: between two messages. More calls change nothing. */
 void websocket_tunnel_close(struct websocket_tunnel *t, enum websocket_code code,
                             enum reason reason);
-/* The client's HTTP/2 stream has ended both ways. True: all is said, and the stream has finished.
- */
-bool websocket_tunnel_client_done(struct websocket_tunnel *t);
 /* The drain's last call: between two frames, then. */
 void websocket_tunnel_last_call(struct websocket_tunnel *t);
 

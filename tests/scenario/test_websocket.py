@@ -353,8 +353,9 @@ def test_pings_count_to_the_rate(pair):
 def test_lifetime(pair, sc):
     client, server = pair(websocket={"maxLifetime": "300ms"})
     start = time.monotonic()
-    client.expect_close(1001)
     server.expect_close(1001)
+    server.peer.half_close()
+    client.expect_close(1001)
     assert time.monotonic() - start > 0.2
     assert sc.s.wait_access_log(1)[0]["reason"] == "websocket_lifetime"
 

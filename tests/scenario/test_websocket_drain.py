@@ -262,6 +262,7 @@ def test_a_removed_listener(sc):
     config["listeners"].pop()
     reload(sc.s, config)
     ws.expect_close(1001)
+    wait_for(lambda: server.codes, "the server is told")
     assert server.codes == [1001]
     assert sc.s.wait_access_log(1)[0]["reason"] == "route_removed"
 

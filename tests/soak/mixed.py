@@ -18,8 +18,8 @@ from rig import (STARTS, App, Load, add_up, drain_report, ended_well, forward, f
 HERE = os.path.dirname(os.path.abspath(__file__))
 Mix = collections.namedtuple(
     "Mix", "drain last_call many streams unary bidi bidi_streams idle websockets tunnels")
-FULL = Mix(5.0, 0.5, 4, 100, 2, 2, 10, 10, 1000, 0)
-SHORT = Mix(3.5, 0.5, 2, 100, 1, 1, 8, 6, 200, 0)
+FULL = Mix(5.0, 0.5, 4, 100, 2, 2, 10, 10, 1000, 100)
+SHORT = Mix(3.5, 0.5, 2, 100, 1, 1, 8, 6, 200, 20)
 BOUND = 100    # ms from the drain's beginning to a first GOAWAY
 DEAF = 1.0     # s from the first GOAWAY to the second where the PING is not acknowledged
 GOODBYES = ("many", "unary", "bidi", "used", "idle", "crossing", "tunnels")
@@ -244,7 +244,7 @@ class Sums:
         self.starts.append(mere_start())
         facts = [f for f in told["facts"] if f["first"] and f["final"]]
         mine = [f for f in facts if f["name"] in GOODBYES]
-        quick = [f for f in mine if f["name"] not in ("many", "unary")]
+        quick = [f for f in mine if f["name"] not in ("many", "unary", "tunnels")]
         self.connections += len(facts)
         self.own_round += sum(f["rounds"] == 0 for f in mine)
         self.first.append(max((f["first"] - began for f in quick), default=9) * 1000)

@@ -270,7 +270,7 @@ def split(size, tally, app, directory):
 PARTS = {f.__name__: f for f in (drains, mixed, kills, upgrades, reloads, deadline, backpressure,
                                  memory, bombs, split)}
 # Not in the short form unless they are named.
-LONG = ("mixed", "memory", "bombs")
+LONG = ("memory", "bombs")
 
 
 def main():
