@@ -527,7 +527,10 @@ def test_no_watch_while_it_drains(sc):
 def test_swap_under_load(sc):
     """200 connections that stand and a steady stream of new ones: none is cut by ten renewals."""
     files = Files(sc, more={"workers": 2})
-    standing = [connect(sc) for _ in range(200)]
+    standing = []
+    for _ in range(200):
+        standing.append(connect(sc))
+        assert standing[-1].ask().status == 200  # a first request has but headerTimeout
     errors, stop = [], threading.Event()
     done = [0]
 
