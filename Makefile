@@ -160,6 +160,10 @@ h2spec: $(PROGRAM) $(GOBIN)/h2spec ## HTTP/2 conformance by h2spec, plain and by
 grpc-interop: $(PROGRAM) $(GOBIN)/grpc-interop-client $(GOBIN)/grpc-interop-server ## grpc-go's interoperability tests, directly and through sluice
 	@BUILD=$(BUILD) $(PYTHON) tests/e2e/grpc_interop.py $(INTEROP_ARGS)
 
+.PHONY: websocket-conformance
+websocket-conformance: $(PROGRAM) venv ## The families of Autobahn's WebSocket tests, directly and through sluice
+	@BUILD=$(BUILD) $(VENV)/bin/python tests/e2e/websocket_conformance.py $(WEBSOCKET_ARGS)
+
 .PHONY: soak
 soak: $(PROGRAM) $(TOOL_BIN) ## The long run: a million requests, 50 drains, 20 kills, 50 upgrades, 500 reloads (SOAK_ARGS=--short: a minute)
 	@BUILD=$(BUILD) $(PYTHON) tests/soak/soak.py $(SOAK_ARGS)
