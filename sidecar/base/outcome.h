@@ -28,6 +28,7 @@
     X(EXPECTATION_FAILED, "expectation_failed", 417, "http_request_error", "Expectation failed")   \
     X(CLIENT_TIMEOUT, "client_timeout", 408, "http_request_error", "Request not sent in time")     \
     X(CLIENT_ABORT, "client_abort", 0, "", "Client went away")                                     \
+    X(TLS_FLOOD, "tls_flood", 0, "", "Too many TLS messages")                                      \
     X(H2_PROTOCOL, "h2_protocol", 0, "", "HTTP/2 protocol error")                                  \
     X(H2_RESET_FLOOD, "h2_reset_flood", 0, "", "Too many streams reset")                           \
     X(H2_PING_FLOOD, "h2_ping_flood", 0, "", "Too many PING or SETTINGS frames")                   \

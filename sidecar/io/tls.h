@@ -108,6 +108,9 @@ struct tls_identity {
     bool resumed;
 };
 bool transport_is_tls(const struct transport *t);
+/* Reading failed (-EPROTO) because the peer sent nothing but messages of TLS's own (KeyUpdate), too
+ * many of them. */
+bool transport_tls_flooded(const struct transport *t);
 void transport_tls_identity(const struct transport *t, struct tls_identity *ret);
 /* Why a handshake failed: the word for metrics. "peer_": the other side says so (an alert). */
 #define TLS_FAILURE_TABLE(X)                                                                       \

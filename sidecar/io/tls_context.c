@@ -92,74 +92,6 @@ static struct tls_context *context_new(bool server, uint32_t n_pairs)
     return c->ctx && c->certs ? c : context_free(c);
 }
 
-/* --- callbacks --- */
-
-/* Alerts, for the reason of a failure; and the one that refuses a renegotiation. */
-static void on_info(const SSL *ssl, int where, int value)
-{
-    enum { WARNING = 1, FATAL = 2 };
-    struct tls_state *st;
-    if (!(where & SSL_CB_ALERT))
-        return;
-    st = tls_state_of(ssl);
-    if ((where & SSL_CB_READ) && value >> 8 == FATAL)
-        st->alert = (uint8_t)(value & 0xff);
-    if ((where & SSL_CB_WRITE) && value == (WARNING << 8 | SSL_AD_NO_RENEGOTIATION))
-        st->renegotiated = true;
-}
-
-static int on_server_name(SSL *ssl, int *alert, void *context)
-{
-    const struct tls_context *c = context;
-    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    uint32_t i = name ? tls_sni_find(&c->sni, str_of(name)) : UINT32_MAX;
-    if (i == UINT32_MAX)
-        return SSL_TLSEXT_ERR_OK; /* the first */
-    if (i > 0 && !SSL_set_SSL_CTX(ssl, c->ctx[i])) {
-        *alert = SSL_AD_INTERNAL_ERROR;
-        return SSL_TLSEXT_ERR_ALERT_FATAL;
-    }
-    return SSL_TLSEXT_ERR_OK;
-}
-
-static int on_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_len,
-                   const unsigned char *offered, unsigned n, void *context)
-{
-    const struct tls_context *c = context;
-    unsigned char *chosen;
-    (void)ssl;
-    if (SSL_select_next_proto(&chosen, ret_len, c->alpn, c->alpn_len, offered, n) !=
-        OPENSSL_NPN_NEGOTIATED)
-        return SSL_TLSEXT_ERR_ALERT_FATAL; /* RFC 7301 §3.2 */
-    *ret = chosen;
-    return SSL_TLSEXT_ERR_OK;
-}
-
-static int on_verify(X509_STORE_CTX *x, void *context)
-{
-    const struct tls_context *c = context;
-    const SSL *ssl = X509_STORE_CTX_get_ex_data(x, SSL_get_ex_data_X509_STORE_CTX_idx());
-    int ok = X509_verify_cert(x);
-    if (ok <= 0)
-        return ok;
-    int result = tls_rules_check(&c->rules, X509_STORE_CTX_get0_cert(x), tls_state_of(ssl)->name);
-    X509_STORE_CTX_set_error(x, result);
-    return result == X509_V_OK;
-}
-
-/* A copy is kept: nothing that the connection does with its own concerns another. */
-static int on_session(SSL *ssl, SSL_SESSION *session)
-{
-    struct tls_state *st = tls_state_of(ssl);
-    st->has_buffer = true;
-    if (st->session_key == 0)
-        return 0;
-    SSL_SESSION *copy = SSL_SESSION_dup(session);
-    if (copy)
-        tls_sessions_put(&st->context->sessions, st->session_key, copy);
-    return 0;
-}
-
 /* --- OpenSSL's contexts --- */
 
 static int proto_of(enum tls_version v)
@@ -180,8 +112,8 @@ static SSL_CTX *ctx_new(struct making *m, enum tls_version min)
     SSL_CTX_set_read_ahead(x, 1);
     SSL_CTX_set_verify_depth(x, CHAIN_DEPTH);
     SSL_CTX_set_timeout(x, SESSION_SECONDS);
-    SSL_CTX_set_info_callback(x, on_info);
-    SSL_CTX_set_cert_verify_callback(x, on_verify, c);
+    SSL_CTX_set_info_callback(x, tls_on_info);
+    SSL_CTX_set_cert_verify_callback(x, tls_on_verify, c);
     if (SSL_CTX_set_min_proto_version(x, proto_of(min)) != 1 ||
         SSL_CTX_set_cipher_list(x, CIPHERS) != 1 || SSL_CTX_set_ciphersuites(x, SUITES) != 1 ||
         SSL_CTX_set1_groups_list(x, GROUPS) != 1) {
@@ -271,10 +203,10 @@ static SSL_CTX *server_ctx(struct making *m, const struct tls_server_settings *s
     SSL_CTX_set_options(x, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_session_cache_mode(x, SSL_SESS_CACHE_OFF); /* tickets only */
     SSL_CTX_set_num_tickets(x, 1);
-    SSL_CTX_set_tlsext_servername_callback(x, on_server_name);
+    SSL_CTX_set_tlsext_servername_callback(x, tls_on_server_name);
     SSL_CTX_set_tlsext_servername_arg(x, c);
     if (s->alpn)
-        SSL_CTX_set_alpn_select_cb(x, on_alpn, c);
+        SSL_CTX_set_alpn_select_cb(x, tls_on_alpn, c);
     return set_client_auth(m, x, s->client_auth) == 0 ? x : NULL;
 }
 
@@ -398,7 +330,7 @@ static int make_client(struct making *m, const struct tls_client_settings *s, ti
     if (!x)
         return failed(m, "OpenSSL has no context to give");
     SSL_CTX_set_session_cache_mode(x, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-    SSL_CTX_sess_set_new_cb(x, on_session);
+    SSL_CTX_sess_set_new_cb(x, tls_on_session);
     if (c->alpn_len > 0 && SSL_CTX_set_alpn_protos(x, c->alpn, c->alpn_len) != 0)
         return failed(m, "not enough memory");
     r = trust(m, x, s);

@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/hash_index.h"
 #include "base/list.h"
 #include "io/address.h"
@@ -96,6 +97,15 @@ SSL_SESSION *tls_sessions_get(struct tls_sessions *s, uint64_t key);
 /* Installs the process's keys in a server's context. */
 int tls_tickets_use(SSL_CTX *ctx);
 
+/* --- tls_callbacks.c; `context` is the struct tls_context --- */
+
+void tls_on_info(const SSL *ssl, int where, int value);
+int tls_on_server_name(SSL *ssl, int *alert, void *context);
+int tls_on_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_len,
+                const unsigned char *offered, unsigned n, void *context);
+int tls_on_verify(X509_STORE_CTX *x, void *context);
+int tls_on_session(SSL *ssl, SSL_SESSION *session);
+
 /* --- tls_context.c --- */
 
 struct tls_certificate {
@@ -144,11 +154,13 @@ struct tls_state {
     bool handshaken;
     bool broken;       /* nothing is encrypted or decrypted any more */
     bool renegotiated; /* the peer tried to */
+    bool flooded;      /* the peer said more of TLS's own than anybody has to say */
     bool has_end;      /* read: `end` is what comes from here on */
     bool end_told;
     bool closing;    /* our close_notify is under way, or sent */
     bool has_buffer; /* client: a ticket came, for which OpenSSL took a buffer for an answer */
     uint8_t alert;   /* that the peer sent, fatal; 0: none */
+    uint32_t talk, talk_at; /* messages of TLS's own, less one a second; the second it is as of */
     ssize_t end;
     int verify; /* X509_V_ of the rules */
     SSL *ssl;

@@ -123,7 +123,7 @@ static ssize_t read_once(struct transport *t, struct tls_state *st, char *p, siz
 {
     size_t got = 0;
     int r = SSL_read_ex(st->ssl, p, n, &got);
-    if (st->renegotiated) {
+    if (st->renegotiated || st->flooded) {
         st->broken = true;
         clear_errors();
         return set_end(st, -EPROTO);
@@ -314,6 +314,11 @@ static const struct transport_ops tls_ops = {
 bool transport_is_tls(const struct transport *t)
 {
     return t->ops == &tls_ops;
+}
+
+bool transport_tls_flooded(const struct transport *t)
+{
+    return transport_is_tls(t) && of(t)->flooded;
 }
 
 /* 0, -ENOMEM, -ENOKEY. */

@@ -1,6 +1,7 @@
 /* downstream.c - a client's connection from accept to close, whatever it speaks. */
 #include "proxy/downstream.h"
 
+#include "base/log.h"
 #include "io/socket.h"
 #include "proxy/downstream_h1.h"
 #include "proxy/downstream_h2.h"
@@ -216,6 +217,17 @@ void downstream_linger(struct downstream *d)
     if (!d->request_eof)
         conn_read_start(&d->conn);
     downstream_arm(d);
+}
+
+enum reason downstream_read_failed(struct downstream *d)
+{
+    if (!transport_tls_flooded(&d->conn.transport))
+        return REASON_CLIENT_ABORT;
+    if (!d->side.stream)
+        count_add(&d->worker->stats.reasons[REASON_TLS_FLOOD], 1);
+    log_debug("listener %.*s: %.*s sent too many TLS messages", STR_FMT(d->listener->conf->name),
+              (int)d->peer_len, d->peer);
+    return REASON_TLS_FLOOD;
 }
 
 void downstream_note_crossed(struct downstream *d)

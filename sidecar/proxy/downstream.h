@@ -100,6 +100,8 @@ void downstream_linger(struct downstream *d);
 void downstream_set_ops(struct downstream *d, const struct downstream_ops *ops);
 /* After a write: whether the client is behind, and since when. */
 void downstream_note_blocked(struct downstream *d);
+/* Why reading failed. Counted here unless a request is in hand, which tells it. */
+enum reason downstream_read_failed(struct downstream *d);
 /* Sets the timer to what the connection has to look at next. */
 void downstream_arm(struct downstream *d);
 /* Idle: between requests, closed by the drain in its own time. */

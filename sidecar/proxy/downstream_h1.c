@@ -309,7 +309,7 @@ static void on_readable(struct conn *c)
     else if (n == 0)
         on_eof(d);
     else if (n != -EAGAIN)
-        on_gone(d, REASON_CLIENT_ABORT);
+        on_gone(d, downstream_read_failed(d));
 }
 
 static void on_drained(struct conn *c)

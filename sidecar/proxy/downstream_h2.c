@@ -342,7 +342,7 @@ static void on_readable(struct conn *conn)
         d->request_eof = n == 0;
         if (n == 0 && transport_is_tls(&conn->transport))
             conn_shutdown(conn);
-        on_gone(d, REASON_CLIENT_ABORT);
+        on_gone(d, n < 0 ? downstream_read_failed(d) : REASON_CLIENT_ABORT);
     }
 }
 

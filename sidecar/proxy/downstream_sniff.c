@@ -152,8 +152,10 @@ static void on_readable(struct conn *c)
     if (n == 0) {
         on_eof(d);
     } else if (n < 0) {
-        if (n != -EAGAIN)
-            downstream_close(d);
+        if (n == -EAGAIN)
+            return;
+        (void)downstream_read_failed(d);
+        downstream_close(d);
     } else if (buf_append(&l->bufs, &d->pipelined, l->scratch, (size_t)n) < 0) {
         conn_break(c, ENOMEM);
     } else {

@@ -204,6 +204,26 @@ def test_renegotiation_closes(sc):
     assert not sc.app.requests
 
 
+@pytest.mark.parametrize("how", ["h1", "h1 in a request", "h2"])
+def test_key_updates(sc, how):
+    """32 at once are a client that renews its key; more are a flood."""
+    sc.proxy(listener=tls.listener())
+    client = tls.Renewer(sc.address, "-alpn", how[:2].replace("h1", "http/1.1"))
+    errors = lambda: sc.s.metrics().get("sluice_errors_total", reason="tls_flood")  # noqa: E731
+    if how == "h1 in a request":
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+        wait_for(lambda: sc.app.conns, "it is passed on")
+    for _ in range(30):
+        assert client.renew()
+    if how == "h1":
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.until(b"HTTP/1.1 200")
+    assert errors() == 0
+    wait_for(lambda: not client.renew(), "the connection closes")
+    wait_for(lambda: errors() == 1, "it is counted")
+    client.close()
+
+
 # --- ends -------------------------------------------------------------------------------------
 
 def test_connection_close_is_orderly(sc):

@@ -117,3 +117,38 @@ def s_client(address, *args, text="", timeout=TIMEOUT):
                          input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                          timeout=timeout, check=False)
     return run.stdout
+
+
+class Renewer:
+    """`openssl s_client` that renews its key when it is told to: Python cannot."""
+
+    def __init__(self, address, *args):
+        self.proc = subprocess.Popen(
+            ["openssl", "s_client", "-connect", address, "-CAfile", CA.cert, *args],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.said = b""
+        self.until(b"Verify return code")
+
+    def until(self, text):
+        """Reads until it says so; False: it ended before."""
+        while text not in self.said:
+            more = os.read(self.proc.stdout.fileno(), 65536)
+            if not more:
+                return False
+            self.said += more
+        self.said = self.said.split(text, 1)[1]
+        return True
+
+    def send(self, text):
+        try:
+            os.write(self.proc.stdin.fileno(), text)
+        except OSError:
+            pass  # it has ended
+
+    def renew(self):
+        self.send(b"k\n")  # a command has to be read by itself
+        return self.until(b"KEYUPDATE")
+
+    def close(self):
+        self.proc.kill()
+        self.proc.communicate()
