@@ -179,9 +179,9 @@ static void stream_reaped(struct reap *r)
     upstream_h2_stream_free(CONTAINER_OF(r, struct upstream_h2_stream, reap));
 }
 
-/* What is over in both directions needs no word, and is forgotten when the codec has closed it;
- * where all went well, what waits goes out first. Anything else is cancelled: the server can stop
- * working on it. */
+/* What is over in both directions needs no word, and is forgotten when the codec has closed it; a
+ * tunnel's last bytes go out first. Anything else is cancelled: the server can stop working on it.
+ */
 static void side_release(struct side *side, bool clean, enum reason reason)
 {
     struct upstream_h2_stream *hs = of(side);
@@ -190,11 +190,12 @@ static void side_release(struct side *side, bool clean, enum reason reason)
      * sent the same way. With HTTP/1 a stream that is cut closes its connection too. */
     if (!clean && is_silent(hs, reason))
         pool_leave(h2->u->pool, h2->u);
+    bool last_bytes = clean && side->stream->tunnel && hs->st.send_ended;
     side->stream = NULL;
     list_remove(&hs->link);
     list_remove(&hs->touched_link);
     forget_sent(hs);
-    if (hs->st.h2 && hs->st.send_ended && (clean || (hs->st.recv_ended && hs->st.end_sent))) {
+    if (hs->st.h2 && (last_bytes || (hs->st.recv_ended && hs->st.end_sent))) {
         h2_leave(&hs->st);
         list_push_back(&h2->left, &hs->link);
     } else {
