@@ -107,15 +107,19 @@ void stream_grpc_answer(struct stream *s, enum reason reason)
     (void)add_status(&s->res, reason, s->detail);
 }
 
+/* Else its client makes a status of that of HTTP, and looks for no other behind the head. */
+static bool head_is_grpc(const struct stream *s)
+{
+    const struct field *type = message_find(&s->res, FIELD_CONTENT_TYPE);
+    return s->res.status == 200 && type && grpc_is_content_type(field_value(&s->res, type));
+}
+
 bool stream_grpc_can_end(const struct stream *s)
 {
     if (!s->req.grpc || s->tunnel || !s->response_begun || s->response_ended || s->down->ended)
         return false;
-    /* A length that was promised would not be kept, and where the head is no gRPC response no
-     * client looks for a status behind it. */
-    const struct field *type = message_find(&s->res, FIELD_CONTENT_TYPE);
-    return s->res.status == 200 && s->res.body == BODY_CHUNKED && type &&
-           grpc_is_content_type(field_value(&s->res, type));
+    /* A length that was promised would not be kept. */
+    return s->res.body == BODY_CHUNKED && head_is_grpc(s);
 }
 
 bool stream_grpc_end(struct stream *s, enum reason reason)
@@ -138,7 +142,7 @@ int stream_grpc_status(const struct stream *s, enum reason reason)
 {
     if (!s->req.grpc)
         return -1;
-    if (reason != REASON_NONE)
+    if (reason != REASON_NONE && (s->status == 0 || head_is_grpc(s)))
         return (int)grpc_code_of_reason(reason);
     const struct message *where = s->trailers[1];
     const struct field *f = where ? message_find(where, FIELD_GRPC_STATUS) : NULL;

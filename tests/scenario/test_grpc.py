@@ -372,6 +372,23 @@ def test_not_grpc_upstream(sc, rig):
     assert (record["status"], record["grpc_status"]) == (403, 7)
 
 
+def test_not_grpc_upstream_to_a_hasty_client(sc, rig):
+    """Clients may leave when they have read the head: it was all that they look at."""
+    def script(conn):
+        while (st := conn.request()) is not None:
+            conn.headers(st.id, [(":status", "403"), ("content-type", "text/plain")])
+            left.wait(TIMEOUT)
+    left = threading.Event()
+    r = rig(app=h2wire.Backend(script))
+    c, st = wire_call(sc)
+    c.until(lambda: st.head is not None, "the head")
+    c.rst(st.id)
+    record = r.record()
+    left.set()
+    assert (record["status"], record["grpc_status"]) == (403, 7)
+    assert record["reason"] == "client_abort"
+
+
 # --- the drain ---
 
 LONG = {"lifecycle": {"drainTimeout": "2s", "lastCall": "1s"}}
