@@ -53,6 +53,30 @@ def test_every_key_is_documented():
     assert not missing, missing
 
 
+def test_every_tls_key_is_in_its_table():
+    """Of clients and of upstreams: the two have keys of the same name."""
+    schema, text = read("sidecar/config/schema_tls.c"), read("docs/guide/tls.md")
+    for array, section in (("listener_keys", "From clients"), ("upstream_keys", "To upstreams")):
+        body = schema.split(f"schema_key {array}[] = {{\n")[1].split("\n};\n")[0]
+        keys = re.findall(r'^    \{"(\w+)",', body, re.M)
+        table = text.split(f"## {section}\n")[1].split("\n## ")[0]
+        first = " ".join(line.split("|")[1] for line in table.split("\n") if line.startswith("| `"))
+        assert len(keys) >= 5
+        assert sorted(keys) == sorted(re.findall(r"`(\w+)`", first)), section
+
+
+def test_every_metric_of_the_sources_is_documented():
+    """Those too that a proxy tells only when it has what they count."""
+    names = set()
+    for name in os.listdir(os.path.join(ROOT, "sidecar/admin")):
+        if name.endswith(".c"):
+            names |= set(re.findall(r'metric_family\(\s*\w+,\s*"(\w+)"', read(f"sidecar/admin/{name}")))
+    assert len(names) > 30
+    text = read("docs/guide/operations.md")
+    missing = sorted(n for n in names if f"`sluice_{n}`" not in text)
+    assert not missing, missing
+
+
 def test_every_metric_is_documented(sc):
     sc.proxy()
     sc.ask()
