@@ -399,7 +399,8 @@ static usec_t idle_deadline(const struct downstream *d)
 static usec_t next_deadline(const struct downstream *d)
 {
     const struct downstream_h2 *c = d->h2;
-    usec_t at = d->idle ? idle_deadline(d) : USEC_NEVER;
+    /* Behind the last GOAWAY it ends when the client has taken what is left. */
+    usec_t at = d->idle && c->goodbye != H2_FINAL ? idle_deadline(d) : USEC_NEVER;
     if (c->goodbye == H2_NOTICED)
         at = min_u64(at, c->noticed_at + GOODBYE_MS * USEC_PER_MSEC);
     LIST_FOREACH (it, &c->h2.streams) {
