@@ -109,8 +109,8 @@ void h2_unlink(struct h2_stream *st)
         return;
     if (st->id > 0)
         (void)nghttp2_session_set_stream_user_data(h->session, st->id, NULL);
-    if (h->reading == st)
-        h->reading = NULL;
+    if (h->last == st)
+        h->last = NULL;
     list_remove(&st->link);
     list_remove(&st->ready);
     buf_clear(h->bufs, &st->out);
@@ -176,7 +176,7 @@ static size_t scan(struct h2 *h, const char *p, size_t n, int32_t *ret_id)
         if (f[3] == NGHTTP2_HEADERS && h->goaway_final && (id & 1) && id > h->last_id) {
             h->last_id = id; /* trailers of it are not refused once more */
             h->refuse_id = id;
-        } else if (f[3] == NGHTTP2_DATA && !h2_stream_of(h->session, id)) {
+        } else if (f[3] == NGHTTP2_DATA && !h2_stream_of(h, id)) {
             *ret_id = id;
             break;
         }
@@ -194,7 +194,7 @@ static ssize_t receive(struct h2 *h, const char *p, size_t n)
         ssize_t rv = nghttp2_session_mem_recv(h->session, (const uint8_t *)p, some);
         if (rv < 0 || h->failure_why != REASON_NONE)
             return rv;
-        if (id != 0 && !h2_stream_of(h->session, id))
+        if (id != 0 && !h2_stream_of(h, id))
             h2_look_back(h, id, false);
         /* Only now does nghttp2 know of the stream, and takes a reset of it. */
         if (h->refuse_id != 0 && h->scan_left == 0) {
@@ -352,10 +352,12 @@ static int submit_trailers(struct h2_stream *st)
 static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t most,
                        uint32_t *flags, nghttp2_data_source *source, void *user)
 {
-    struct h2_stream *st = h2_stream_of(session, id);
+    struct h2 *h = user;
+    struct h2_stream *st = h2_stream_of(h, id);
+    (void)session;
     (void)to;
     (void)source;
-    (void)user;
+
     if (!st)
         return NGHTTP2_ERR_DEFERRED; /* let go of: RST_STREAM is on its way */
     size_t n = min_u64(buf_len(&st->out), most);

@@ -157,13 +157,13 @@ struct h2 {
     bool feeding, pulling, no_memory;
     void *frame_map; /* the session's buffer for a frame, in pages of its own */
     size_t frame_map_bytes;
-    struct h2_stream *reading; /* whose header block comes in; NULL: nobody's */
-    struct hpack hpack;        /* of what we send */
-    struct list blocks;        /* heads that wait to be sent (h2_parts.h) */
-    bool head_made;            /* the HEADERS frame that nghttp2 is at has gone out already */
-    int32_t refuse_id;         /* of the frame being read: above our last GOAWAY */
-    bool pings_behind_notice;  /* our first GOAWAY waits to go out, the PING behind it */
-    uint32_t scan_left;        /* bytes until the next frame's head */
+    struct h2_stream *last;   /* that was looked up; NULL: none */
+    struct hpack hpack;       /* of what we send */
+    struct list blocks;       /* heads that wait to be sent (h2_parts.h) */
+    bool head_made;           /* the HEADERS frame that nghttp2 is at has gone out already */
+    int32_t refuse_id;        /* of the frame being read: above our last GOAWAY */
+    bool pings_behind_notice; /* our first GOAWAY waits to go out, the PING behind it */
+    uint32_t scan_left;       /* bytes until the next frame's head */
     uint8_t scan_n, scan_head[H2_FRAME_HEAD];
     struct h2_past past;    /* server: the peer's streams that are gone */
     uint32_t own_resets;    /* submitted by the owner, not yet sent */

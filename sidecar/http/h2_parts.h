@@ -49,9 +49,14 @@ void h2_recv_callbacks(nghttp2_session_callbacks *c);
 /* h2_send.c: the callbacks of what goes out. */
 void h2_send_callbacks(nghttp2_session_callbacks *c);
 
-static inline struct h2_stream *h2_stream_of(nghttp2_session *session, int32_t id)
+/* Most look-ups are of the stream that the one before was of: callbacks come in rows. */
+static inline struct h2_stream *h2_stream_of(struct h2 *h, int32_t id)
 {
-    return id == 0 ? NULL : nghttp2_session_get_stream_user_data(session, id);
+    if (id == 0)
+        return NULL;
+    if (!h->last || h->last->id != id)
+        h->last = nghttp2_session_get_stream_user_data(h->session, id);
+    return h->last;
 }
 /* What is allowed of a head on st; NULL: on a stream that nobody has. */
 static inline uint32_t h2_max_fields(const struct h2 *h, const struct h2_stream *st)

@@ -4,7 +4,6 @@
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2 *h = user;
-    h->reading = h2_stream_of(session, frame->hd.stream_id);
     if (h->role != H2_SERVER || frame->headers.cat != NGHTTP2_HCAT_REQUEST ||
         h->failure_why != REASON_NONE)
         return 0;
@@ -25,7 +24,6 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     list_push_back(&h->streams, &st->link);
     h->n_streams++;
     (void)nghttp2_session_set_stream_user_data(session, st->id, st);
-    h->reading = st;
     return 0;
 }
 
@@ -34,9 +32,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      void *user)
 {
     struct h2 *h = user;
-    struct h2_stream *st = h->reading;
+    struct h2_stream *st = h2_stream_of(h, frame->hd.stream_id);
     (void)session;
-    (void)frame;
     (void)flags;
     /* A block of a few KiB can name a large entry of the table thousands of times: far over the
      * limit it is no mistake any more, and the rest of it is not gone through. */
@@ -82,7 +79,7 @@ static bool is_abuse(struct h2 *h, enum h2_abuse what)
 /* One a stream is honest: some senders (nghttp2 among them) put it before the trailers. */
 static bool is_first_empty(struct h2 *h, int32_t id)
 {
-    struct h2_stream *st = h2_stream_of(h->session, id);
+    struct h2_stream *st = h2_stream_of(h, id);
     if (!st || st->had_empty)
         return false;
     st->had_empty = true;
@@ -158,11 +155,11 @@ void h2_look_back(struct h2 *h, int32_t id, bool headers)
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *f, void *user)
 {
     struct h2 *h = user;
+    (void)session;
     if (h->failure_why != REASON_NONE)
         return 0;
     guard_frame(h, f);
-    if (h->role == H2_SERVER && f->type == NGHTTP2_HEADERS &&
-        !h2_stream_of(session, f->stream_id)) {
+    if (h->role == H2_SERVER && f->type == NGHTTP2_HEADERS && !h2_stream_of(h, f->stream_id)) {
         h2_look_back(h, f->stream_id, true);
         /* Until it is taken it counts as refused: nghttp2 does that, too, and tells nobody. */
         if (f->stream_id > h->past.last)
@@ -234,7 +231,7 @@ static void on_settings(struct h2 *h, nghttp2_session *session, const nghttp2_se
 static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user)
 {
     struct h2 *h = user;
-    struct h2_stream *st = h2_stream_of(session, f->hd.stream_id);
+    struct h2_stream *st = h2_stream_of(h, f->hd.stream_id);
     bool end = (f->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     if (h->failure_why != REASON_NONE)
         return 0;
@@ -284,7 +281,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
                    void *user)
 {
     struct h2 *h = user;
-    struct h2_stream *st = h2_stream_of(session, id);
+    struct h2_stream *st = h2_stream_of(h, id);
     (void)flags;
     /* The connection's window opens at once: a stream that nobody reads must not stall others. */
     (void)nghttp2_session_consume_connection(session, n);
@@ -300,7 +297,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 static int on_closed(nghttp2_session *session, int32_t id, uint32_t code, void *user)
 {
     struct h2 *h = user;
-    struct h2_stream *st = h2_stream_of(session, id);
+    struct h2_stream *st = h2_stream_of(h, id);
+    (void)session;
     if (!st)
         return 0;
     bool ours = !st->peer_reset && !st->self_reset && code != NGHTTP2_NO_ERROR;

@@ -95,7 +95,8 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
                         size_t n, nghttp2_data_source *source, void *user)
 {
     struct h2 *h = user;
-    struct h2_stream *st = h2_stream_of(session, frame->hd.stream_id);
+    struct h2_stream *st = h2_stream_of(h, frame->hd.stream_id);
+    (void)session;
     (void)source;
     if (is_full(h))
         return NGHTTP2_ERR_WOULDBLOCK;
@@ -122,7 +123,8 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2 *h = user;
-    struct h2_stream *st = h2_stream_of(session, frame->hd.stream_id);
+    struct h2_stream *st = h2_stream_of(h, frame->hd.stream_id);
+    (void)session;
     switch (frame->hd.type) {
     case NGHTTP2_RST_STREAM:
         h2_past_reset(&h->past, frame->hd.stream_id);
@@ -180,12 +182,12 @@ static int on_frame_not_sent(nghttp2_session *session, const nghttp2_frame *fram
 {
     struct h2 *h = user;
     if (frame->hd.type == NGHTTP2_RST_STREAM && h->own_resets > 0 &&
-        !h2_stream_of(session, frame->hd.stream_id))
+        !h2_stream_of(h, frame->hd.stream_id))
         h->own_resets--;
     if (frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     h2_block_free(h, h2_block_of(frame));
-    struct h2_stream *st = h2_stream_of(session, frame->hd.stream_id);
+    struct h2_stream *st = h2_stream_of(h, frame->hd.stream_id);
     if (st && frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
         if (why == NGHTTP2_ERR_CANCEL &&
             nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR) ==

@@ -46,21 +46,25 @@ static const char *copy(struct h2_block *b, struct str s)
     return to;
 }
 
-/* The name is constant, the value is copied. */
+/* The name stays where it is, the value is copied. */
+static inline struct hpack_field *put_as(struct h2_block *b, uint8_t name_id, enum hpack_how how,
+                                         struct str name, struct str value)
+{
+    struct hpack_field *f = &b->fields[b->n++];
+    f->name = name.p;
+    f->value = copy(b, value);
+    f->value_len = (uint32_t)value.n;
+    f->name_len = (uint16_t)name.n;
+    f->name_id = name_id;
+    f->how = (uint8_t)how;
+    b->most += hpack_most(f);
+    return f;
+}
+
 static struct hpack_field *put(struct h2_block *b, uint8_t name_id, struct str name,
                                struct str value)
 {
-    struct hpack_field *f = &b->fields[b->n++];
-    *f = (struct hpack_field){
-        .name = name.p,
-        .value = copy(b, value),
-        .value_len = (uint32_t)value.n,
-        .name_len = (uint16_t)name.n,
-        .name_id = name_id,
-        .how = (uint8_t)hpack_how_of(name_id, value.n),
-    };
-    b->most += hpack_most(f);
-    return f;
+    return put_as(b, name_id, hpack_how_of(name_id, value.n), name, value);
 }
 
 /* About this connection only, or written anew. */
@@ -84,13 +88,7 @@ static bool skipped(const struct message *m, const struct field *f)
     }
 }
 
-/* Another in each message: in the table it would only push out what comes again. */
-static bool is_unique(const struct field *f)
-{
-    return f->id == FIELD_TRACEPARENT || f->id == FIELD_X_REQUEST_ID || f->id == FIELD_GRPC_TIMEOUT;
-}
-
-/* Fields that we know and the static table, too. */
+/* Fields that we know, and the static table, too. */
 static const uint8_t static_names[FIELD_ID_COUNT] = {
     [FIELD_PROXY_AUTHENTICATE] = 48,
     [FIELD_PROXY_AUTHORIZATION] = 49,
@@ -110,6 +108,18 @@ static const uint8_t static_names[FIELD_ID_COUNT] = {
     [FIELD_USER_AGENT] = 58,
 };
 
+static const struct str known_names[FIELD_ID_COUNT] = {
+#define X(id, lower) [FIELD_##id] = {lower, sizeof(lower) - 1},
+    FIELD_TABLE(X)
+#undef X
+};
+
+/* Another in each message: in the table it would only push out what comes again. */
+static bool is_unique(uint8_t id)
+{
+    return id == FIELD_TRACEPARENT || id == FIELD_X_REQUEST_ID || id == FIELD_GRPC_TIMEOUT;
+}
+
 static struct str lower_name(struct h2_block *b, struct str name)
 {
     char *to = b->text;
@@ -125,16 +135,18 @@ static void put_fields(struct h2_block *b, const struct message *m)
         const struct field *f = &m->fields[i];
         if (skipped(m, f))
             continue;
+        struct str value = field_value(m, f);
         if (f->id == FIELD_OTHER) {
             struct str name = lower_name(b, field_name(m, f));
-            put(b, hpack_name_of(name), name, field_value(m, f));
+            put(b, hpack_name_of(name), name, value);
             continue;
         }
-        uint8_t name_id = static_names[f->id];
-        struct hpack_field *to = put(b, name_id ? name_id : (uint8_t)(HPACK_NAME_OWN + f->id),
-                                     field_name_of((enum field_id)f->id), field_value(m, f));
-        if (is_unique(f))
-            to->how = HPACK_NEVER;
+        uint8_t in_static = static_names[f->id];
+        if (in_static)
+            put(b, in_static, known_names[f->id], value);
+        else
+            put_as(b, (uint8_t)(HPACK_NAME_OWN + f->id),
+                   is_unique(f->id) ? HPACK_NEVER : HPACK_INDEXED, known_names[f->id], value);
     }
 }
 
