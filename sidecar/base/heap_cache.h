@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 enum {
-    HEAP_CACHE_STEP = 64, /* sizes are rounded up to it */
-    HEAP_CACHE_SIZES = 16,
+    HEAP_CACHE_STEP = 32, /* sizes are rounded up to it */
+    HEAP_CACHE_SIZES = 32,
     HEAP_CACHE_MOST = 128 * 1024, /* bytes that are kept */
 };
 

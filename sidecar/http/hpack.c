@@ -6,8 +6,8 @@
 
 enum {
     ENTRY_OVERHEAD = 32, /* RFC 7541 §4.1 */
-    TEXT_LEAST = 512,
-    TEXT_MOST = 2 * HPACK_TABLE_MAX,
+    ENTRIES_LEAST = 16,
+    TEXT_LEAST = 128,
 };
 
 struct entry {
@@ -17,18 +17,18 @@ struct entry {
     uint16_t name_len, value_len;
 };
 
-/* Entries lie in a ring, their text one behind the other in the same order. What they are found
- * by are two directories with one place for each hash: where two fall on one place the older one
- * is not found again, which costs bytes and no more. */
+/* Entries lie in a ring, their text one behind the other in the same order. What they are found by
+ * are two directories with one place for each hash: where two fall on one place the older one is
+ * not found again, which costs bytes and no more. All of it begins small, for connections that say
+ * little, and doubles. */
 struct hpack_table {
-    uint32_t inserted; /* ever, modulo 2^32; the newest is in ring[(inserted - 1) % MAX] */
-    uint32_t count;
-    uint32_t bytes;         /* RFC 7541 §4.1 */
-    uint32_t from, to, cap; /* of text */
-    uint8_t by_field[HPACK_ENTRIES_MAX];
-    uint8_t by_name[HPACK_ENTRIES_MAX];
-    struct entry ring[HPACK_ENTRIES_MAX];
+    uint32_t inserted;   /* ever, modulo 2^32; the newest is in ring[(inserted - 1) % cap] */
+    uint32_t count, cap; /* cap is a power of two */
+    uint32_t bytes;      /* RFC 7541 §4.1 */
+    uint32_t from, to, text_cap; /* of text */
     char *text;
+    uint8_t *by_field, *by_name; /* 2 * cap each, places in the ring */
+    struct entry ring[];
 };
 
 static uint64_t load(const char *p, size_t n)
@@ -63,13 +63,13 @@ static uint32_t max_bytes(const struct hpack *h)
 /* The place in the ring is that of an entry which is still there. */
 static bool is_live(const struct hpack_table *t, uint8_t place)
 {
-    return (t->inserted - 1 - place) % HPACK_ENTRIES_MAX < t->count;
+    return ((t->inserted - 1 - place) & (t->cap - 1)) < t->count;
 }
 
 /* RFC 7541 §2.3.3 */
 static uint32_t index_of(const struct hpack_table *t, uint8_t place)
 {
-    return HPACK_STATIC + 1 + (t->inserted - 1 - place) % HPACK_ENTRIES_MAX;
+    return HPACK_STATIC + 1 + ((t->inserted - 1 - place) & (t->cap - 1));
 }
 
 static bool has_name(const struct hpack_table *t, const struct entry *e,
@@ -90,7 +90,7 @@ static bool has_value(const struct hpack_table *t, const struct entry *e,
 
 static uint32_t find_field(const struct hpack_table *t, uint64_t hash, const struct hpack_field *f)
 {
-    uint8_t place = t->by_field[hash % HPACK_ENTRIES_MAX];
+    uint8_t place = t->by_field[hash & (2 * t->cap - 1)];
     const struct entry *e = &t->ring[place];
     return is_live(t, place) && e->hash == (uint8_t)(hash >> 16) && has_name(t, e, f) &&
                    has_value(t, e, f)
@@ -100,14 +100,14 @@ static uint32_t find_field(const struct hpack_table *t, uint64_t hash, const str
 
 static uint32_t find_name(const struct hpack_table *t, uint64_t hash, const struct hpack_field *f)
 {
-    uint8_t place = t->by_name[hash % HPACK_ENTRIES_MAX];
+    uint8_t place = t->by_name[hash & (2 * t->cap - 1)];
     return is_live(t, place) && has_name(t, &t->ring[place], f) ? index_of(t, place) : 0;
 }
 
 static void evict(struct hpack_table *t, uint32_t max)
 {
     while (t->bytes > max) {
-        const struct entry *e = &t->ring[(t->inserted - t->count) % HPACK_ENTRIES_MAX];
+        const struct entry *e = &t->ring[(t->inserted - t->count) & (t->cap - 1)];
         uint32_t n = (uint32_t)e->name_len + e->value_len;
         CHECK(t->count > 0);
         t->bytes -= n + ENTRY_OVERHEAD;
@@ -116,25 +116,83 @@ static void evict(struct hpack_table *t, uint32_t max)
     }
 }
 
-/* Room for n bytes behind the text, of which then half is used at most: so it moves seldom. */
+static struct entry *entry_at(struct hpack_table *t, uint32_t number)
+{
+    return &t->ring[number & (t->cap - 1)];
+}
+
+static struct hpack_table *table_new(uint32_t cap)
+{
+    struct hpack_table *t = mem_zalloc(sizeof(*t) + cap * (sizeof(t->ring[0]) + 4));
+    if (!t)
+        return NULL;
+    t->cap = cap;
+    t->by_field = (uint8_t *)&t->ring[cap];
+    t->by_name = t->by_field + 2 * (size_t)cap;
+    return t;
+}
+
+static uint64_t hash_of_name(const struct hpack_field *f)
+{
+    return f->name_id ? f->name_id : mix(0, f->name, f->name_len);
+}
+
+static void place_entry(struct hpack_table *t, struct entry e, uint64_t name_hash, uint64_t hash)
+{
+    uint8_t place = (uint8_t)(t->inserted & (t->cap - 1));
+    t->ring[place] = e;
+    t->by_field[hash & (2 * t->cap - 1)] = place;
+    t->by_name[name_hash & (2 * t->cap - 1)] = place;
+    t->inserted++;
+    t->count++;
+}
+
+/* One more entry has a place in the ring. */
+static bool make_place(struct hpack *h)
+{
+    struct hpack_table *old = h->table;
+    if (old->count < old->cap)
+        return true;
+    struct hpack_table *t = table_new(2 * old->cap);
+    if (!t)
+        return false;
+    t->bytes = old->bytes;
+    t->from = old->from;
+    t->to = old->to;
+    t->text_cap = old->text_cap;
+    t->text = old->text;
+    t->inserted = old->inserted - old->count;
+    for (uint32_t i = old->count; i > 0; i--) {
+        const struct entry *e = entry_at(old, old->inserted - i);
+        struct hpack_field f = {
+            .name = old->text + e->at, .name_len = e->name_len, .name_id = e->name_id};
+        uint64_t name_hash = hash_of_name(&f);
+        place_entry(t, *e, name_hash, mix(name_hash, f.name + e->name_len, e->value_len));
+    }
+    free(old);
+    h->table = t;
+    return true;
+}
+
+/* Room for n bytes behind the text. */
 static bool make_room(struct hpack_table *t, uint32_t n)
 {
     uint32_t live = t->to - t->from, cap = TEXT_LEAST;
-    if (t->to + n <= t->cap)
+    if (t->to + n <= t->text_cap)
         return true;
-    while (cap < 2 * (live + n))
+    while (cap < live + n)
         cap *= 2;
-    CHECK(cap <= TEXT_MOST);
-    if (cap > t->cap) {
+    CHECK(cap <= HPACK_TABLE_MAX);
+    if (cap > t->text_cap) {
         char *text = mem_realloc(t->text, cap);
         if (!text)
             return false;
         t->text = text;
-        t->cap = cap;
+        t->text_cap = cap;
     }
     memmove(t->text, t->text + t->from, live);
-    for (uint32_t i = 0; i < t->count; i++) {
-        struct entry *e = &t->ring[(t->inserted - 1 - i) % HPACK_ENTRIES_MAX];
+    for (uint32_t i = 1; i <= t->count; i++) {
+        struct entry *e = entry_at(t, t->inserted - i);
         e->at = (uint16_t)(e->at - t->from);
     }
     t->from = 0;
@@ -145,31 +203,30 @@ static bool make_room(struct hpack_table *t, uint32_t n)
 /* False: it does not go into the table. */
 static bool insert(struct hpack *h, const struct hpack_field *f, uint64_t name_hash, uint64_t hash)
 {
-    struct hpack_table *t = h->table;
     uint32_t n = (uint32_t)f->name_len + f->value_len;
     /* One that takes nearly all of the table would leave no room for others. */
     if (n + ENTRY_OVERHEAD > max_bytes(h) / 4 * 3)
         return false;
     /* Where memory is short then, the peer still has what is forgotten here; that is harmless, for
      * both drop the oldest first. */
-    evict(t, max_bytes(h) - n - ENTRY_OVERHEAD);
-    if (!make_room(t, n))
+    evict(h->table, max_bytes(h) - n - ENTRY_OVERHEAD);
+    if (!make_place(h) || !make_room(h->table, n))
         return false;
-    uint8_t place = (uint8_t)(t->inserted % HPACK_ENTRIES_MAX);
-    t->ring[place] = (struct entry){.hash = (uint8_t)(hash >> 16),
-                                    .name_id = f->name_id,
-                                    .at = (uint16_t)t->to,
-                                    .name_len = f->name_len,
-                                    .value_len = (uint16_t)f->value_len};
+    struct hpack_table *t = h->table;
     memcpy(t->text + t->to, f->name, f->name_len);
     if (f->value_len > 0)
         memcpy(t->text + t->to + f->name_len, f->value, f->value_len);
+    place_entry(t,
+                (struct entry){
+                    .hash = (uint8_t)(hash >> 16),
+                    .name_id = f->name_id,
+                    .at = (uint16_t)t->to,
+                    .name_len = f->name_len,
+                    .value_len = (uint16_t)f->value_len,
+                },
+                name_hash, hash);
     t->to += n;
     t->bytes += n + ENTRY_OVERHEAD;
-    t->inserted++;
-    t->count++;
-    t->by_field[hash % HPACK_ENTRIES_MAX] = place;
-    t->by_name[name_hash % HPACK_ENTRIES_MAX] = place;
     return true;
 }
 
@@ -249,10 +306,10 @@ static uint32_t static_name(const struct hpack_field *f)
 static char *put_indexed(struct hpack *h, const struct hpack_field *f, char *to)
 {
     if (!h->table)
-        h->table = mem_zalloc(sizeof(*h->table));
+        h->table = table_new(ENTRIES_LEAST);
     if (!h->table)
         return put_literal(to, 0, 4, static_name(f), f);
-    uint64_t name_hash = f->name_id ? f->name_id : mix(0, f->name, f->name_len);
+    uint64_t name_hash = hash_of_name(f);
     uint64_t hash = mix(name_hash, f->value, f->value_len);
     uint32_t index = find_field(h->table, hash, f);
     if (index > 0)
