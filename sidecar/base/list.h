@@ -1,8 +1,8 @@
 /* list.h - doubly linked lists whose links live inside what they link.
  *
  * An unlinked node has next == NULL, so "is it on a list" needs no flag. Iteration with
- * LIST_FOREACH_SAFE survives removal of the current item only: whoever calls out of a loop
- * starts it again. */
+ * LIST_FOREACH_SAFE survives removal of the current item only: whoever calls out of a loop takes
+ * the items off first (list_move), and puts each back before the call (list_step). */
 #ifndef SLUICE_BASE_LIST_H
 #define SLUICE_BASE_LIST_H
 
@@ -66,6 +66,29 @@ static inline struct list *list_first(const struct list *head)
 static inline struct list *list_last(const struct list *head)
 {
     return list_empty(head) ? NULL : head->prev;
+}
+
+/* All of `from` goes behind what `to` has. */
+static inline void list_move(struct list *from, struct list *to)
+{
+    if (list_empty(from))
+        return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    list_init(from);
+}
+
+/* The first of `rest`, which goes back to the end of its list; NULL: there is none left. */
+static inline struct list *list_step(struct list *rest, struct list *back_to)
+{
+    struct list *it = list_first(rest);
+    if (it) {
+        list_remove(it);
+        list_push_back(back_to, it);
+    }
+    return it;
 }
 
 #define LIST_ENTRY(node, type, member) CONTAINER_OF(node, type, member)

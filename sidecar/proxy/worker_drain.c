@@ -51,13 +51,12 @@ static usec_t close_some(struct list *list, void (*close)(struct list *it), usec
     }
     rest -= n;
     /* One that has unread bytes stays: look at each once, and at no more than there are. */
-    struct list *it = list->next;
-    while (n > 0 && it != list) {
-        struct list *after = it->next;
+    struct list left, *it;
+    list_init(&left);
+    list_move(list, &left);
+    for (; n > 0 && (it = list_step(&left, list)); n--)
         close(it);
-        it = after;
-        n--;
-    }
+    list_move(&left, list);
     usec_t wait = rest > 0 && now < until ? max_u64(tick, (until - now) / rest) : tick;
     *next = now + wait;
     return wait;
@@ -88,11 +87,14 @@ void worker_drain_tick(struct timer *t)
     timer_set(&w->loop, t, w->loop.now + wait);
 }
 
-/* Calls op on each; an op may close its connection, so the next is taken first. What it closes is
- * never another one. */
+/* Calls op on each. An op may close its connection, and where memory is short, or a call's deadline
+ * has passed, change the place of others. */
 static void each(struct list *l, void (*op)(struct downstream *))
 {
-    LIST_FOREACH_SAFE (it, l)
+    struct list left, *it;
+    list_init(&left);
+    list_move(l, &left);
+    while ((it = list_step(&left, l)))
         op(LIST_ENTRY(it, struct downstream, link));
 }
 
@@ -112,19 +114,28 @@ static void notice(struct worker *w, enum direction dir)
     each(&w->population[dir].active, notice_one);
 }
 
+static void force_tunnels(struct downstream *d)
+{
+    d->ops->force(d, FORCE_TUNNELS);
+}
+
+static void force_streaming(struct downstream *d)
+{
+    d->ops->force(d, FORCE_STREAMING);
+}
+
+static void force_all(struct downstream *d)
+{
+    d->ops->force(d, FORCE_ALL);
+}
+
 static void force(struct worker *w, enum direction dir)
 {
     struct population *p = &w->population[dir];
-    LIST_FOREACH_SAFE (it, &p->idle) {
-        struct downstream *d = LIST_ENTRY(it, struct downstream, link);
-        d->ops->force(d, FORCE_ALL);
-    }
-    for (int rank = FORCE_TUNNELS; rank <= FORCE_ALL; rank++) {
-        LIST_FOREACH_SAFE (it, &p->active) {
-            struct downstream *d = LIST_ENTRY(it, struct downstream, link);
-            d->ops->force(d, (enum force_rank)rank);
-        }
-    }
+    each(&p->idle, force_all);
+    each(&p->active, force_tunnels);
+    each(&p->active, force_streaming);
+    each(&p->active, force_all);
 }
 
 static void stop_listeners(struct worker *w, enum direction dir)

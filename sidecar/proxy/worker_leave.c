@@ -17,19 +17,22 @@ static uint32_t count_of(const struct list *population, const struct listener *l
     return n;
 }
 
-/* Calls op on at most n of the listener's connections; an op may close its connection, and never
- * another one. */
+/* Calls op on at most n of the listener's connections. An op may close its connection, and change
+ * the place of others. */
 static void each_of(struct list *population, const struct listener *l, uint32_t n,
                     void (*op)(struct downstream *))
 {
-    LIST_FOREACH_SAFE (it, population) {
+    struct list left, *it;
+    list_init(&left);
+    list_move(population, &left);
+    while (n > 0 && (it = list_step(&left, population))) {
         struct downstream *d = LIST_ENTRY(it, struct downstream, link);
         if (d->listener != l)
             continue;
-        if (n-- == 0)
-            return;
         op(d);
+        n--;
     }
+    list_move(&left, population);
 }
 
 static void idle_close_one(struct downstream *d)
@@ -85,14 +88,17 @@ static void close_websockets(struct worker *w, struct listener *l, usec_t now)
     }
     if (all > n)
         l->websockets_next = now + (l->idle_until - now) / (all - n);
-    LIST_FOREACH_SAFE (it, open) {
+    struct list left, *it;
+    list_init(&left);
+    list_move(open, &left);
+    while (n > 0 && (it = list_step(&left, open))) {
         struct websocket_tunnel *t = LIST_ENTRY(it, struct websocket_tunnel, link);
         if (t->stream->accepted_on != l)
             continue;
-        if (n-- == 0)
-            return;
         websocket_tunnel_close(t, WEBSOCKET_GOING_AWAY, REASON_ROUTE_REMOVED);
+        n--;
     }
+    list_move(&left, open);
 }
 
 static void advance(struct worker *w, struct listener *l, usec_t now)

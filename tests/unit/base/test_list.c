@@ -113,11 +113,47 @@ static void test_random(UNUSED void **state)
     }
 }
 
+/* Whoever is visited may go, and take others along; who comes meanwhile is not visited. */
+static void test_move_and_step(UNUSED void **state)
+{
+    struct list head, left, *it;
+    struct item items[6];
+    list_init(&head);
+    list_init(&left);
+    list_move(&head, &left);
+    assert_true(list_empty(&left));
+    for (int i = 0; i < 5; i++) {
+        items[i] = (struct item){.value = i};
+        list_push_back(&head, &items[i].link);
+    }
+    items[5] = (struct item){.value = 5};
+    int visited = 0;
+    list_move(&head, &left);
+    assert_true(list_empty(&head));
+    while ((it = list_step(&left, &head))) {
+        int value = LIST_ENTRY(it, struct item, link)->value;
+        visited |= 1 << value;
+        if (value == 1) {
+            list_remove(it);
+            list_remove(&items[0].link); /* one from before, and the next */
+            list_remove(&items[2].link);
+            list_push_back(&head, &items[5].link);
+        }
+        if (value == 3)
+            break;
+    }
+    assert_int_equal(visited, 1 << 0 | 1 << 1 | 1 << 3);
+    list_move(&left, &head);
+    check(&head, (int[]){5, 3, 4}, 3);
+    assert_true(list_empty(&left));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_push_and_remove),
         cmocka_unit_test(test_foreach_safe),
+        cmocka_unit_test(test_move_and_step),
         cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests_name("list", tests, NULL, NULL);
