@@ -155,10 +155,13 @@ static size_t scan(struct h2 *h, const char *p, size_t n, int32_t *ret_id)
             size_t skip = min_u64(h->scan_left, n - i);
             h->scan_left -= (uint32_t)skip;
             i += skip;
-            if (h->refuse_id != 0 && h->scan_left == 0)
-                break;
-            continue;
         }
+        if (h->scan_stops && h->scan_left == 0) {
+            h->scan_stops = false;
+            break;
+        }
+        if (i == n)
+            break;
         size_t take = min_u64(H2_FRAME_HEAD - h->scan_n, n - i);
         memcpy(h->scan_head + h->scan_n, p + i, take);
         h->scan_n = (uint8_t)(h->scan_n + take);
@@ -176,6 +179,9 @@ static size_t scan(struct h2 *h, const char *p, size_t n, int32_t *ret_id)
         if (f[3] == NGHTTP2_HEADERS && h->goaway_final && (id & 1) && id > h->last_id) {
             h->last_id = id; /* trailers of it are not refused once more */
             h->refuse_id = id;
+            h->scan_stops = true;
+        } else if (f[3] == NGHTTP2_RST_STREAM) {
+            h->scan_stops = true; /* DATA behind it may have come with it */
         } else if (f[3] == NGHTTP2_DATA && !h2_stream_of(h, id)) {
             *ret_id = id;
             break;

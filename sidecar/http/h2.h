@@ -164,6 +164,7 @@ struct h2 {
     int32_t refuse_id;        /* of the frame being read: above our last GOAWAY */
     bool pings_behind_notice; /* our first GOAWAY waits to go out, the PING behind it */
     uint32_t scan_left;       /* bytes until the next frame's head */
+    bool scan_stops;          /* behind the frame being read: what it does must be known then */
     uint8_t scan_n, scan_head[H2_FRAME_HEAD];
     struct h2_past past;    /* server: the peer's streams that are gone */
     uint32_t own_resets;    /* submitted by the owner, not yet sent */

@@ -1000,13 +1000,19 @@ def test_a_stream_number_that_is_lower(sc):
     only_honest(sc)
 
 
-def test_data_behind_a_reset_of_the_clients_own(sc):
+@pytest.mark.parametrize("together", [False, True])
+def test_data_behind_a_reset_of_the_clients_own(sc, together):
     """RFC 9113 §5.1: STREAM_CLOSED, for the connection or not at all."""
     sc.proxy(script=lambda conn: conn.read_to_end())
     client = h2(sc)
     st = client.open(request_fields("POST", "/upload"), end=False)
-    client.rst(st.id)
-    client.data(st.id, b"late")
+    reset = frame(h2wire.RST_STREAM, 0, st.id, struct.pack(">I", CANCEL))
+    late = frame(h2wire.DATA, 0, st.id, b"late")
+    if together:
+        client.send(reset + late)
+    else:
+        client.send(reset)
+        client.send(late)
     client.expect_goaway(STREAM_CLOSED)
 
 
