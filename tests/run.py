@@ -8,7 +8,7 @@
     run.py sum RESULT...               adds up what the others wrote to RESULT, and says again
                                        what failed (RESULT.failed), shortly
 
-JOBS (2) and SHARDS (3) come from the environment. Exit status 1 when anything failed, or when
+JOBS (2) and SHARDS (5) come from the environment. Exit status 1 when anything failed, or when
 there was nothing to run."""
 
 import collections
@@ -202,7 +202,7 @@ def shards(result, directory):
         return out, (counts, failed)
 
     results = in_parallel(shard, [(f, "-m", "not alone", os.path.join(directory, f))
-                                  for f in files], int(os.environ.get("SHARDS") or 3))
+                                  for f in files], int(os.environ.get("SHARDS") or 5))
     results += in_parallel(shard, [("alone", "-m", "alone", directory)], 1)
     return write_result(result, add(r[0] for r in results), [r[1] for r in results])
 
