@@ -28,9 +28,10 @@ UNIT_TIMEOUT = 300   # seconds for one cmocka program
 SHARD_TIMEOUT = 1500  # seconds for one pytest; each test has a shorter time of its own (conftest.py)
 
 # Begun first, so that no long one is left for the end.
-LONG_FIRST = ("test_websocket.py", "test_inputs_h2.py", "test_matrix.py", "test_reload.py",
-              "test_inputs_h1.py", "test_schema.py", "test_dns.py", "test_drain.py",
-              "test_proxying.py", "test_upstream_h2.py", "test_h2.py", "test_review.py")
+LONG_FIRST = ("test_websocket.py", "test_websocket_ends.py", "test_reload.py", "test_matrix.py",
+              "test_inputs_h2.py", "test_inputs_h1.py", "test_websocket_drain.py", "test_dns.py",
+              "test_drain.py", "test_upstream_h2.py", "test_schema.py", "test_proxying.py",
+              "test_h2.py", "test_review.py")
 
 running = set()  # process groups; they end with us
 

@@ -263,7 +263,7 @@ static bool begins_http2(struct downstream *d, const char *p, size_t n)
 {
     struct buf_pool *bufs = &d->worker->loop.bufs;
     size_t held = buf_len(&d->pipelined), look = min_u64(held + n, H2_PREFACE_LEN);
-    d->sniffs = conf_of(d)->http2 && memcmp(p, H2_PREFACE + held, look - held) == 0;
+    d->sniffs = conf_of(d)->http2 && memcmp(p, &H2_PREFACE[held], look - held) == 0;
     if (d->sniffs && look < H2_PREFACE_LEN) {
         keep_pipelined(d, p, n);
         return true;

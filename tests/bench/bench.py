@@ -53,6 +53,8 @@ SCENARIOS = [
     *(Scenario(f"{kind}-m{m}", f"HTTP/2 to HTTP/{to}, 8 connections of {m} streams", kind=kind,
                load=["-c", "8", "-m", str(m)], client="h2load")
       for kind, to in (("h2-h1", "1.1"), ("h2-h2", "2")) for m in (1, 16, 100)),
+    Scenario("h2-h2-fields", "the same, m=16, and HAProxy adds the fields that sluice adds",
+             kind="h2-h2-fields", load=["-c", "8", "-m", "16"], client="h2load"),
     Scenario("grpc", "gRPC, unary calls, 8 connections of 16 streams", kind="grpc",
              path="/bench.Echo/Say.grpc", client="h2load", load=["-c", "8", "-m", "16", *h2load.GRPC]),
     Scenario("websocket", "1,000 WebSockets, messages of 64 bytes to and fro", kind="websocket",
@@ -113,7 +115,7 @@ class Bench:
     def missing(self, scenario):
         """The program that a scenario lacks, or None."""
         wanted = ["h2load"] if scenario.client == "h2load" else []
-        if scenario.kind in ("h2-h2", "grpc"):
+        if scenario.kind in ("h2-h2", "h2-h2-fields", "grpc"):
             wanted = [*wanted, "nghttpd"]
         return next((p for p in wanted if not peers.program(p, self.build)), None)
 

@@ -31,11 +31,14 @@ def program(name, build):
 
 
 def speaks(name, kind):
-    """Does the proxy serve `kind`: "http", "websocket", "tcp", "h2-h1", "h2-h2", "grpc" or "tls"?"""
+    """Does the proxy serve `kind`: "http", "websocket", "tcp", "h2-h1", "h2-h2", "h2-h2-fields",
+    "grpc" or "tls"?"""
     if kind == "http":
         return True
     if kind == "websocket":
         return name != "envoy"
+    if kind == "h2-h2-fields":
+        return name in ("haproxy", "nghttpx", "sluice")
     if kind == "grpc":
         return name in ("haproxy", "nginx", "nghttpx", "sluice")
     if kind == "h2-h1" or kind == "tls":
@@ -91,6 +94,7 @@ class Proxy:
             "dir": self.dir,
             "http_port": procs.free_port(), "tcp_port": procs.free_port(),
             "h2_h1_port": procs.free_port(), "h2_h2_port": procs.free_port(),
+            "h2_h2_fields_port": procs.free_port(),
             "tls_port": procs.free_port(), "health_port": procs.free_port(),
             "backend_port": backends.http, "echo_port": backends.echo, "h2_port": backends.grpc if kind == "grpc" else backends.h2,
             "cert": backends.pair.cert, "key": backends.pair.key, "cert_and_key": backends.both,
@@ -99,9 +103,11 @@ class Proxy:
             "fd_limit": procs.fd_limit(),
             "stream_module": f"load_module {STREAM_MODULE};", "stream_begin": "", "stream_end": "",
         }
-        if kind in ("h2-h2", "grpc"):
+        if kind in ("h2-h2", "h2-h2-fields", "grpc"):
             self.values["nghttpx_backend"] = f"127.0.0.1,{self.values['h2_port']};;proto=h2"
         listener = {"websocket": "http", "grpc": "h2_h2"}.get(kind, kind.replace("-", "_"))
+        if kind == "h2-h2-fields" and name != "haproxy":
+            listener = "h2_h2"  # the others add theirs anyway
         self.port = self.values[listener + "_port"]
         self.proc = None
         os.chmod(self.dir, 0o755)
