@@ -73,6 +73,8 @@ static inline bool as_sent(const struct message *m, const struct field *f)
 
 static char *put_fields(char *to, const struct message *m, uint64_t never)
 {
+    if (m->n_fields == 0)
+        return to; /* and there may be no array */
     const struct field *f = m->fields, *end = f + m->n_fields;
     while (f < end) {
         if (skipped(f, never)) {

@@ -65,7 +65,7 @@ static void check_conf(const struct conf *c)
     for (uint32_t i = 0; i < c->n_listeners; i++) {
         const struct conf_listener *l = &c->listeners[i];
         CHECK(l->index == i && l->name.n > 0 && l->address.len > 0 && l->n_routes > 0);
-        CHECK((l->protocol == PROTOCOL_HTTP) == (l->route_table != NULL));
+        CHECK((l->protocol != PROTOCOL_TCP) == (l->route_table != NULL));
         CHECK(conf_find_listener(c, l->name) == l);
         check_routes(c, l, &routes);
     }

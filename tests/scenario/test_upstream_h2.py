@@ -334,17 +334,18 @@ def test_a_slow_client_stalls_only_its_own_stream(sc):
     served = []
 
     def script(conn):
+        answered = []
         while (st := conn.accept()) is not None:
             if st.get(":path") == "/big":
                 conn.headers(st.id, OK)
-                conn.big = st
-                feed(conn)
+                answered.append(st)
+                feed(conn, answered)
             else:
                 conn.answer(st, b"small")
 
-    def feed(conn):
+    def feed(conn, answered):
         """As much of the big ones as the windows take."""
-        for st in [s for s in conn.streams.values() if s.get(":path") == "/big"]:
+        for st in answered:
             while st.reset is None and (n := min(16384, conn.window, st.window)) > 0:
                 conn.data(st.id, bytes(n))
                 conn.window -= n
