@@ -1,0 +1,58 @@
+/* cleanup.h - one release action: an HTTP request (or, on a host, a command) with its deadline,
+ * its retries and its result (DESIGN §4). On the control thread. */
+#ifndef SLUICE_LIFECYCLE_CLEANUP_H
+#define SLUICE_LIFECYCLE_CLEANUP_H
+
+#include "base/clock.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum cleanup_result {
+    CLEANUP_PENDING,
+    CLEANUP_RELEASED,     /* 2xx */
+    CLEANUP_ALREADY_GONE, /* 404, 410 */
+    CLEANUP_FAILED,       /* after all tries, or its time was over */
+    CLEANUP_RESULTS,
+};
+const char *cleanup_result_word(enum cleanup_result r); /* released, already_gone, failed */
+
+/* How it is released. All text is the owner's (NUL-terminated), alive until the end of the run. */
+struct cleanup_field {
+    const char *name, *value;
+};
+struct cleanup_action {
+    const char *method; /* POST */
+    const char *url;    /* http, https, absolute */
+    /* "HOST:PORT:ADDR:PORT" for libcurl's CURLOPT_CONNECT_TO: the endpoint that gave what is
+     * released; NULL: as the URL says. When it does not answer, later tries go as the URL says. */
+    const char *connect_to;
+    const char *ca_file, *cert_file, *key_file; /* https; NULL: the system's CAs, no certificate */
+    const struct cleanup_field *fields;
+    uint32_t n_fields;
+    struct str body;
+    char *const *command; /* instead of a request, NULL-terminated; only on a host */
+    usec_t timeout;       /* of one try; 5 s */
+    uint32_t retries;     /* besides the first try; 3: exponential backoff 100 ms to 5 s, jitter */
+    const char *idempotency_key; /* sent as Idempotency-Key; the same for every try and replay */
+};
+
+struct cleanup_engine; /* libcurl's multi interface on the control loop (io/curl_loop.h) */
+
+/* A run under way, embedded by its owner; done is called once, never from within start. */
+struct cleanup_run {
+    const struct cleanup_action *action;
+    void (*done)(struct cleanup_run *r);
+    enum cleanup_result result;
+    uint32_t tries;
+    unsigned status; /* of the last answer; 0: none */
+    char error[96];  /* of the last try, in words, without secrets */
+    usec_t took;
+    void *inner;
+};
+/* Ends by `deadline` (absolute) whatever happens. 0 or -ENOMEM. */
+int cleanup_start(struct cleanup_engine *e, struct cleanup_run *r, usec_t deadline);
+void cleanup_cancel(struct cleanup_run *r); /* done is not called */
+
+#endif
