@@ -66,9 +66,9 @@ struct h1_body {
     uint32_t extension_bytes; /* of all chunks so far; at most 4 KiB */
     uint64_t left;            /* of the body (BODY_LENGTH) or of the chunk */
     enum reason reason;       /* with H1_ERROR */
+    uint8_t is_request;
     const char *detail;
     struct h1_head *trailer; /* reads the trailer section */
-    uint8_t is_request;
 };
 
 /* For the message m whose head is complete. `head` has read it (or another one, or is new): it

@@ -185,12 +185,12 @@ enum { FIRST_BYTES = 256, FIRST_FIELDS = 8 }; /* without a room */
 
 static bool owns_buf(const struct message *m)
 {
-    return m->buf != nothing && !(m->room && m->buf == m->room->buf);
+    return m->buf != nothing && !m->buf_roomed;
 }
 
 static bool owns_fields(const struct message *m)
 {
-    return m->fields && !(m->room && m->fields == m->room->fields);
+    return m->fields && !m->fields_roomed;
 }
 
 void message_init_in(struct message *m, bool is_request, struct message_room *room)
@@ -199,6 +199,8 @@ void message_init_in(struct message *m, bool is_request, struct message_room *ro
         .magic = MESSAGE_MAGIC,
         .is_request = is_request,
         .version_minor = 1,
+        .buf_roomed = room != NULL,
+        .fields_roomed = room != NULL,
         .room = room,
         .cap = room ? MESSAGE_ROOM_BYTES : 0,
         .cap_fields = room ? MESSAGE_ROOM_FIELDS : 0,
@@ -219,6 +221,8 @@ void message_free(struct message *m)
         free(m->buf);
     if (owns_fields(m))
         free(m->fields);
+    if (m->shrunk)
+        free(m->room);
     m->magic = 0;
     m->buf = NULL;
     m->fields = NULL;
@@ -226,7 +230,7 @@ void message_free(struct message *m)
 
 void message_clear(struct message *m)
 {
-    struct message_room *room = m->room;
+    struct message_room *room = m->shrunk ? NULL : m->room;
     bool is_request = m->is_request;
     message_free(m);
     message_init_in(m, is_request, room);
@@ -252,6 +256,7 @@ static char *grow_buf(struct message *m, size_t n)
     if (!p)
         return NULL;
     m->buf = p;
+    m->buf_roomed = 0;
     m->cap = (uint32_t)cap;
     return p + m->len;
 }
@@ -312,6 +317,7 @@ static int grow_fields(struct message *m)
     if (!p)
         return -ENOMEM;
     m->fields = p;
+    m->fields_roomed = 0;
     m->cap_fields = (uint16_t)cap;
     return 0;
 }
@@ -339,43 +345,36 @@ int message_shrink(struct message *m, uint64_t ids)
     uint32_t at = 0;
     for (unsigned i = 0; i < m->n_fields; i++) {
         const struct field *f = &m->fields[i];
-        n += stays(f, ids) ? (size_t)f->name_len + f->value_len : 0;
+        n += stays(f, ids) ? f->value_len : 0;
         n_fields = (uint16_t)(n_fields + stays(f, ids));
     }
-    char *buf = mem_alloc(n + 1);
-    struct field *fields = mem_alloc((n_fields + 1u) * sizeof(*fields));
-    if (!buf || !fields) {
-        free(buf);
-        free(fields);
+    struct field *fields = mem_alloc(n_fields * sizeof(*fields) + n + 1); /* and the bytes */
+    if (!fields)
         return -ENOMEM;
-    }
-    m->method_text = move_text(m, m->method_text, buf, &at);
-    m->path = move_text(m, m->path, buf, &at);
-    m->query = move_text(m, m->query, buf, &at);
-    m->authority = move_text(m, m->authority, buf, &at);
+    struct message old = *m;
+    char *buf = (char *)(fields + n_fields);
+    m->method_text = move_text(&old, m->method_text, buf, &at);
+    m->path = move_text(&old, m->path, buf, &at);
+    m->query = move_text(&old, m->query, buf, &at);
+    m->authority = move_text(&old, m->authority, buf, &at);
     m->reason = (struct text){0};
-    n_fields = 0;
-    for (unsigned i = 0; i < m->n_fields; i++) {
-        struct field f = m->fields[i];
+    m->n_fields = 0;
+    for (unsigned i = 0; i < old.n_fields; i++) {
+        struct field f = old.fields[i];
         if (!stays(&f, ids))
             continue;
-        struct text name = move_text(m, (struct text){f.name, f.name_len}, buf, &at);
-        struct text value = move_text(m, (struct text){f.value, f.value_len}, buf, &at);
-        f.name = name.off;
+        struct text value = move_text(&old, (struct text){f.value, f.value_len}, buf, &at);
+        f.name = f.name_len = 0;
         f.value = value.off;
-        fields[n_fields++] = f;
+        fields[m->n_fields++] = f;
     }
-    if (owns_buf(m))
-        free(m->buf);
-    if (owns_fields(m))
-        free(m->fields);
-    m->room = NULL;
+    message_free(&old);
+    m->room = fields;
+    m->shrunk = m->buf_roomed = m->fields_roomed = 1;
     m->buf = buf;
-    m->len = at;
-    m->cap = (uint32_t)n + 1;
+    m->len = m->cap = at;
     m->fields = fields;
-    m->n_fields = n_fields;
-    m->cap_fields = (uint16_t)(n_fields + 1u);
+    m->cap_fields = n_fields;
     return 0;
 }
 

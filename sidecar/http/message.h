@@ -138,7 +138,9 @@ struct message {
     /* A request for a WebSocket, or the answer that opens it, whatever carried it: looks as by
      * HTTP/1.1 (GET or 101, connection_upgrade, Upgrade; see websocket_handshake.h). */
     uint8_t websocket : 1;
-    uint8_t grpc : 1; /* a request with Content-Type application/grpc */
+    uint8_t grpc : 1;                          /* a request with Content-Type application/grpc */
+    uint8_t buf_roomed : 1, fields_roomed : 1; /* they lie in the room, and have not outgrown it */
+    uint8_t shrunk : 1;                        /* the room is ours, of just its size */
     uint16_t n_fields, cap_fields;
     uint32_t len, cap;       /* of buf */
     uint64_t content_length; /* BODY_LENGTH; also what a HEAD response declared */
@@ -149,7 +151,7 @@ struct message {
     struct text reason;    /* responses; may be empty */
     char *buf;
     struct field *fields;
-    struct message_room *room; /* the owner's; NULL: none */
+    void *room; /* the owner's (struct message_room), or of message_shrink(); NULL: none */
 };
 
 /* Ready to be filled; without a room it allocates at the first byte. */
@@ -160,7 +162,8 @@ void message_free(struct message *m);
 /* Empty again, in the same room. */
 void message_clear(struct message *m);
 /* Leaves the room: method, target and authority, and the fields of those ids (bits; dropped ones
- * too) move to memory of just their size, the others go. 0, or -ENOMEM and nothing has changed. */
+ * too) move to one block of just their size, without the fields' names, which their ids tell. The
+ * others go. 0, or -ENOMEM and nothing has changed. */
 int message_shrink(struct message *m, uint64_t ids);
 
 static inline struct str message_str(const struct message *m, struct text t)

@@ -104,8 +104,9 @@ static uint64_t big_endian(const char *p, int n)
 
 /* Reads the head at p, whose n bytes are all there is of it so far. WEBSOCKET_MORE: it is not
  * whole. */
-static inline enum websocket_result read_head(const struct websocket_reader *r, const char *p,
-                                              size_t n, struct head *h, struct websocket_piece *ret)
+static inline enum websocket_result read_head(const struct websocket_reader *r,
+                                              uint64_t max_payload, const char *p, size_t n,
+                                              struct head *h, struct websocket_piece *ret)
 {
     if (n < 2)
         return WEBSOCKET_MORE;
@@ -129,7 +130,7 @@ static inline enum websocket_result read_head(const struct websocket_reader *r, 
         if (length > INT64_MAX)
             return bad(ret, WEBSOCKET_PROTOCOL_ERROR, "a length of 2^63 or more");
     }
-    if (r->max_payload > 0 && length > r->max_payload)
+    if (max_payload > 0 && length > max_payload)
         return bad(ret, WEBSOCKET_TOO_BIG, "a frame over the limit");
     h->payload = length;
     return WEBSOCKET_DATA;
@@ -175,15 +176,16 @@ static enum websocket_result control(struct websocket_reader *r, const struct he
 
 /* Bytes that are not a whole head, or a whole control frame, go to those that are kept until they
  * are. */
-static enum websocket_result read_held(struct websocket_reader *r, const char *p, size_t n,
-                                       size_t *ret_taken, struct websocket_piece *ret)
+static enum websocket_result read_held(struct websocket_reader *r, uint64_t max_payload,
+                                       const char *p, size_t n, size_t *ret_taken,
+                                       struct websocket_piece *ret)
 {
     size_t at = 0;
     if (!r->held && !(r->held = mem_alloc(WEBSOCKET_CONTROL_MAX)))
         return bad(ret, WEBSOCKET_INTERNAL_ERROR, NULL);
     for (;;) {
         struct head h = {0};
-        enum websocket_result got = read_head(r, r->held, r->n_held, &h, ret);
+        enum websocket_result got = read_head(r, max_payload, r->held, r->n_held, &h, ret);
         if (got == WEBSOCKET_BAD)
             return got;
         size_t need = h.len > 0 ? h.len : 2;
@@ -211,14 +213,15 @@ static enum websocket_result read_held(struct websocket_reader *r, const char *p
     }
 }
 
-enum websocket_result websocket_read(struct websocket_reader *r, const char *p, size_t n,
-                                     size_t *ret_taken, struct websocket_piece *ret)
+enum websocket_result websocket_read(struct websocket_reader *r, uint64_t max_payload,
+                                     const char *p, size_t n, size_t *ret_taken,
+                                     struct websocket_piece *ret)
 {
     size_t at = 0;
     *ret_taken = 0;
     *ret = (struct websocket_piece){.p = p};
     if (r->n_held > 0)
-        return read_held(r, p, n, ret_taken, ret);
+        return read_held(r, max_payload, p, n, ret_taken, ret);
     if (r->held)
         websocket_reader_free(r); /* few need it, and seldom: an idle one holds no room for it */
     while (at < n) {
@@ -231,7 +234,7 @@ enum websocket_result websocket_read(struct websocket_reader *r, const char *p, 
             end_frame(r);
         } else {
             struct head h = {0};
-            enum websocket_result got = read_head(r, p + at, n - at, &h, ret);
+            enum websocket_result got = read_head(r, max_payload, p + at, n - at, &h, ret);
             bool whole =
                 got == WEBSOCKET_DATA && (!is_control(h.b0) || h.payload <= n - at - h.len);
             if (at > 0 && (!whole || is_control(h.b0)))
@@ -239,7 +242,7 @@ enum websocket_result websocket_read(struct websocket_reader *r, const char *p, 
             if (got == WEBSOCKET_BAD)
                 return got;
             if (!whole)
-                return read_held(r, p, n, ret_taken, ret);
+                return read_held(r, max_payload, p, n, ret_taken, ret);
             if (is_control(h.b0)) {
                 (void)control(r, &h, ret);
                 *ret_taken = ret->n;

@@ -48,16 +48,15 @@ enum {
 enum websocket_stop { WEBSOCKET_STOP_NEVER, WEBSOCKET_STOP_AT_MESSAGE, WEBSOCKET_STOP_AT_FRAME };
 
 struct websocket_reader {
-    uint64_t max_payload; /* of a data frame; 0: what the protocol allows */
-    uint64_t messages;    /* that have ended */
-    uint64_t controls;    /* control frames that have come */
-    uint64_t left;        /* of the data frame in hand */
-    bool masked;          /* its sender is a client: frames are masked, else none is (§5.1) */
-    uint8_t rsv_first;    /* RSV bits that the first frame of a message may have (RFC 7692 §6) */
-    uint8_t rsv_any;      /* those that any frame may have */
-    uint8_t stop;         /* enum websocket_stop */
-    bool in_message;      /* between two frames of a fragmented message, or in its last */
-    bool final;           /* the data frame in hand has FIN */
+    uint32_t messages; /* that have ended, modulo 2^32 */
+    uint32_t controls; /* control frames that have come; likewise */
+    uint64_t left;     /* of the data frame in hand */
+    bool masked;       /* its sender is a client: frames are masked, else none is (§5.1) */
+    uint8_t rsv_first; /* RSV bits that the first frame of a message may have (RFC 7692 §6) */
+    uint8_t rsv_any;   /* those that any frame may have */
+    uint8_t stop;      /* enum websocket_stop */
+    bool in_message;   /* between two frames of a fragmented message, or in its last */
+    bool final;        /* the data frame in hand has FIN */
     uint8_t n_held;
     char *held; /* WEBSOCKET_CONTROL_MAX bytes while n_held > 0, and after: ours; or NULL */
 };
@@ -89,9 +88,11 @@ struct websocket_piece {
     const char *detail; /* a literal */
 };
 
-/* Takes the next piece off the input: *ret_taken bytes of it. n > 0. */
-enum websocket_result websocket_read(struct websocket_reader *r, const char *p, size_t n,
-                                     size_t *ret_taken, struct websocket_piece *ret);
+/* Takes the next piece off the input: *ret_taken bytes of it. n > 0. A data frame may have
+ * max_payload bytes; 0: what the protocol allows. */
+enum websocket_result websocket_read(struct websocket_reader *r, uint64_t max_payload,
+                                     const char *p, size_t n, size_t *ret_taken,
+                                     struct websocket_piece *ret);
 
 /* Of what has come out: is it at the end of a frame, of a message? */
 static inline bool websocket_between_frames(const struct websocket_reader *r)

@@ -27,18 +27,18 @@ static void wake_soon(struct pool *p)
 static struct stream *first_waiting(struct pool *p)
 {
     struct list *first = list_first(&p->unadmitted);
-    return first ? CONTAINER_OF(first, struct stream, wait.link) : NULL;
+    return first ? LIST_ENTRY(first, struct pool_wait, link)->stream : NULL;
 }
 
 static void leave_queue(struct pool *p, struct stream *s)
 {
-    list_remove(&s->wait.link);
+    list_remove(&s->exchange->wait.link);
     pool_uncount_pending(p, s);
 }
 
 static usec_t ends_at(const struct pool *p, const struct stream *s)
 {
-    return s->wait.since + p->conf->queue_timeout;
+    return s->exchange->wait.since + p->conf->queue_timeout;
 }
 
 static void on_timer(struct timer *t)
@@ -88,8 +88,8 @@ enum admission admission_ask(struct pool *p, struct stream *s, enum reason *ret_
         *ret_reason = REASON_REQUEST_LIMIT;
         return ADMISSION_REFUSED;
     }
-    s->wait.since = p->worker->loop.now;
-    list_push_back(&p->unadmitted, &s->wait.link);
+    s->exchange->wait.since = p->worker->loop.now;
+    list_push_back(&p->unadmitted, &s->exchange->wait.link);
     /* The timer looks whether a place came free meanwhile, and sets our bit. */
     wake_soon(p);
     return ADMISSION_WAITS;

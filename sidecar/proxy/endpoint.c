@@ -48,7 +48,8 @@ void endpoint_unref(struct endpoint *e)
  * bounds them. */
 static bool tried(const struct pool *p, const struct stream *s, uint32_t i)
 {
-    return s && i < 64 && s->tried_version == p->endpoints_version && (s->tried_endpoints >> i & 1);
+    return s && i < 64 && s->exchange->wait.tried_version == p->endpoints_version &&
+           (s->exchange->wait.tried_endpoints >> i & 1);
 }
 
 /* What is asked of an endpoint, the best first. An IPv6 that leads nowhere takes IPv4 with it as
@@ -64,13 +65,14 @@ static bool usable(const struct pool *p, const struct stream *s, uint32_t i,
     if (preference == ANY)
         return true;
     return e->avoid_until <= p->worker->loop.now &&
-           (preference == NOT_REFUSED || e->shared->address.u.sa.sa_family != s->refused_family);
+           (preference == NOT_REFUSED ||
+            e->shared->address.u.sa.sa_family != s->exchange->wait.refused_family);
 }
 
 /* Endpoints that refused lately come last: they are taken only when there is no other. */
 static struct endpoint *next_usable(const struct pool *p, const struct stream *s, uint32_t from)
 {
-    bool again = s && s->refused_family != AF_UNSPEC;
+    bool again = s && s->exchange->wait.refused_family != AF_UNSPEC;
     for (int preference = again ? OTHER_FAMILY : NOT_REFUSED; preference <= ANY; preference++) {
         for (uint32_t k = 0; k < p->n_endpoints; k++) {
             uint32_t i = (from + k) % p->n_endpoints;
@@ -109,19 +111,19 @@ void endpoint_avoid(struct endpoint *e)
 static void note_tried(struct endpoint *e, struct stream *s)
 {
     struct pool *p = e->pool;
-    if (s->tried_version != p->endpoints_version) {
-        s->tried_version = p->endpoints_version;
-        s->tried_endpoints = 0;
+    if (s->exchange->wait.tried_version != p->endpoints_version) {
+        s->exchange->wait.tried_version = p->endpoints_version;
+        s->exchange->wait.tried_endpoints = 0;
     }
     if (e->index < 64)
-        s->tried_endpoints |= UINT64_C(1) << e->index;
+        s->exchange->wait.tried_endpoints |= UINT64_C(1) << e->index;
 }
 
 void endpoint_declined(struct endpoint *e, struct stream *s)
 {
     note_tried(e, s);
     if (!next_usable(e->pool, s, 0))
-        s->tried_endpoints = 0; /* all have: from the beginning */
+        s->exchange->wait.tried_endpoints = 0; /* all have: from the beginning */
 }
 
 void endpoint_refused(struct endpoint *e, struct stream *s)
@@ -131,6 +133,6 @@ void endpoint_refused(struct endpoint *e, struct stream *s)
     if (!s)
         return;
     s->tries++;
-    s->refused_family = e->shared->address.u.sa.sa_family;
+    s->exchange->wait.refused_family = e->shared->address.u.sa.sa_family;
     note_tried(e, s);
 }

@@ -17,41 +17,41 @@ enum {
  * being made. False when `most` wait already. */
 bool pool_count_pending(struct pool *p, struct stream *s, uint32_t most)
 {
-    if (s->wait.counted)
+    if (s->exchange->wait.counted)
         return true;
     uint32_t before = atomic_fetch_add_explicit(&p->shared->pending, 1, memory_order_relaxed);
     if (before >= most) {
         (void)atomic_fetch_sub_explicit(&p->shared->pending, 1, memory_order_relaxed);
         return false;
     }
-    s->wait.counted = true;
+    s->exchange->wait.counted = true;
     count_add(&p->stats->pending, 1);
     return true;
 }
 
 void pool_uncount_pending(struct pool *p, struct stream *s)
 {
-    if (!s->wait.counted)
+    if (!s->exchange->wait.counted)
         return;
-    s->wait.counted = false;
+    s->exchange->wait.counted = false;
     count_add(&p->stats->pending, -1);
     (void)atomic_fetch_sub_explicit(&p->shared->pending, 1, memory_order_relaxed);
 }
 
 void pool_leave_queue(struct pool *p, struct stream *s)
 {
-    list_remove(&s->wait.link);
+    list_remove(&s->exchange->wait.link);
     pool_uncount_pending(p, s);
-    list_remove(&s->wait.making_link);
-    if (s->wait.making) {
-        s->wait.making->n_waiters--;
-        s->wait.making = NULL;
+    list_remove(&s->exchange->wait.making_link);
+    if (s->exchange->wait.making) {
+        s->exchange->wait.making->n_waiters--;
+        s->exchange->wait.making = NULL;
     }
 }
 
 static struct stream *stream_of(struct list *wait_link)
 {
-    return CONTAINER_OF(wait_link, struct stream, wait.link);
+    return LIST_ENTRY(wait_link, struct pool_wait, link)->stream;
 }
 
 void pool_cancel(struct pool *p, struct stream *s)
@@ -106,9 +106,9 @@ static bool open_for(struct pool *p, struct stream *s, struct endpoint *e, enum 
         if (!u)
             u = pool_open(p, e, s->tcp, ret_reason);
         if (u) {
-            list_push_back(&u->waiters, &s->wait.making_link);
+            list_push_back(&u->waiters, &s->exchange->wait.making_link);
             u->n_waiters++;
-            s->wait.making = u;
+            s->exchange->wait.making = u;
             pool_uncount_pending(p, s);
             return true;
         }
@@ -123,16 +123,16 @@ static bool open_for(struct pool *p, struct stream *s, struct endpoint *e, enum 
 void pool_seek_again(struct pool *p, struct stream *s, enum reason reason)
 {
     enum reason why = reason;
-    if (s->tries < CONNECT_TRIES && list_linked(&s->wait.link) &&
+    if (s->tries < CONNECT_TRIES && list_linked(&s->exchange->wait.link) &&
         open_for(p, s, endpoint_choose(p, s), &why))
         return;
     if (why == REASON_CONNECTION_LIMIT) {
         (void)pool_count_pending(p, s, UINT32_MAX); /* it was let in already */
-        pool_wake_at(p, s->wait.since + p->conf->queue_timeout);
+        pool_wake_at(p, s->exchange->wait.since + p->conf->queue_timeout);
         pool_ask_others(p);
         return;
     }
-    if (!list_linked(&s->wait.link))
+    if (!list_linked(&s->exchange->wait.link))
         return; /* closing the failed one gave it another's place */
     pool_leave_queue(p, s);
     stream_on_refused(s, reason);
@@ -148,7 +148,7 @@ void pool_slot_free(struct pool *p)
         LIST_FOREACH (it, &p->waiting) {
             struct stream *s = stream_of(it);
             enum reason why = REASON_NONE;
-            if (s->wait.making)
+            if (s->exchange->wait.making)
                 continue;
             if (open_for(p, s, endpoint_choose(p, s), &why))
                 continue;
@@ -228,13 +228,13 @@ static struct upstream_conn *take(struct pool *p, struct stream *s, struct endpo
 static enum pool_lease enqueue(struct pool *p, struct stream *s, struct endpoint *e,
                                enum reason *ret_reason)
 {
-    s->wait.since = p->worker->loop.now;
-    list_push_back(&p->waiting, &s->wait.link);
+    s->exchange->wait.since = p->worker->loop.now;
+    list_push_back(&p->waiting, &s->exchange->wait.link);
     if (open_for(p, s, e, ret_reason))
         return POOL_WAITS;
     if (*ret_reason == REASON_CONNECTION_LIMIT) {
         if (pool_count_pending(p, s, p->conf->max_pending)) {
-            pool_wake_at(p, s->wait.since + p->conf->queue_timeout);
+            pool_wake_at(p, s->exchange->wait.since + p->conf->queue_timeout);
             pool_ask_others(p);
             return POOL_WAITS;
         }

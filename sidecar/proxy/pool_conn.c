@@ -153,14 +153,14 @@ struct upstream_conn *pool_open(struct pool *p, struct endpoint *e, bool raw,
 static struct stream *first_waiter(const struct upstream_conn *u)
 {
     struct list *first = list_first(&u->waiters);
-    return first ? CONTAINER_OF(first, struct stream, wait.making_link) : NULL;
+    return first ? LIST_ENTRY(first, struct pool_wait, making_link)->stream : NULL;
 }
 
 /* It stays in the queue. */
 static void stop_waiting_for(struct upstream_conn *u, struct stream *s)
 {
-    list_remove(&s->wait.making_link);
-    s->wait.making = NULL;
+    list_remove(&s->exchange->wait.making_link);
+    s->exchange->wait.making = NULL;
     u->n_waiters--;
 }
 
@@ -264,12 +264,12 @@ void pool_on_connect_failed(struct pool *p, struct upstream_conn *u, enum reason
     for (struct stream *s; (s = first_waiter(u)) != NULL;) {
         endpoint_refused(u->endpoint, s);
         stop_waiting_for(u, s);
-        list_push_back(&orphans, &s->wait.making_link);
+        list_push_back(&orphans, &s->exchange->wait.making_link);
     }
     upstream_close(u);
     while ((first = list_first(&orphans)) != NULL) {
         list_remove(first);
-        pool_seek_again(p, CONTAINER_OF(first, struct stream, wait.making_link), reason);
+        pool_seek_again(p, LIST_ENTRY(first, struct pool_wait, making_link)->stream, reason);
     }
 }
 

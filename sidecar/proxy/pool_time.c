@@ -34,10 +34,10 @@ usec_t pool_idle_end(const struct pool *p, const struct upstream_conn *u)
 static usec_t expire_queue(struct pool *p, usec_t now)
 {
     LIST_FOREACH_SAFE (it, &p->waiting) {
-        struct stream *s = CONTAINER_OF(it, struct stream, wait.link);
-        if (s->wait.making)
+        struct stream *s = LIST_ENTRY(it, struct pool_wait, link)->stream;
+        if (s->exchange->wait.making)
             continue;
-        usec_t until = s->wait.since + p->conf->queue_timeout;
+        usec_t until = s->exchange->wait.since + p->conf->queue_timeout;
         if (now < until)
             return until;
         pool_leave_queue(p, s);

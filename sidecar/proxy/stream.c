@@ -20,17 +20,18 @@ struct stream *stream_new(struct worker *w, struct listener *l, struct side *dow
                           const struct ip *peer_ip, struct str peer)
 {
     struct stream *s = slab_alloc(&w->streams);
-    struct stream_rooms *rooms = slab_alloc(&w->rooms);
-    if (!s || !rooms) {
+    struct exchange *ex = slab_alloc(&w->exchanges);
+    if (!s || !ex) {
         if (s)
             slab_free(&w->streams, s);
-        if (rooms)
-            slab_free(&w->rooms, rooms);
+        if (ex)
+            slab_free(&w->exchanges, ex);
         return NULL;
     }
     memset(s, 0, offsetof(struct stream, req));
     s->magic = STREAM_MAGIC;
-    s->rooms = rooms;
+    s->exchange = ex;
+    ex->wait = (struct pool_wait){.stream = s};
     s->worker = w;
     /* The listener's: it is in force, or the last that had this listener. */
     view_hold(l->view, s);
@@ -38,8 +39,8 @@ struct stream *stream_new(struct worker *w, struct listener *l, struct side *dow
     s->listener = l->conf;
     s->peer_ip = peer_ip;
     s->peer = peer;
-    message_init_in(&s->req, true, &rooms->req);
-    message_init_in(&s->res, false, &rooms->res);
+    message_init_in(&s->req, true, &ex->req_room);
+    message_init_in(&ex->res, false, &ex->res_room);
     s->down = down;
     down->stream = s;
     down->ended = false; /* it may still be blocked by the response before */
@@ -50,20 +51,19 @@ struct stream *stream_new(struct worker *w, struct listener *l, struct side *dow
     return s;
 }
 
-void stream_leave_rooms(struct stream *s)
+void stream_end_exchange(struct stream *s)
 {
+    CHECK(!list_linked(&s->exchange->wait.link) && !s->exchange->wait.making);
     /* Where memory is short it stays as it is. */
-    if (!s->rooms || message_shrink(&s->req, STREAM_KEPT_FIELDS) < 0)
+    if (message_shrink(&s->req, STREAM_KEPT_FIELDS) < 0)
         return;
-    message_free(&s->res);
-    message_init(&s->res, false);
-    slab_free(&s->worker->rooms, s->rooms);
-    s->rooms = NULL;
+    message_free(&s->exchange->res);
+    slab_free(&s->worker->exchanges, s->exchange);
+    s->exchange = NULL;
 }
 
 int stream_begin_raw(struct stream *s, struct str name)
 {
-    stream_leave_rooms(s);
     s->tcp = true;
     s->step = STREAM_ROUTE;
     if (name.n == 0 || message_append(&s->req, name.p, name.n, &s->req.authority) == 0)
@@ -295,6 +295,7 @@ static enum stream_next step_forward(struct stream *s)
     if (s->tcp) {
         s->tunnel = true;
         s->response_begun = true;
+        stream_end_exchange(s);
         s->up->ops->tunnel(s->up);
         relay_open(&s->request, bufs, s->up);
         if (s->request_ended)

@@ -38,11 +38,24 @@ enum stream_next { STREAM_NEXT, STREAM_WAIT };
 
 /* A place in a pool's queue, or bound to a connection that is being made. */
 struct pool_wait {
+    struct stream *stream;        /* whose it is */
     struct list link;             /* on the pool's queue; unlinked: not waiting */
     usec_t since;                 /* queue_timeout counts from here; not while making */
     struct upstream_conn *making; /* the connection made for it; NULL: none yet */
     struct list making_link;      /* on that connection's waiters */
     bool counted;                 /* as pending: there was no slot to make one */
+    uint16_t refused_family;      /* of the last endpoint that refused; AF_UNSPEC: none did */
+    uint32_t tried_version;       /* the pool's endpoints_version that those bits are of */
+    uint64_t tried_endpoints;     /* bits of those that refused this request's connects */
+};
+
+/* What a stream needs only while it waits for a connection and exchanges heads. A tunnel does
+ * neither, and ten thousand idle ones are no rarity: as its bytes begin to flow, this goes
+ * (stream_end_exchange). What is asked for later does not belong here. */
+struct exchange {
+    struct pool_wait wait;
+    struct message res; /* the response's head */
+    struct message_room req_room, res_room;
 };
 
 struct stream {
@@ -73,9 +86,6 @@ struct stream {
     struct route_state *route_state;
     struct pool *pool;
     struct endpoint *endpoint;      /* a reference from lease to finish; NULL: none */
-    uint64_t tried_endpoints;       /* bits of those that refused this request's connects */
-    uint32_t tried_version;         /* the pool's endpoints_version that they are of */
-    uint16_t refused_family;        /* of the last of them; AF_UNSPEC: none refused */
     const struct ip *peer_ip;       /* of the connection */
     struct str peer;                /* the same as text */
     const struct transport *client; /* of the connection; NULL: not told */
@@ -84,7 +94,6 @@ struct stream {
     struct relay request, response;
     struct websocket_tunnel *websocket; /* NULL: it is none, or not open yet */
     struct message *trailers[2];        /* request, response; made when a chunked body begins */
-    struct pool_wait wait;
 
     usec_t began, sent, first_byte;
     usec_t active_at;     /* last byte either way */
@@ -94,12 +103,8 @@ struct stream {
 
     struct list link; /* on view->streams */
     struct reap reap;
-    struct stream_rooms *rooms; /* of req and res; NULL: none, for TCP and tunnels */
-    struct message req, res;
-};
-
-struct stream_rooms {
-    struct message_room req, res;
+    struct exchange *exchange; /* NULL once it is a tunnel */
+    struct message req;
 };
 
 /* Begun by the downstream at the first byte (or at accept for TCP); NULL when memory is short. */
@@ -126,7 +131,7 @@ void stream_on_admitted(struct stream *s);
 void stream_on_connected(struct stream *s);
 void stream_on_refused(struct stream *s, enum reason reason);
 
-/* From the upstream side. The response's head is in s->res. */
+/* From the upstream side. The response's head is in s->exchange->res. */
 void stream_on_interim(struct stream *s);
 void stream_on_response(struct stream *s);
 void stream_on_response_body(struct stream *s, const char *p, size_t n);

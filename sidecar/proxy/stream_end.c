@@ -20,23 +20,23 @@
 static void begin_own_response(struct stream *s, unsigned status)
 {
     char date[CLOCK_HTTP_LEN];
-    message_clear(&s->res);
-    s->res.status = (uint16_t)status;
-    s->res.version_minor = 1;
+    message_clear(&s->exchange->res);
+    s->exchange->res.status = (uint16_t)status;
+    s->exchange->res.version_minor = 1;
     clock_format_http(clock_wall(), date);
-    (void)message_add_known(&s->res, FIELD_DATE, str_of(date));
+    (void)message_add_known(&s->exchange->res, FIELD_DATE, str_of(date));
 }
 
 /* Without room for the answer the connection just ends. */
 static void send_own_response(struct stream *s, struct str body, enum reason reason)
 {
     bool empty = body.n == 0 || s->req.method == METHOD_HEAD;
-    s->res.content_length = body.n;
-    s->res.body = body.n > 0 ? BODY_LENGTH : BODY_NONE;
+    s->exchange->res.content_length = body.n;
+    s->exchange->res.body = body.n > 0 ? BODY_LENGTH : BODY_NONE;
     s->response_begun = true;
-    s->status = s->res.status;
+    s->status = s->exchange->res.status;
     stream_drop_upstream(s, false, reason);
-    s->down->ops->head(s->down, &s->res, empty ? SIDE_END : SIDE_MORE);
+    s->down->ops->head(s->down, &s->exchange->res, empty ? SIDE_END : SIDE_MORE);
     if (!empty) {
         s->down->ops->body(s->down, body.p, body.n);
         s->down->ops->end(s->down, NULL);
@@ -85,19 +85,19 @@ void stream_reply(struct stream *s, enum reason reason, const char *detail)
     begin_own_response(s, s->req.grpc ? 200 : info->status);
     (void)snprintf(status_field, sizeof(status_field), "sluice; error=%s; details=\"%s\"",
                    info->proxy_status, info->word);
-    (void)message_add_known(&s->res, FIELD_PROXY_STATUS, str_of(status_field));
+    (void)message_add_known(&s->exchange->res, FIELD_PROXY_STATUS, str_of(status_field));
     if (s->req.grpc) {
         stream_grpc_answer(s, reason);
         send_own_response(s, STR_NONE, reason);
         return;
     }
     int n = format_problem(s, info, detail, body, sizeof(body));
-    (void)message_add_known(&s->res, FIELD_CONTENT_TYPE, STR("application/problem+json"));
-    (void)message_add_known(&s->res, FIELD_CACHE_CONTROL, STR("no-store"));
+    (void)message_add_known(&s->exchange->res, FIELD_CONTENT_TYPE, STR("application/problem+json"));
+    (void)message_add_known(&s->exchange->res, FIELD_CACHE_CONTROL, STR("no-store"));
     if (info->status == 503)
-        (void)message_add_known(&s->res, FIELD_RETRY_AFTER, STR("1"));
+        (void)message_add_known(&s->exchange->res, FIELD_RETRY_AFTER, STR("1"));
     if (info->status == 405)
-        (void)message_add(&s->res, FIELD_OTHER, STR("Allow"),
+        (void)message_add(&s->exchange->res, FIELD_OTHER, STR("Allow"),
                           STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     send_own_response(s, (struct str){body, n > 0 ? (size_t)n : 0}, reason);
 }
@@ -130,7 +130,7 @@ static int add_location(struct stream *s)
         path = with.n == 0 && rest.n == 0 ? STR("/") : with;
     }
     struct text value;
-    struct message *out = &s->res;
+    struct message *out = &s->exchange->res;
     char *p = message_reserve(out, scheme.n + host.n + path.n + rest.n + query.n + 8);
     if (!p)
         return -1;
@@ -169,13 +169,14 @@ void stream_answer(struct stream *s)
         return;
     }
     if (r->direct_body.n > 0 && r->direct_content_type.n > 0)
-        (void)message_add_known(&s->res, FIELD_CONTENT_TYPE, r->direct_content_type);
+        (void)message_add_known(&s->exchange->res, FIELD_CONTENT_TYPE, r->direct_content_type);
     send_own_response(s, r->direct_body, REASON_NONE);
 }
 
 void stream_drop_upstream(struct stream *s, bool clean, enum reason reason)
 {
-    if (list_linked(&s->wait.link) || s->wait.making)
+    const struct exchange *ex = s->exchange;
+    if (ex && (list_linked(&ex->wait.link) || ex->wait.making))
         pool_cancel(s->pool, s);
     if (!s->up)
         return;
@@ -273,9 +274,10 @@ static void stream_reaped(struct reap *r)
     struct stream *s = CONTAINER_OF(r, struct stream, reap);
     struct worker *w = s->worker;
     message_free(&s->req);
-    message_free(&s->res);
-    if (s->rooms)
-        slab_free(&w->rooms, s->rooms);
+    if (s->exchange) {
+        message_free(&s->exchange->res);
+        slab_free(&w->exchanges, s->exchange);
+    }
     websocket_tunnel_free(w, s->websocket);
     for (int i = 0; i < 2; i++) {
         if (s->trailers[i]) {

@@ -103,15 +103,16 @@ static int add_status(struct message *m, enum reason reason, const char *detail)
 
 void stream_grpc_answer(struct stream *s, enum reason reason)
 {
-    (void)message_add_known(&s->res, FIELD_CONTENT_TYPE, STR("application/grpc"));
-    (void)add_status(&s->res, reason, s->detail);
+    (void)message_add_known(&s->exchange->res, FIELD_CONTENT_TYPE, STR("application/grpc"));
+    (void)add_status(&s->exchange->res, reason, s->detail);
 }
 
 /* Else its client makes a status of that of HTTP, and looks for no other behind the head. */
 static bool head_is_grpc(const struct stream *s)
 {
-    const struct field *type = message_find(&s->res, FIELD_CONTENT_TYPE);
-    return s->res.status == 200 && type && grpc_is_content_type(field_value(&s->res, type));
+    const struct field *type = message_find(&s->exchange->res, FIELD_CONTENT_TYPE);
+    return s->exchange->res.status == 200 && type &&
+           grpc_is_content_type(field_value(&s->exchange->res, type));
 }
 
 bool stream_grpc_can_end(const struct stream *s)
@@ -119,7 +120,7 @@ bool stream_grpc_can_end(const struct stream *s)
     if (!s->req.grpc || s->tunnel || !s->response_begun || s->response_ended || s->down->ended)
         return false;
     /* A length that was promised would not be kept. */
-    return s->res.body == BODY_CHUNKED && head_is_grpc(s);
+    return s->exchange->res.body == BODY_CHUNKED && head_is_grpc(s);
 }
 
 bool stream_grpc_end(struct stream *s, enum reason reason)
@@ -147,7 +148,7 @@ int stream_grpc_status(const struct stream *s, enum reason reason)
     const struct message *where = s->trailers[1];
     const struct field *f = where ? message_find(where, FIELD_GRPC_STATUS) : NULL;
     if (!f) {
-        where = &s->res; /* the head was all */
+        where = &s->exchange->res; /* the head was all */
         f = message_find(where, FIELD_GRPC_STATUS);
     }
     return (int)(f ? grpc_code_parse(field_value(where, f)) : grpc_code_of_http(s->status));

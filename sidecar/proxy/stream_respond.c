@@ -13,24 +13,25 @@
 static bool upgrade_is_valid(const struct stream *s)
 {
     const struct field *key = message_find(&s->req, FIELD_SEC_WEBSOCKET_KEY);
-    if (!stream_wants_upgrade(s) || !s->res.websocket || !key)
+    if (!stream_wants_upgrade(s) || !s->exchange->res.websocket || !key)
         return false;
-    if (s->res.http2) /* whose servers give none (RFC 8441 §5.1) */
+    if (s->exchange->res.http2) /* whose servers give none (RFC 8441 §5.1) */
         return true;
-    const struct field *accept = message_find(&s->res, FIELD_SEC_WEBSOCKET_ACCEPT);
-    return accept && websocket_accept_ok(field_value(&s->req, key), field_value(&s->res, accept));
+    const struct field *accept = message_find(&s->exchange->res, FIELD_SEC_WEBSOCKET_ACCEPT);
+    return accept &&
+           websocket_accept_ok(field_value(&s->req, key), field_value(&s->exchange->res, accept));
 }
 
 /* The answer as the client is to see it. 0 or -ENOMEM. */
 static int prepare_101(struct stream *s)
 {
-    if (s->res.http2 && !s->req.http2) {
+    if (s->exchange->res.http2 && !s->req.http2) {
         const struct field *key = message_find(&s->req, FIELD_SEC_WEBSOCKET_KEY);
-        int rc = websocket_add_accept(&s->res, field_value(&s->req, key));
+        int rc = websocket_add_accept(&s->exchange->res, field_value(&s->req, key));
         if (rc < 0)
             return rc;
     }
-    return hop_response(&s->res, s->listener->via, true);
+    return hop_response(&s->exchange->res, s->listener->via, true);
 }
 
 /* What an HTTP/2 client sent before it had our answer. */
@@ -64,11 +65,11 @@ static void begin_tunnel(struct stream *s)
     s->request_ended = s->request.from_ended = false;
     s->status = 101;
     s->deadline = 0;
-    s->down->ops->head(s->down, &s->res, SIDE_MORE);
+    s->down->ops->head(s->down, &s->exchange->res, SIDE_MORE);
     s->up->ended = s->down->ended = false;
     s->up->ops->tunnel(s->up);
     s->down->ops->tunnel(s->down);
-    stream_leave_rooms(s);
+    stream_end_exchange(s);
     take_early(s);
     if (s->step == STREAM_FINISHED)
         return;
@@ -87,8 +88,8 @@ void stream_on_interim(struct stream *s)
         stream_on_upstream_failed(s, REASON_UPSTREAM_PROTOCOL, "too many interim responses", false);
         return;
     }
-    if (s->req.version_minor >= 1 && hop_response(&s->res, STR_NONE, false) == 0)
-        s->down->ops->interim(s->down, &s->res);
+    if (s->req.version_minor >= 1 && hop_response(&s->exchange->res, STR_NONE, false) == 0)
+        s->down->ops->interim(s->down, &s->exchange->res);
 }
 
 void stream_on_response(struct stream *s)
@@ -97,24 +98,25 @@ void stream_on_response(struct stream *s)
         return;
     s->active_at = s->worker->loop.now;
     s->first_byte = clock_mono();
-    if (s->res.status == 101) {
+    if (s->exchange->res.status == 101) {
         begin_tunnel(s);
         return;
     }
     /* By HTTP/2 any 2xx would say that the WebSocket is open (RFC 8441 §5). */
-    if (s->req.websocket && s->req.http2 && s->res.status / 100 == 2) {
+    if (s->req.websocket && s->req.http2 && s->exchange->res.status / 100 == 2) {
         stream_on_upstream_failed(s, REASON_UPGRADE_FAILED, "no 101 response", false);
         return;
     }
     struct str via = s->listener->via;
-    if (hop_response(&s->res, via, false) < 0) {
+    if (hop_response(&s->exchange->res, via, false) < 0) {
         stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
         return;
     }
     s->response_begun = true;
     s->deadline = s->call_deadline;
-    s->status = s->res.status;
-    s->down->ops->head(s->down, &s->res, s->res.body == BODY_NONE ? SIDE_END : SIDE_MORE);
+    s->status = s->exchange->res.status;
+    s->down->ops->head(s->down, &s->exchange->res,
+                       s->exchange->res.body == BODY_NONE ? SIDE_END : SIDE_MORE);
     if (s->deadline_changed)
         s->deadline_changed(s);
 }

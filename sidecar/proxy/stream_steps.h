@@ -39,8 +39,8 @@ int stream_grpc_status(const struct stream *s, enum reason reason);
 #define STREAM_KEPT_FIELDS                                                                         \
     ((uint64_t)1 << FIELD_X_FORWARDED_FOR | (uint64_t)1 << FIELD_TRACEPARENT |                     \
      (uint64_t)1 << FIELD_X_REQUEST_ID | (uint64_t)1 << FIELD_USER_AGENT)
-/* Its heads are done with: their memory goes to others. */
-void stream_leave_rooms(struct stream *s);
+/* It is a tunnel from now on: the memory of what it needs no more goes to others. */
+void stream_end_exchange(struct stream *s);
 
 /* Makes the request ready for the next hop (once). 0 or -ENOMEM. */
 int stream_prepare(struct stream *s);

@@ -34,11 +34,11 @@ struct upstream_ops {
 
 struct upstream_conn {
     uint32_t magic;
-    uint8_t state; /* enum upstream_state */
-    bool pooled;   /* it has been idle: its server may close it at any time */
-    bool raw;      /* made for a TCP stream, which speaks what it likes */
-    bool orderly;  /* it goes with nothing under way: over TLS the server is told so */
-    bool leaving;  /* carries what it has, and nothing more: closes behind the last */
+    uint8_t state;    /* enum upstream_state */
+    bool pooled : 1;  /* it has been idle: its server may close it at any time */
+    bool raw : 1;     /* made for a TCP stream, which speaks what it likes */
+    bool orderly : 1; /* it goes with nothing under way: over TLS the server is told so */
+    bool leaving : 1; /* carries what it has, and nothing more: closes behind the last */
     const struct upstream_ops *ops;
     struct endpoint *endpoint; /* a reference, until it is closed */
     struct worker *worker;

@@ -42,7 +42,7 @@ static void side_head(struct side *side, const struct message *m, enum side_end 
     u->h1.keep = false;
     u->h1.received = false;
     side->ended = f.body == BODY_NONE; /* an upgrade's too: a tunnel begins anew */
-    message_clear(&s->res);
+    message_clear(&s->exchange->res);
     h1_head_init(&u->h1.head, &s->listener->limits, (enum http_method)m->method);
     if (h1_write_request(bufs_of(u), &u->conn.out, m, &f) < 0)
         conn_break(&u->conn, ENOMEM);
@@ -194,7 +194,7 @@ static size_t feed_head(struct upstream_conn *u, const char *p, size_t n)
     struct stream *s = u->h1.side.stream;
     size_t taken = n;
     u->h1.received = true;
-    switch (h1_head_feed(&u->h1.head, &s->res, p, n, &taken)) {
+    switch (h1_head_feed(&u->h1.head, &s->exchange->res, p, n, &taken)) {
     case H1_MORE:
         return taken;
     case H1_ERROR:
@@ -203,28 +203,28 @@ static size_t feed_head(struct upstream_conn *u, const char *p, size_t n)
     case H1_DONE:
         break;
     }
-    if (s->res.status < 200 && s->res.status != 101) {
+    if (s->exchange->res.status < 200 && s->exchange->res.status != 101) {
         stream_on_interim(s);
         if (u->h1.side.stream == s) {
-            message_clear(&s->res);
+            message_clear(&s->exchange->res);
             h1_head_init(&u->h1.head, &s->listener->limits, (enum http_method)s->req.method);
         }
         return taken;
     }
     /* A head alone, which still declares its length. */
-    if (s->res.body == BODY_LENGTH && s->res.content_length == 0)
-        s->res.body = BODY_NONE;
+    if (s->exchange->res.body == BODY_LENGTH && s->exchange->res.content_length == 0)
+        s->exchange->res.body = BODY_NONE;
     u->h1.phase = UPSTREAM_H1_BODY;
-    u->h1.keep = !s->res.connection_close && s->res.body != BODY_CLOSE;
-    u->told_idle_timeout = told_idle_timeout(&s->res);
+    u->h1.keep = !s->exchange->res.connection_close && s->exchange->res.body != BODY_CLOSE;
+    u->told_idle_timeout = told_idle_timeout(&s->exchange->res);
     if (u->told_idle_timeout == 0)
         u->h1.keep = false;
-    h1_body_init(&u->h1.body, &s->res, &u->h1.head);
-    if (s->res.body == BODY_CHUNKED && !stream_trailers(s, false)) {
+    h1_body_init(&u->h1.body, &s->exchange->res, &u->h1.head);
+    if (s->exchange->res.body == BODY_CHUNKED && !stream_trailers(s, false)) {
         fail(u, REASON_OUT_OF_MEMORY, NULL, false);
         return n;
     }
-    bool bodiless = s->res.body == BODY_NONE && s->res.status != 101;
+    bool bodiless = s->exchange->res.body == BODY_NONE && s->exchange->res.status != 101;
     stream_on_response(s);
     if (u->h1.side.stream == s && bodiless)
         response_end(u, n - taken);

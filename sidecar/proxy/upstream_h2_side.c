@@ -99,8 +99,8 @@ static void side_head(struct side *side, const struct message *m, enum side_end 
     side->ended = end == SIDE_END;
     if (!stream_wants_upgrade(s))
         s->req.websocket = 0; /* it goes on as the plain GET that HTTP/1 would get */
-    message_clear(&s->res);
-    hs->st.head = &s->res;
+    message_clear(&s->exchange->res);
+    hs->st.head = &s->exchange->res;
     hs->st.max_fields = s->listener->limits.max_fields;
     hs->st.max_field_bytes = s->listener->limits.max_field_bytes;
     /* Whether it takes extended CONNECT is known with its SETTINGS (RFC 8441 §3). */
@@ -260,9 +260,10 @@ static void on_head(struct h2_stream *st)
     forget_sent(hs);
     touch(hs);
     /* Whatever its length says. For its client the head is the end: it gets it when it is here. */
-    hs->bodiless = s->req.method == METHOD_HEAD || s->res.status == 204 || s->res.status == 304;
+    hs->bodiless = s->req.method == METHOD_HEAD || s->exchange->res.status == 204 ||
+                   s->exchange->res.status == 304;
     if (hs->bodiless)
-        s->res.body = BODY_NONE;
+        s->exchange->res.body = BODY_NONE;
     if (st->recv_ended) {
         whole_response(hs, s);
         return;
@@ -284,7 +285,7 @@ static void on_interim(struct h2_stream *st)
     stream_on_interim(s);
     if (hs->side.stream != s)
         return;
-    message_clear(&s->res);
+    message_clear(&s->exchange->res);
 }
 
 static void on_body(struct h2_stream *st, const char *p, size_t n)

@@ -312,14 +312,14 @@ static void on_bad(struct websocket_tunnel *t, enum websocket_who from,
     begin_close(t, piece->code, reason, true);
 }
 
-static void count_messages(struct websocket_tunnel *t, enum websocket_who from, uint64_t messages,
-                           uint64_t controls)
+static void count_messages(struct websocket_tunnel *t, enum websocket_who from, uint32_t messages,
+                           uint32_t controls)
 {
     const struct websocket_reader *r = &t->peers[from].reader;
-    uint64_t n = r->messages - messages;
+    uint32_t n = r->messages - messages;
     if (n > 0)
-        count_add(&t->stream->worker->stats.websocket_messages[from], (int64_t)n);
-    if (from == WEBSOCKET_CLIENT && !t->closing && over_rate(t, n + r->controls - controls))
+        count_add(&t->stream->worker->stats.websocket_messages[from], n);
+    if (from == WEBSOCKET_CLIENT && !t->closing && over_rate(t, n + (r->controls - controls)))
         begin_close(t, WEBSOCKET_POLICY_VIOLATION, REASON_WEBSOCKET_MESSAGE_RATE, false);
 }
 
@@ -331,7 +331,7 @@ static void read_frames(struct websocket_tunnel *t, enum websocket_who from, con
     while (n > 0 && !x->said_close && !finished(t)) {
         struct websocket_piece piece;
         size_t taken = 0;
-        switch (websocket_read(&x->reader, p, n, &taken, &piece)) {
+        switch (websocket_read(&x->reader, conf_of(t)->max_frame_size, p, n, &taken, &piece)) {
         case WEBSOCKET_MORE:
             break;
         case WEBSOCKET_DATA:
@@ -363,7 +363,7 @@ void websocket_tunnel_data(struct websocket_tunnel *t, enum websocket_who from, 
     CHECK_OBJ(t, WEBSOCKET_TUNNEL_MAGIC);
     struct stream *s = t->stream;
     struct websocket_peer *x = &t->peers[from];
-    uint64_t messages = x->reader.messages, controls = x->reader.controls;
+    uint32_t messages = x->reader.messages, controls = x->reader.controls;
     usec_t give_up_at = t->give_up_at;
     x->beat = s->worker->loop.now;
     x->pinged = false;
@@ -411,7 +411,7 @@ usec_t websocket_tunnel_deadline(const struct websocket_tunnel *t)
     usec_t at = t->give_up_at ? t->give_up_at : USEC_NEVER;
     if (t->closing || t->ending)
         return at;
-    at = min_deadline(at, t->opened, c->max_lifetime);
+    at = min_deadline(at, t->stream->first_byte, c->max_lifetime);
     at = min_deadline(at, t->stream->active_at, c->idle_timeout);
     for (int who = WEBSOCKET_CLIENT; who <= WEBSOCKET_SERVER; who++) {
         if (!t->peers[who].said_close)
@@ -465,7 +465,7 @@ void websocket_tunnel_check(struct websocket_tunnel *t, usec_t now)
         check_closing(t, now);
     if (finished(t) || t->closing || t->ending)
         return;
-    if (c->max_lifetime > 0 && now >= t->opened + c->max_lifetime) {
+    if (c->max_lifetime > 0 && now >= t->stream->first_byte + c->max_lifetime) {
         begin_close(t, WEBSOCKET_GOING_AWAY, REASON_WEBSOCKET_LIFETIME, false);
         return;
     }
@@ -482,7 +482,7 @@ void websocket_tunnel_check(struct websocket_tunnel *t, usec_t now)
 
 static void read_extensions(struct websocket_tunnel *t)
 {
-    const struct message *m = &t->stream->res;
+    const struct message *m = &t->stream->exchange->res;
     for (uint32_t i = 0; i < m->n_fields; i++) {
         const struct field *f = &m->fields[i];
         if (f->dropped || !str_ieq(field_name(m, f), STR("sec-websocket-extensions")))
@@ -501,11 +501,9 @@ int websocket_tunnel_begin(struct stream *s)
     memset(t, 0, sizeof(*t));
     t->magic = WEBSOCKET_TUNNEL_MAGIC;
     t->stream = s;
-    t->opened = w->loop.now;
     t->ping_tag = rng_next(&w->loop.rng);
     for (int who = WEBSOCKET_CLIENT; who <= WEBSOCKET_SERVER; who++) {
         websocket_reader_init(&t->peers[who].reader, who == WEBSOCKET_CLIENT);
-        t->peers[who].reader.max_payload = conf_of(t)->max_frame_size;
         t->peers[who].beat = w->loop.now;
     }
     read_extensions(t);

@@ -39,17 +39,16 @@ struct websocket_peer {
 
 struct websocket_tunnel {
     uint32_t magic;
-    struct stream *stream;
-    struct list link; /* in its population's websockets, until it is closing */
+    bool closing;          /* by us */
+    bool ending;           /* all is said: our ends are sent, theirs are waited for */
+    bool at_frame;         /* a message need not be ended for our Close */
+    uint16_t code;         /* of our Close */
+    uint16_t first_code;   /* of the first that was sent or came; 0: none yet */
+    enum reason reason;    /* why we close */
+    struct stream *stream; /* whose first_byte is when it was opened */
+    struct list link;      /* in its population's websockets, until it is closing */
     struct websocket_peer peers[2];
-    uint64_t ping_tag;   /* what our pings carry */
-    bool closing;        /* by us */
-    bool ending;         /* all is said: our ends are sent, theirs are waited for */
-    bool at_frame;       /* a message need not be ended for our Close */
-    uint16_t code;       /* of our Close */
-    uint16_t first_code; /* of the first that was sent or came; 0: none yet */
-    enum reason reason;  /* why we close */
-    usec_t opened;
+    uint64_t ping_tag; /* what our pings carry */
     usec_t give_up_at; /* an echo or an end is not waited for any longer; 0: nothing is */
     usec_t rate_at;    /* maxMessageRate: when what has come would have been due */
 };

@@ -84,7 +84,7 @@ int worker_init(struct worker *w, uint32_t id, struct process *p)
     slab_init(&w->downstreams, sizeof(struct downstream));
     slab_init(&w->h2_requests, sizeof(struct h2_request));
     slab_init(&w->streams, sizeof(struct stream));
-    slab_init(&w->rooms, sizeof(struct stream_rooms));
+    slab_init(&w->exchanges, sizeof(struct exchange));
     slab_init(&w->websockets, sizeof(struct websocket_tunnel));
     slab_init(&w->upstreams, sizeof(struct upstream_conn));
     slab_init(&w->upstream_streams, sizeof(struct upstream_h2_stream));
@@ -175,7 +175,7 @@ void worker_trim(struct worker *w)
     slab_trim(&w->downstreams);
     slab_trim(&w->h2_requests);
     slab_trim(&w->streams);
-    slab_trim(&w->rooms);
+    slab_trim(&w->exchanges);
     slab_trim(&w->websockets);
     slab_trim(&w->upstreams);
     slab_trim(&w->upstream_streams);
@@ -210,7 +210,7 @@ void worker_free(struct worker *w)
     slab_free_all(&w->downstreams);
     slab_free_all(&w->h2_requests);
     slab_free_all(&w->streams);
-    slab_free_all(&w->rooms);
+    slab_free_all(&w->exchanges);
     slab_free_all(&w->websockets);
     slab_free_all(&w->upstreams);
     slab_free_all(&w->upstream_streams);

@@ -65,7 +65,7 @@ struct worker {
     pthread_t thread;
     bool running;
 
-    struct slab rooms, websockets;
+    struct slab exchanges, websockets;
     struct slab downstreams, h2_requests, streams, upstreams, upstream_streams;
     struct population population[2]; /* by enum direction */
     struct route_scratch *route_scratch;

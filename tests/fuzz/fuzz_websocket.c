@@ -32,12 +32,12 @@ static struct reading read_in(const char *p, size_t n, uint8_t how, size_t step)
     websocket_reader_init(&r, how & 1);
     if (how & 2)
         websocket_reader_extensions(&r, STR("permessage-deflate"));
-    r.max_payload = (how & 4) ? 1000 : 0;
+    uint64_t max_payload = (how & 4) ? 1000 : 0;
     r.stop = (how & 8) ? WEBSOCKET_STOP_AT_FRAME : WEBSOCKET_STOP_NEVER;
     for (size_t at = 0; at < n && !g.code;) {
         size_t left = n - at < step ? n - at : step, taken = 0;
         struct websocket_piece piece;
-        enum websocket_result got = websocket_read(&r, p + at, left, &taken, &piece);
+        enum websocket_result got = websocket_read(&r, max_payload, p + at, left, &taken, &piece);
         CHECK(taken <= left && (taken > 0 || got == WEBSOCKET_BAD));
         if (got == WEBSOCKET_BAD) {
             g.code = piece.code;

@@ -15,7 +15,7 @@ import hpack
 
 KB = 1024
 # KB of RssAnon for each, beyond what the kind in the third place costs; None: it is only told.
-BOUNDS = (("HTTP/1.1", 2, None), ("HTTP/2", 18, None), ("WebSocket", 2.5, None),
+BOUNDS = (("HTTP/1.1", 2, None), ("HTTP/2", 18, None), ("WebSocket", 2, None),
           ("WebSocket by HTTP/2", None, None), ("TLS", 16, "HTTP/1.1"),
           ("HTTP/2 over TLS", 16, "HTTP/2"))
 AT_ONCE = 100  # streams of a connection

@@ -144,7 +144,13 @@ static void shrunk(void **state)
         assert_true(f && str_eq(field_value(&m, f), STR("test/1")));
         assert_null(message_find(&m, FIELD_X_FORWARDED_FOR)); /* dropped, and there */
         assert_true(str_eq(field_value(&m, &m.fields[1]), STR("192.0.2.1")));
+        assert_int_equal(message_shrink(&m, ids), 0); /* it is out of its room already */
+        assert_int_equal(m.n_fields, 2);
         assert_int_equal(message_add_known(&m, FIELD_COOKIE, STR("more")), 0); /* it grows again */
+        assert_true(str_eq(field_value(&m, &m.fields[1]), STR("192.0.2.1")));
+        assert_true(str_eq(message_str(&m, m.path), STR("/path")));
+        message_clear(&m);
+        assert_int_equal(message_add_known(&m, FIELD_COOKIE, STR("else")), 0);
         message_free(&m);
     }
 }
@@ -152,18 +158,16 @@ static void shrunk(void **state)
 static void shrink_memory_short(void **state)
 {
     (void)state;
-    for (uint64_t nth = 1; nth <= 2; nth++) {
-        struct message_room room;
-        struct message m;
-        message_init_in(&m, true, &room);
-        assert_int_equal(message_append(&m, "/path", 5, &m.path), 0);
-        mem_fail_at(nth, false);
-        assert_int_equal(message_shrink(&m, 0), -ENOMEM);
-        mem_fail_at(0, false);
-        assert_ptr_equal(m.buf, room.buf);
-        assert_true(str_eq(message_str(&m, m.path), STR("/path")));
-        message_free(&m);
-    }
+    struct message_room room;
+    struct message m;
+    message_init_in(&m, true, &room);
+    assert_int_equal(message_append(&m, "/path", 5, &m.path), 0);
+    mem_fail_at(1, false);
+    assert_int_equal(message_shrink(&m, 0), -ENOMEM);
+    mem_fail_at(0, false);
+    assert_ptr_equal(m.buf, room.buf);
+    assert_true(str_eq(message_str(&m, m.path), STR("/path")));
+    message_free(&m);
 }
 
 static void cleared(void **state)

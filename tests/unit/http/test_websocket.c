@@ -40,7 +40,7 @@ static void read_some(struct websocket_reader *r, const char *p, size_t n, struc
     while (n > 0 && !g->bad) {
         struct websocket_piece piece;
         size_t taken = 0;
-        enum websocket_result got = websocket_read(r, p, n, &taken, &piece);
+        enum websocket_result got = websocket_read(r, 0, p, n, &taken, &piece);
         assert_true(taken <= n);
         switch (got) {
         case WEBSOCKET_BAD:
@@ -306,8 +306,7 @@ static void test_max_payload(UNUSED void **state)
         o.n = 0;
         frame(&o, 0x82, length, true);
         websocket_reader_init(&r, true);
-        r.max_payload = 1000;
-        enum websocket_result got = websocket_read(&r, o.p, o.n, &taken, &piece);
+        enum websocket_result got = websocket_read(&r, 1000, o.p, o.n, &taken, &piece);
         assert_int_equal(got, length > 1000 ? WEBSOCKET_BAD : WEBSOCKET_DATA);
         if (got == WEBSOCKET_BAD)
             assert_int_equal(piece.code, WEBSOCKET_TOO_BIG);
@@ -325,11 +324,11 @@ static void test_held(UNUSED void **state)
     frame(&o, 0x89, 5, true);
     frame(&o, 0x82, 10, true);
     websocket_reader_init(&r, true);
-    assert_int_equal(websocket_read(&r, o.p, 3, &taken, &piece), WEBSOCKET_MORE);
+    assert_int_equal(websocket_read(&r, 0, o.p, 3, &taken, &piece), WEBSOCKET_MORE);
     assert_non_null(r.held);
-    assert_int_equal(websocket_read(&r, o.p + 3, o.n - 3, &taken, &piece), WEBSOCKET_CONTROL);
+    assert_int_equal(websocket_read(&r, 0, o.p + 3, o.n - 3, &taken, &piece), WEBSOCKET_CONTROL);
     assert_int_equal(taken, 8);
-    assert_int_equal(websocket_read(&r, o.p + 11, o.n - 11, &taken, &piece), WEBSOCKET_DATA);
+    assert_int_equal(websocket_read(&r, 0, o.p + 11, o.n - 11, &taken, &piece), WEBSOCKET_DATA);
     assert_null(r.held);
     assert_int_equal(r.messages, 1);
 }
@@ -344,7 +343,7 @@ static void test_no_memory(UNUSED void **state)
     frame(&o, 0x89, 5, true);
     websocket_reader_init(&r, true);
     mem_fail_at(1, false);
-    assert_int_equal(websocket_read(&r, o.p, 3, &taken, &piece), WEBSOCKET_BAD);
+    assert_int_equal(websocket_read(&r, 0, o.p, 3, &taken, &piece), WEBSOCKET_BAD);
     mem_fail_at(0, false);
     assert_int_equal(piece.code, WEBSOCKET_INTERNAL_ERROR);
     websocket_reader_free(&r);
@@ -369,18 +368,18 @@ static void test_stops(UNUSED void **state)
     ends[3] = o.n - 5;
 
     websocket_reader_init(&r, false);
-    assert_int_equal(websocket_read(&r, o.p, ends[3], &taken, &piece), WEBSOCKET_DATA);
+    assert_int_equal(websocket_read(&r, 0, o.p, ends[3], &taken, &piece), WEBSOCKET_DATA);
     assert_int_equal(taken, ends[3]);
     assert_false(websocket_between_frames(&r));
 
     websocket_reader_init(&r, false);
     r.stop = WEBSOCKET_STOP_AT_FRAME;
-    assert_int_equal(websocket_read(&r, o.p, o.n, &taken, &piece), WEBSOCKET_DATA);
+    assert_int_equal(websocket_read(&r, 0, o.p, o.n, &taken, &piece), WEBSOCKET_DATA);
     assert_int_equal(taken, ends[0]);
     assert_true(websocket_between_frames(&r));
     assert_false(websocket_between_messages(&r));
     r.stop = WEBSOCKET_STOP_AT_MESSAGE;
-    assert_int_equal(websocket_read(&r, o.p + ends[0], o.n - ends[0], &taken, &piece),
+    assert_int_equal(websocket_read(&r, 0, o.p + ends[0], o.n - ends[0], &taken, &piece),
                      WEBSOCKET_DATA);
     assert_int_equal(taken, ends[1] - ends[0]);
     assert_true(websocket_between_messages(&r));
@@ -401,7 +400,7 @@ static void test_control_frames(UNUSED void **state)
                 websocket_write_control(out, WEBSOCKET_PING, payload, n, masked ? mask : NULL);
             assert_int_equal(len, 2 + n + (masked ? 4 : 0));
             websocket_reader_init(&r, masked);
-            assert_int_equal(websocket_read(&r, out, len, &taken, &piece), WEBSOCKET_CONTROL);
+            assert_int_equal(websocket_read(&r, 0, out, len, &taken, &piece), WEBSOCKET_CONTROL);
             assert_int_equal(taken, len);
             assert_int_equal(piece.opcode, WEBSOCKET_PING);
             assert_int_equal(piece.payload_len, n);
@@ -420,13 +419,13 @@ static void test_close_frames(UNUSED void **state)
     size_t n = websocket_write_close(out, WEBSOCKET_GOING_AWAY, STR("bye"), mask);
     assert_int_equal(n, 2 + 4 + 2 + 3);
     websocket_reader_init(&r, true);
-    assert_int_equal(websocket_read(&r, out, n, &taken, &piece), WEBSOCKET_CONTROL);
+    assert_int_equal(websocket_read(&r, 0, out, n, &taken, &piece), WEBSOCKET_CONTROL);
     assert_int_equal(websocket_close_code(&piece), 1001);
     assert_memory_equal(piece.payload + 2, "bye", 3);
     n = websocket_write_control(out, WEBSOCKET_CLOSE, NULL, 0, NULL);
     assert_memory_equal(out, "\x88\x00", 2);
     websocket_reader_init(&r, false);
-    assert_int_equal(websocket_read(&r, out, n, &taken, &piece), WEBSOCKET_CONTROL);
+    assert_int_equal(websocket_read(&r, 0, out, n, &taken, &piece), WEBSOCKET_CONTROL);
     assert_int_equal(websocket_close_code(&piece), WEBSOCKET_NO_CODE);
 }
 

@@ -98,7 +98,7 @@ static int setup(void **state)
         *w = (struct worker){.magic = WORKER_MAGIC, .id = i, .process = &f->process};
         assert_int_equal(loop_init(&w->loop), 0);
         mailbox_init(&w->mailbox, &w->loop, w);
-        slab_init(&w->rooms, sizeof(struct stream_rooms));
+        slab_init(&w->exchanges, sizeof(struct exchange));
         slab_init(&w->streams, sizeof(struct stream));
         slab_init(&w->upstreams, sizeof(struct upstream_conn));
         slab_init(&w->upstream_streams, sizeof(struct upstream_h2_stream));
@@ -145,7 +145,7 @@ static int teardown(void **state)
         struct worker *w = &f->workers[i];
         mailbox_free(&w->mailbox);
         loop_free(&w->loop);
-        slab_free_all(&w->rooms);
+        slab_free_all(&w->exchanges);
         slab_free_all(&w->streams);
         slab_free_all(&w->upstreams);
         slab_free_all(&w->upstream_streams);
@@ -490,7 +490,7 @@ static void test_tried_is_of_one_list(void **state)
     struct conf_upstream none = f->conf;
     none.max_connections = 0; /* so that it waits for a slot once it has been refused */
     pool_configure(f->pool, &none);
-    UNTIL(f, s->wait.counted);
+    UNTIL(f, s->exchange->wait.counted);
     assert_int_equal(s->tries, 1);
     SET(f, 2);
     pool_configure(f->pool, &f->conf);
