@@ -14,7 +14,7 @@ WARNINGS  := -Wall -Wextra -Werror -Wconversion -Wshadow -Wstrict-prototypes -Wm
              -Wpointer-arith -Wvla
 CPPFLAGS  += -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' -Isidecar -I.
 CFLAGS    += -std=gnu17 $(OPT) $(WARNINGS) $(SANITIZE) -fno-strict-aliasing -fno-common -pthread \
-             -fstack-protector-strong -MMD -MP
+             -fstack-protector-strong -ffile-prefix-map=$(CURDIR)=. -MMD -MP
 LDFLAGS   += $(SANITIZE) -pthread -Wl,-z,relro -Wl,--as-needed
 LDLIBS    += -lev -lcares -lyaml -ljansson -lnghttp2 -lpcre2-8 -lssl -lcrypto -lm
 
@@ -36,10 +36,11 @@ FUZZ_BIN  := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(BUILD)/fuzz/%)
 C_DIRS    := $(wildcard sidecar policies canary healthcheck tests)
 C_FILES    = $(shell find $(C_DIRS) -name '*.[ch]' | sort)
 
-# Debian bookworm's names.
-DEPS       := gcc libc6-dev make clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck \
-              libev-dev libyaml-dev libjansson-dev libpcre2-dev libnghttp2-dev libssl-dev libc-ares-dev uthash-dev libcmocka-dev python3 \
-              python3-pytest python3-venv util-linux procps curl man-db openssl
+# Debian bookworm's names. What the program alone needs to be built, as in the Dockerfile:
+DEPS_BUILD := gcc libc6-dev make libev-dev libyaml-dev libjansson-dev libpcre2-dev libnghttp2-dev \
+              libssl-dev libc-ares-dev uthash-dev
+DEPS       := $(DEPS_BUILD) clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck \
+              libcmocka-dev python3 python3-pytest python3-venv util-linux procps curl man-db openssl
 DEPS_GO    := $(DEPS) golang-go
 DEPS_BENCH := $(DEPS) haproxy nginx libnginx-mod-stream nghttp2-proxy nghttp2-client \
               nghttp2-server wrk linux-perf
@@ -109,9 +110,11 @@ clang: ## Everything compiled by clang too, in build/clang
 
 # --- packages ---------------------------------------------------------------------------------
 
-.PHONY: deps deps-bench
+.PHONY: deps deps-build deps-bench
 deps: ## Installs the Debian packages that building and testing need
 	@.ci/deps $(DEPS)
+deps-build: ## Those that building alone needs
+	@.ci/deps $(DEPS_BUILD)
 deps-bench: ## The same, and the proxies that `make bench` compares with
 	@.ci/deps $(DEPS_BENCH)
 
@@ -304,6 +307,21 @@ install: $(PROGRAM) $(MAN) ## Program, systemd units, manual pages, example and 
 	install -m 644 README.md LICENSE CHANGELOG.md docs/ARCHITECTURE.md \
 	    docs/guide/examples/sluice.yaml $(DESTDIR)$(PREFIX)/share/doc/sluice
 	install -m 644 $(wildcard docs/guide/*.md) $(DESTDIR)$(PREFIX)/share/doc/sluice/guide
+
+# The archive is the same bytes for the same sources, wherever and whenever it is made.
+IMAGE             := $(BUILD)/image/sluice.tar
+SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
+
+.PHONY: image test-image
+image: $(PROGRAM) ## build/image/sluice.tar: the container image as an OCI archive, without a Docker engine
+	@packaging/image/rootfs.sh $(PROGRAM) $(BUILD)/image/rootfs
+	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) python3 packaging/image/oci.py $(BUILD)/image/rootfs $(IMAGE) \
+	    --name localhost/sluice:$(VERSION) --label org.opencontainers.image.version=$(VERSION) \
+	    --expose 15080 --expose 15901 --entrypoint /usr/bin/sluice --cmd "proxy -c /etc/sluice/sluice.yaml"
+
+test-image: image ## The image: well-formed, runs read-only and without root, the same bytes when built again
+	@BUILD=$(BUILD) $(PYTHON) tests/run.py pytest $(RESULTS)/image tests/image $(PYTEST_ARGS)
+	@$(PYTHON) tests/run.py sum $(RESULTS)/image
 
 .PHONY: clean
 clean: ## Removes the build directory

@@ -1,0 +1,31 @@
+#!/bin/sh
+# The root file system of the container image: the program without its debug information, the
+# libraries that ldd names for it, and their licences. Nothing else: no shell, no package manager.
+# The Dockerfile and `make image` both call it. Needs ldd, strip, and dpkg for the licences.
+#
+#     rootfs.sh PROGRAM DIRECTORY     DIRECTORY is made anew
+set -eu
+umask 022
+program=$1 root=$2
+here=$(cd "$(dirname "$0")/../.." && pwd)
+
+rm -rf "$root"
+install -D -m 755 "$program" "$root/usr/bin/sluice"
+strip --strip-all "$root/usr/bin/sluice"
+install -D -m 644 "$here/LICENSE" "$root/usr/share/doc/sluice/copyright"
+
+# "libev.so.4 => /lib/…/libev.so.4 (0x…)", and the loader: "/lib64/ld-linux-x86-64.so.2 (0x…)".
+ldd "$program" | sed -nE 's,^[^/]*(/[^ ]+) \(.*,\1,p' | sort -u | while read -r library; do
+    install -D -m 755 "$library" "$root$library"
+    package=$(dpkg-query -S "$(realpath "$library")" 2>/dev/null || dpkg-query -S "$library")
+    package=${package%%:*}
+    install -D -m 644 "/usr/share/doc/$package/copyright" "$root/usr/share/doc/$package/copyright"
+done
+
+# Who runs it. /run/sluice takes the admin socket where nothing is mounted there.
+mkdir -p "$root/etc"
+echo 'sluice:x:65532:65532::/:/usr/bin/sluice' >"$root/etc/passwd"
+echo 'sluice:x:65532:' >"$root/etc/group"
+install -d -m 1777 "$root/run/sluice" "$root/tmp"
+# What every engine mounts; /proc is needed.
+mkdir "$root/proc" "$root/dev" "$root/sys"
