@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@ enum {
      * this place is closed before; a higher one would cost each process a larger table (8 bytes
      * each). */
     CHANNEL_PLACE = 4095,
+    NOTICES_MAX = 8, /* that came while an answer was waited for; there are two kinds */
 };
 
 #define CHANNEL_PATIENCE USEC_PER_SEC
@@ -30,6 +32,18 @@ struct channel {
     int fd;
     bool manager;
     usec_t watchdog;
+    void (*on_notice)(void *ctx);
+    void *on_notice_ctx;
+    uint32_t n_notices;
+    struct {
+        struct channel_notice notice;
+        int fd;
+    } notices[NOTICES_MAX];
+};
+
+union from_supervisor {
+    struct channel_answer answer;
+    struct channel_notice notice;
 };
 
 /* Returns the new descriptor, with CLOEXEC; where there is none, the old. */
@@ -127,10 +141,55 @@ struct channel *channel_free(struct channel *ch)
         return NULL;
     CHECK_OBJ(ch, CHANNEL_MAGIC);
     (void)send_message(ch, &m, -1, CHANNEL_PATIENCE);
+    for (uint32_t i = 0; i < ch->n_notices; i++) {
+        if (ch->notices[i].fd >= 0)
+            (void)close(ch->notices[i].fd);
+    }
     (void)close(ch->fd);
     ch->magic = 0;
     free(ch);
     return NULL;
+}
+
+/* The next message of the supervisor, an answer or a notice; *ret_fd -1 when it came without one.
+ * Its size, 0 at the end, or -errno. */
+static ssize_t receive(struct channel *ch, union from_supervisor *ret, int *ret_fd)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec iov = {ret, sizeof(*ret)};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = &control,
+                         .msg_controllen = sizeof(control)};
+    ssize_t n;
+
+    *ret_fd = -1;
+    do {
+        n = recvmsg(ch->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno == ECONNRESET ? -EPIPE : -errno;
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+        memcpy(ret_fd, CMSG_DATA(c), sizeof(*ret_fd));
+    return n;
+}
+
+/* For channel_next_notice(): it came in between. */
+static void keep_notice(struct channel *ch, const struct channel_notice *n, int fd)
+{
+    if (ch->n_notices == NOTICES_MAX) {
+        if (fd >= 0)
+            (void)close(fd);
+        return;
+    }
+    ch->notices[ch->n_notices].notice = *n;
+    ch->notices[ch->n_notices++].fd = fd;
+    if (ch->on_notice)
+        ch->on_notice(ch->on_notice_ctx);
 }
 
 /* Sends it and waits for its answer; those of earlier calls that gave up are skipped. */
@@ -141,13 +200,16 @@ static int exchange(struct channel *ch, struct channel_message *m, int fd)
     m->sequence = ++ch->sequence;
     int rc = send_message(ch, m, fd, CHANNEL_PATIENCE);
     while (rc == 0) {
-        struct channel_answer a;
-        ssize_t n = recv(ch->fd, &a, sizeof(a), MSG_DONTWAIT);
-        if (n == sizeof(a) && a.sequence == m->sequence)
-            return a.result;
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        union from_supervisor a;
+        int got;
+        ssize_t n = receive(ch, &a, &got);
+        if (n == sizeof(a.answer) && a.answer.sequence == m->sequence)
+            return a.answer.result;
+        if (n == 0 || (n < 0 && n != -EAGAIN))
             return -EPIPE;
-        if (n < 0 && errno == EAGAIN)
+        if (n == sizeof(a.notice))
+            keep_notice(ch, &a.notice, got);
+        if (n < 0)
             rc = wait_for(ch->fd, POLLIN, until);
     }
     return rc;
@@ -248,6 +310,73 @@ int channel_status(struct channel *ch, const char *text)
     size_t n = strcspn(text, "\n");
     (void)snprintf(m.text, sizeof(m.text), "%.*s", (int)min_u64(n, sizeof(m.text) - 1), text);
     return send_message(ch, &m, -1, 0);
+}
+
+int channel_app(struct channel *ch, const char *argv, size_t n)
+{
+    struct channel_message m = {.kind = CHANNEL_APP};
+    if (!ch)
+        return 0;
+    CHECK_OBJ(ch, CHANNEL_MAGIC);
+    if (n > CHANNEL_APP_TEXT_MAX)
+        return -E2BIG;
+    int fd = memfd_create("sluice-app", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int rc = write(fd, argv, n) == (ssize_t)n ? 0 : -EIO;
+    if (rc == 0)
+        rc = send_message(ch, &m, fd, CHANNEL_PATIENCE);
+    (void)close(fd);
+    return rc;
+}
+
+int channel_app_release(struct channel *ch, usec_t deadline)
+{
+    struct channel_message m = {.kind = CHANNEL_APP_RELEASE, .deadline = deadline};
+    if (!ch)
+        return 0;
+    CHECK_OBJ(ch, CHANNEL_MAGIC);
+    return send_message(ch, &m, -1, CHANNEL_PATIENCE);
+}
+
+int channel_fd(const struct channel *ch)
+{
+    return ch ? ch->fd : -1;
+}
+
+void channel_on_notice(struct channel *ch, void (*fn)(void *ctx), void *ctx)
+{
+    if (!ch)
+        return;
+    ch->on_notice = fn;
+    ch->on_notice_ctx = ctx;
+}
+
+int channel_next_notice(struct channel *ch, struct channel_notice *ret, int *ret_fd)
+{
+    union from_supervisor got;
+    *ret_fd = -1;
+    if (!ch)
+        return -EAGAIN;
+    CHECK_OBJ(ch, CHANNEL_MAGIC);
+    if (ch->n_notices > 0) {
+        *ret = ch->notices[0].notice;
+        *ret_fd = ch->notices[0].fd;
+        memmove(&ch->notices[0], &ch->notices[1], --ch->n_notices * sizeof(ch->notices[0]));
+        return 0;
+    }
+    for (;;) {
+        ssize_t n = receive(ch, &got, ret_fd);
+        if (n == sizeof(got.notice)) {
+            *ret = got.notice;
+            return 0;
+        }
+        if (*ret_fd >= 0)
+            (void)close(*ret_fd);
+        *ret_fd = -1;
+        if (n <= 0)
+            return n == -EAGAIN ? -EAGAIN : -EPIPE;
+    }
 }
 
 bool channel_restarted(void)

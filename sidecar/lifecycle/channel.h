@@ -14,6 +14,8 @@ enum {
     CHANNEL_NAME_MAX = 96,    /* bytes of a socket's name with its NUL */
     CHANNEL_TRIGGER_MAX = 64, /* bytes of a drain's trigger with its NUL */
     CHANNEL_TEXT_MAX = 256,
+    CHANNEL_APP_TEXT_MAX = 64 * 1024, /* bytes of the application's arguments */
+    CHANNEL_APP_ARGS_MAX = 1024,
 };
 
 struct channel;
@@ -65,6 +67,38 @@ int channel_drain(struct channel *ch, usec_t start, usec_t deadline, const char 
 /* One line for the service manager (systemd's STATUS=). Never waits; cut to fit. */
 int channel_status(struct channel *ch, const char *text);
 
+/* --- the application (app.command, --exec), whose parent is the supervisor -------------- */
+
+/* How it is to be started: argv, each with its NUL, one behind the other. It is once, when this
+ * process has said READY; a supervisor that has started one, or was given one on its command line,
+ * keeps that. 0; -E2BIG, -EPIPE, or -errno when there is no memory for it. */
+int channel_app(struct channel *ch, const char *argv, size_t n);
+
+/* Its SIGTERM now, and SIGKILL to its process group at `deadline` (monotonic). Again: the earlier
+ * deadline counts. */
+int channel_app_release(struct channel *ch, usec_t deadline);
+
+/* What the supervisor says of its own accord. */
+enum channel_notice_kind {
+    CHANNEL_APP_STARTED = 1, /* pid; with a pidfd */
+    CHANNEL_APP_ENDED,       /* pid, status, released */
+};
+struct channel_notice {
+    uint32_t kind; /* enum channel_notice_kind */
+    int32_t pid;
+    int32_t status;    /* as waitpid(2) gives it */
+    uint32_t released; /* it had been sent its SIGTERM */
+    uint32_t unused[12];
+};
+
+/* Readable when a notice waits; -1: no supervisor. */
+int channel_fd(const struct channel *ch);
+/* Called when one came while an answer was waited for, so that channel_fd() does not tell of it. */
+void channel_on_notice(struct channel *ch, void (*fn)(void *ctx), void *ctx);
+/* The next one, with its fd (-1: none), which is the caller's. 0; -EAGAIN: none waits; -EPIPE: the
+ * supervisor is gone. */
+int channel_next_notice(struct channel *ch, struct channel_notice *ret, int *ret_fd);
+
 /* Was this process started because an earlier one, which had served, died? Not for an upgrade. */
 bool channel_restarted(void);
 
@@ -77,7 +111,7 @@ bool channel_drain_state(usec_t *ret_start, usec_t *ret_deadline, char *ret_trig
  * is here stays as it is; a kind that the other side does not know is passed over. */
 
 /* Which form of supervisor_state this program reads and writes (supervisor_parts.h). */
-enum { SUPERVISOR_STATE_VERSION = 1 };
+enum { SUPERVISOR_STATE_VERSION = 2 };
 
 enum channel_kind {
     CHANNEL_HOLD = 1,  /* name, one fd; answered */
@@ -88,7 +122,9 @@ enum channel_kind {
     CHANNEL_RETIRE,    /* deadline */
     CHANNEL_RELOADING, /* start: 1 begins, 0 has ended */
     CHANNEL_BEAT,
-    CHANNEL_END, /* the last one: it exits by itself */
+    CHANNEL_END,         /* the last one: it exits by itself */
+    CHANNEL_APP = 16,    /* one fd: a memfd with its arguments */
+    CHANNEL_APP_RELEASE, /* deadline */
 };
 
 #define CHANNEL_ENV         "SLUICE_CHANNEL"
@@ -111,5 +147,8 @@ struct channel_answer {
     uint32_t sequence;
     int32_t result; /* 0 or a negative errno */
 };
+
+/* Answers and notices are told apart by their sizes. */
+_Static_assert(sizeof(struct channel_notice) == 64, "the wire's");
 
 #endif

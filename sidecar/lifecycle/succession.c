@@ -23,9 +23,10 @@ enum {
 };
 
 /* Where these change, SUPERVISOR_STATE_VERSION must. */
-_Static_assert(sizeof(struct serving) == 32, "the layout of state version 1");
-_Static_assert(sizeof(struct held) == 120, "the layout of state version 1");
-_Static_assert(sizeof(struct supervisor_state) == 35320, "the layout of state version 1");
+_Static_assert(sizeof(struct serving) == 32, "the layout of state version 2");
+_Static_assert(sizeof(struct supervised_app) == 48, "the layout of state version 2");
+_Static_assert(sizeof(struct held) == 120, "the layout of state version 2");
+_Static_assert(sizeof(struct supervisor_state) == 35368, "the layout of state version 2");
 
 static struct supervisor_state passed_on; /* as it stands in the memfd */
 

@@ -76,7 +76,7 @@ static void start_serving(struct supervisor *s, usec_t now)
 }
 
 /* Who still drains has its own copies, and may; new connections are refused from here on. */
-static void end_with(struct supervisor *s, int code)
+void supervisor_end(struct supervisor *s, int code)
 {
     s->exit_code = code;
     upgrade_undo(s, "the serving process has ended", SIGUSR2);
@@ -136,7 +136,9 @@ static void take_end(struct supervisor *s, int number, usec_t now)
         upgrade_undo(s, "it is to end", SIGUSR2);
     if (!supervisor_find(s, ROLE_SERVING) && !supervisor_drain_runs(s, now) && s->exit_code < 0) {
         log_info("%s while no serving process runs: exit", strsignal(number));
-        end_with(s, 0);
+        supervisor_end(s, 0);
+    } else if (s->exit_code >= 0 && number == SIGINT) {
+        supervisor_app_hurry(s);
     }
     if (st->pending_since == 0)
         st->pending_since = now;
@@ -190,11 +192,11 @@ static void serving_ended(struct supervisor *s, pid_t pid, int status, usec_t li
     s->exec_wanted = false; /* not to a program that dies */
     if (code == 0 || (!ever_ready && (code == 1 || code == 2))) {
         log_info("serving process %d %s", (int)pid, how);
-        end_with(s, code);
+        supervisor_end(s, code);
         return;
     }
     if (!ever_ready && code == EXEC_FAILED) {
-        end_with(s, EXIT_FAULT);
+        supervisor_end(s, EXIT_FAULT);
         return;
     }
     if (s->state.terminating && !supervisor_drain_runs(s, now)) {
@@ -202,7 +204,7 @@ static void serving_ended(struct supervisor *s, pid_t pid, int status, usec_t li
         int end = by_signal ? 0 : exited ? code : EXIT_FAULT;
         log_line(end == 0 ? LOG_INFO : LOG_ERROR,
                  "serving process %d %s; it was to end: exit with %d", (int)pid, how, end);
-        end_with(s, end);
+        supervisor_end(s, end);
         return;
     }
     replace_serving(s, pid, how, lived, now);
@@ -262,11 +264,17 @@ static void reap(struct supervisor *s)
 {
     for (;;) {
         int status;
-        pid_t pid = waitpid(-1, &status, WNOHANG);
-        if (pid < 0 && errno == EINTR)
+        siginfo_t who = {0};
+        if (waitid(P_ALL, 0, &who, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == EINTR)
             continue;
+        if (who.si_pid <= 0)
+            return;
+        bool app = supervisor_app_dies(s, who.si_pid);
+        pid_t pid = waitpid(who.si_pid, &status, WNOHANG);
         if (pid <= 0)
             return;
+        if (app)
+            supervisor_app_ended(s, status);
         for (size_t i = 0; i < PLACES; i++) {
             if (s->state.places[i].role != ROLE_NONE && s->state.places[i].pid == pid)
                 child_ended(s, &s->state.places[i], status);
@@ -299,7 +307,8 @@ static bool can_start(struct supervisor *s)
 static bool wants_extension(const struct supervisor *s, usec_t now)
 {
     return notify_listens(&s->notify) && s->state.stopping &&
-           (supervisor_drain_runs(s, now) || supervisor_count(s, ROLE_RETIRING) > 0);
+           (supervisor_drain_runs(s, now) || supervisor_count(s, ROLE_RETIRING) > 0 ||
+            (supervisor_app_runs(s) && now < s->state.app.kill_at));
 }
 
 static void extend(struct supervisor *s, usec_t now)
@@ -313,7 +322,7 @@ static void extend(struct supervisor *s, usec_t now)
 /* The next time at which something must be done without an event; USEC_NEVER: none. */
 static usec_t next_time(struct supervisor *s)
 {
-    usec_t next = upgrade_next_time(s);
+    usec_t next = min_u64(upgrade_next_time(s), supervisor_app_next_time(s));
     if (can_start(s))
         next = min_u64(next, s->state.next_start);
     else if (s->state.pending != 0 && s->state.pending_since != 0 && s->hand_over_by == 0)
@@ -354,11 +363,11 @@ static void supervise(struct supervisor *s)
 {
     /* Who ended while we were another program. */
     reap(s);
-    while (s->exit_code < 0 || supervisor_count(s, ROLE_NONE) < PLACES) {
+    while (s->exit_code < 0 || supervisor_count(s, ROLE_NONE) < PLACES || supervisor_app_runs(s)) {
         usec_t now = clock_mono();
         if (can_start(s) && s->state.terminating && !supervisor_drain_runs(s, now)) {
             log_error("the drain's deadline passed while no serving process ran");
-            end_with(s, EXIT_FAULT);
+            supervisor_end(s, EXIT_FAULT);
             continue;
         }
         if (can_start(s) && now >= s->state.next_start)
@@ -366,6 +375,7 @@ static void supervise(struct supervisor *s)
         if (may_forward(s, now))
             forward_pending(s);
         upgrade_step(s, now);
+        supervisor_app_step(s, now);
         extend(s, now);
         if (s->exec_wanted && !supervisor_find(s, ROLE_DYING))
             succession_exec(s);
@@ -373,13 +383,18 @@ static void supervise(struct supervisor *s)
     }
 }
 
-int supervisor_run(char *const argv[], char *const own[])
+int supervisor_run(char *const argv[], char *const own[], char *const app[])
 {
     static struct supervisor supervisor;
     struct supervisor *s = &supervisor;
 
-    *s = (struct supervisor){
-        .argv = argv, .own = own, .signal_fd = -1, .staged_program = -1, .exit_code = -1};
+    *s = (struct supervisor){.argv = argv,
+                             .own = own,
+                             .app_argv = app,
+                             .app_by_option = app != NULL,
+                             .signal_fd = -1,
+                             .staged_program = -1,
+                             .exit_code = -1};
     for (size_t i = 0; i < PLACES; i++)
         s->state.places[i].channel = -1;
     log_set_name("supervisor");
@@ -395,5 +410,5 @@ int supervisor_run(char *const argv[], char *const own[])
     (void)close(s->signal_fd);
     (void)close(s->program_fd);
     free(s->env);
-    return s->exit_code;
+    return supervisor_app_exit_code(s, s->exit_code);
 }

@@ -29,13 +29,21 @@
  * under way.
  *
  * Processes that still drain behind an upgrade are waited for first.
+ *
+ * It may run the application: started once, when the first serving process is ready, in a process
+ * group of its own, with none of our variables and no descriptor but 0, 1 and 2. It outlives
+ * serving processes and upgrades. It gets SIGTERM when the serving process says so (at EGRESS_ONLY)
+ * or has ended for good, SIGKILL goes to its group at the deadline, and what is left of the group
+ * when it has ended. One that ends before it got SIGTERM ends us, with its exit code (128 and the
+ * signal's number): the serving process is told, cleans up and exits.
  */
 #ifndef SLUICE_LIFECYCLE_SUPERVISOR_H
 #define SLUICE_LIFECYCLE_SUPERVISOR_H
 
-/* argv: how to start the serving process; own: the supervisor itself, for an upgrade. Both end with
- * NULL and stay. /proc/self/exe is executed with argv. Returns the exit code of the whole program.
+/* argv: how to start the serving process; own: the supervisor itself, for an upgrade; app: the
+ * application, or NULL. All end with NULL and stay. /proc/self/exe is executed with argv. Returns
+ * the exit code of the whole program.
  */
-int supervisor_run(char *const argv[], char *const own[]);
+int supervisor_run(char *const argv[], char *const own[], char *const app[]);
 
 #endif

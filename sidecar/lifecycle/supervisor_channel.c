@@ -78,6 +78,7 @@ static void take_ready(struct supervisor *s, struct serving *c, const struct cha
     /* It ends a reload that died in the middle, too. */
     s->state.reloading = false;
     (void)notify_send(&s->notify, "READY=1\n");
+    supervisor_app_ready(s, c);
 }
 
 static void take_drain(struct supervisor *s, const struct channel_message *m)
@@ -116,6 +117,10 @@ static void take_message(struct supervisor *s, struct serving *c, const struct c
         take_change(s, c, m, fd);
         return;
     }
+    if (m->kind == CHANNEL_APP && fd >= 0) {
+        supervisor_app_command(s, c, fd);
+        return;
+    }
     if (fd >= 0)
         (void)close(fd);
     switch (m->kind) {
@@ -140,6 +145,10 @@ static void take_message(struct supervisor *s, struct serving *c, const struct c
     case CHANNEL_BEAT:
         if (speaks_for_all(s, c))
             (void)notify_send(&s->notify, "WATCHDOG=1\n");
+        break;
+    case CHANNEL_APP_RELEASE:
+        if (c->role == ROLE_SERVING)
+            supervisor_app_release(s, m->deadline);
         break;
     case CHANNEL_END:
         (void)close(c->channel);

@@ -4,6 +4,7 @@
  *   supervisor_setup.c     how it begins: signals, its program, what it was started with
  *   supervisor_start.c     starting one: environment, sockets, channel
  *   supervisor_channel.c   what they say
+ *   supervisor_app.c       the application that it runs
  *   upgrade.c              a new program takes over from the old one
  *   succession.c           the supervisor executes the new program in its own place */
 #ifndef SLUICE_LIFECYCLE_SUPERVISOR_PARTS_H
@@ -52,6 +53,19 @@ struct serving {
     usec_t kill_at; /* SIGKILL then; USEC_NEVER: not */
 };
 
+enum app_life { APP_NONE, APP_RUNS, APP_ENDED };
+
+/* The application, where we run it. */
+struct supervised_app {
+    uint32_t life;     /* enum app_life */
+    int32_t pid;       /* also of its process group; 0: it could not be started */
+    int32_t status;    /* once it has ended, as waitpid(2) gives it */
+    uint32_t released; /* its SIGTERM was sent */
+    uint32_t killed;   /* and SIGKILL */
+    usec_t started, ended;
+    usec_t kill_at; /* SIGKILL to its group then; USEC_NEVER: not */
+};
+
 /* All that outlives an exec of the supervisor, as it stands in the memfd. A change of its layout
  * or meaning needs another SUPERVISOR_STATE_VERSION: programs of different ones don't hand over to
  * each other (the supervisor then stays the old one). */
@@ -70,14 +84,17 @@ struct supervisor_state {
     usec_t drain_start, drain_deadline; /* drain_start 0: no drain */
     char drain_trigger[CHANNEL_NAME_MAX];
     struct serving places[PLACES];
+    struct supervised_app app;
     struct held_set held;
     char path[PATH_MAX]; /* where an upgrade looks for the program; absolute */
 };
 
 struct supervisor {
     struct supervisor_state state;
-    char *const *argv; /* of a serving process */
-    char *const *own;  /* of the supervisor */
+    char *const *argv;     /* of a serving process */
+    char *const *own;      /* of the supervisor */
+    char *const *app_argv; /* of the application; NULL: none, or it is not known yet */
+    bool app_by_option;    /* and so the configuration's is not looked at */
     struct notify notify;
     int signal_fd;
     int program_fd; /* what a serving process is started from: the file, whatever its path leads to
@@ -90,6 +107,9 @@ struct supervisor {
     uint32_t coming_version; /* of the state, that its program speaks */
     usec_t hand_over_by;     /* the old one is to answer until then; 0: it has not been told */
     bool exec_wanted;
+
+    char app_text[CHANNEL_APP_TEXT_MAX];       /* what app_argv points to, where the */
+    char *app_words[CHANNEL_APP_ARGS_MAX + 1]; /* serving process has told it */
 
     char **env; /* the environment without our own variables, then places for those and NULL */
     size_t n_env;
@@ -116,6 +136,8 @@ int supervisor_build_environment(struct supervisor *s);
 struct serving *supervisor_launch(struct supervisor *s, enum role role, int program_fd,
                                   const struct held_set *sockets);
 void supervisor_fill_successor_environment(struct supervisor *s, int memfd);
+/* As they were before us: for a child behind fork(). */
+void supervisor_restore_signals(const struct supervisor *s);
 /* Its channel is closed, its place is free. */
 void supervisor_forget(struct serving *c);
 
@@ -127,6 +149,33 @@ bool supervisor_read_channel(struct supervisor *s, struct serving *c);
 bool supervisor_drain_runs(const struct supervisor *s, usec_t now);
 /* STOPPING=1, once. */
 void supervisor_tell_stopping(struct supervisor *s);
+
+/* --- its end (supervisor.c) --- */
+
+/* No other is started; the program exits with that code when all that still runs has ended. */
+void supervisor_end(struct supervisor *s, int code);
+/* --- the application (supervisor_app.c) --- */
+
+/* Takes the fd: CHANNEL_APP's. */
+void supervisor_app_command(struct supervisor *s, struct serving *c, int fd);
+/* c serves from now on: the application is started if it was not, and c is told of it. */
+void supervisor_app_ready(struct supervisor *s, struct serving *c);
+void supervisor_app_release(struct supervisor *s, usec_t deadline);
+/* Is this child the application? It has died, and is not reaped yet: its group goes with it. */
+bool supervisor_app_dies(struct supervisor *s, pid_t pid);
+void supervisor_app_ended(struct supervisor *s, int status);
+static inline bool supervisor_app_runs(const struct supervisor *s)
+{
+    return s->state.app.life == APP_RUNS;
+}
+/* Kills it when its time is over; ends us when it has gone and nobody is there to see to it. */
+void supervisor_app_step(struct supervisor *s, usec_t now);
+/* When supervisor_app_step() is next needed without an event. */
+usec_t supervisor_app_next_time(struct supervisor *s);
+/* What remains of its time is over. */
+void supervisor_app_hurry(struct supervisor *s);
+/* What the whole program exits with, when the serving process ended it with `code`. */
+int supervisor_app_exit_code(const struct supervisor *s, int code);
 
 /* --- the upgrade (upgrade.c) --- */
 

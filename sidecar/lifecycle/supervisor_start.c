@@ -111,12 +111,13 @@ static void fill_environment(struct supervisor *s, enum role role, const struct 
     s->env[o] = NULL;
 }
 
-static void restore_mask(uint64_t mask)
+void supervisor_restore_signals(const struct supervisor *s)
 {
     sigset_t set;
+    (void)signal(SIGPIPE, SIG_DFL);
     (void)sigemptyset(&set);
     for (int n = 1; n <= 64; n++) {
-        if (mask & (uint64_t)1 << (n - 1))
+        if (s->state.mask & (uint64_t)1 << (n - 1))
             (void)sigaddset(&set, n);
     }
     (void)sigprocmask(SIG_SETMASK, &set, NULL);
@@ -131,8 +132,7 @@ static _Noreturn void child_main(struct supervisor *s, enum role role, int progr
         _exit(EXEC_FAILED);
     /* A terminal's Ctrl-C comes to us alone, and is forwarded once. */
     (void)setpgid(0, 0);
-    (void)signal(SIGPIPE, SIG_DFL);
-    restore_mask(s->state.mask);
+    supervisor_restore_signals(s);
 
     (void)close_range(FD_FIRST, UINT_MAX, CLOSE_RANGE_CLOEXEC);
     fill_environment(s, role, sockets);

@@ -172,6 +172,7 @@ void upgrade_take_over(struct supervisor *s)
         (void)notify_send(&s->notify, "READY=1\n");
     }
     log_info("upgrade: process %d serves, process %d retires", new->pid, old ? old->pid : 0);
+    supervisor_app_ready(s, new);
     if (s->coming_version == SUPERVISOR_STATE_VERSION)
         s->exec_wanted = true;
     else

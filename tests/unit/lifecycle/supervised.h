@@ -144,6 +144,16 @@ static inline void obey(char letter, int answer, int *listener)
         (void)dprintf(answer, "%d %d", channel_manager_listens(channel),
                       (int)channel_watchdog(channel));
         break;
+    case 'T': /* the application's SIGTERM */
+        (void)dprintf(answer, "%d", channel_app_release(channel, now + 60 * USEC_PER_SEC));
+        break;
+    case 't': /* with little time for its end */
+        (void)dprintf(answer, "%d", channel_app_release(channel, now + 50 * USEC_PER_MSEC));
+        break;
+    case 'S': /* a drain that a signal has begun, with little time */
+        (void)dprintf(answer, "%d",
+                      channel_drain(channel, now, now + 300 * USEC_PER_MSEC, "signal"));
+        break;
     case 'x': /* as one that the kernel is taking down, and is not done with */
         (void)close_range(FD_FIRST, UINT_MAX, 0);
         for (;;)
@@ -199,6 +209,19 @@ static inline int listener_of_child(void)
     return fd;
 }
 
+static inline void tell_notices(void)
+{
+    struct channel_notice n;
+    int fd;
+    while (channel_next_notice(channel, &n, &fd) == 0) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        say("notice kind=%u pid=%d status=%d released=%u pidfd=%d ended=%d\n", n.kind, n.pid,
+            n.status, n.released, fd >= 0, fd >= 0 && poll(&p, 1, 0) == 1);
+        if (fd >= 0)
+            (void)close(fd);
+    }
+}
+
 static inline int serve(bool stays_on_term)
 {
     int listener = listener_of_child();
@@ -208,10 +231,16 @@ static inline int serve(bool stays_on_term)
     (void)sigprocmask(SIG_BLOCK, &set, NULL);
     int signals = signalfd(-1, &set, SFD_CLOEXEC);
     (void)channel_ready(channel);
+    const char *app = getenv("TEST_APP_TOLD");
+    if (app)
+        (void)channel_app(channel, app, strlen(app) + 1);
     for (;;) {
-        struct pollfd p[2] = {{.fd = signals, .events = POLLIN},
-                              {.fd = listener, .events = POLLIN}};
-        (void)poll(p, 2, -1);
+        struct pollfd p[3] = {{.fd = signals, .events = POLLIN},
+                              {.fd = listener, .events = POLLIN},
+                              {.fd = channel_fd(channel), .events = POLLIN}};
+        (void)poll(p, 3, -1);
+        if (p[2].revents)
+            tell_notices();
         if (p[0].revents) {
             struct signalfd_siginfo info;
             (void)!read(signals, &info, sizeof(info));
@@ -302,7 +331,9 @@ static inline int supervise(char *mode)
     char *const own[] = {self, own_flag, mode, NULL};
     if (getenv("TEST_PATIENCE_MS"))
         upgrade_ready_patience = strtoull(getenv("TEST_PATIENCE_MS"), NULL, 10) * USEC_PER_MSEC;
-    return supervisor_run(argv, own);
+    char shell[] = "/bin/sh", option[] = "-c", *script = getenv("TEST_APP");
+    char *const app[] = {shell, option, script, NULL};
+    return supervisor_run(argv, own, script ? app : NULL);
 }
 
 /* program: a copy of this one to execute; NULL: none is executed. activation: a listening socket
