@@ -96,6 +96,7 @@ struct learn_rule {
     enum learn_failure on_failure; /* what the application gets when it cannot be kept */
     usec_t ttl;                    /* 0: none */
     usec_t disconnect_grace;       /* 0: a disconnect means nothing */
+    usec_t journal_timeout;        /* the response waits so long for the journal; 5 s */
     uint32_t max_body;             /* of a body that is looked at, and held back meanwhile */
 };
 

@@ -165,6 +165,8 @@ static void build_routes(struct builder *b, const struct draft_listener *draft,
         route->line = it->line;
         name_route(b, l, i, route);
         build_route(b, &draft->routes[i], it, route);
+        if (l->direction != DIRECTION_OUTBOUND || !listener_speaks_http(l->protocol))
+            route->learn = NULL; /* lint says so */
     }
     if (raw > 0 && !b->fill.no_memory)
         build_raw_route(b, draft, node, l);

@@ -14,6 +14,7 @@
 #include "http/path.h"
 #include "io/address.h"
 #include "io/tls.h"
+#include "policies/learn.h"
 #include "policies/route.h"
 
 enum balance { BALANCE_LEAST_REQUEST, BALANCE_ROUND_ROBIN };
@@ -175,6 +176,7 @@ struct conf_route {
     usec_t idle_timeout;       /* no byte either way while a stream is open; 5 min */
     bool upgrade_websocket;    /* Upgrade: websocket is let through; true */
     struct conf_websocket websocket;
+    const struct learn_rules *learn; /* NULL: none, or none that can have an effect */
     /* redirect */
     uint16_t redirect_status;   /* 301 302 303 307 308 */
     struct str redirect_scheme; /* empty: as it came */
@@ -273,9 +275,10 @@ enum { LISTENERS_MAX = 200 };
 
 struct conf {
     struct str file;
-    uint32_t workers;         /* 0: from the CPU quota */
-    uint32_t max_connections; /* downstream, all listeners; 0: from the fd limit */
-    bool allow_link_local;    /* endpoints in link-local ranges need this; false */
+    uint32_t workers;          /* 0: from the CPU quota */
+    uint32_t max_connections;  /* downstream, all listeners; 0: from the fd limit */
+    uint32_t max_acquisitions; /* of learned sessions, under way on a worker; 1024 */
+    bool allow_link_local;     /* endpoints in link-local ranges need this; false */
     enum log_level log_level;
     struct conf_lifecycle lifecycle;
     struct conf_admin admin;

@@ -20,6 +20,33 @@ struct draft_match {
     struct draft_condition *headers, *query;
 };
 
+struct draft_learn_header {
+    struct str name, value;
+};
+
+struct draft_learn_take {
+    struct str name;
+    struct str json, header, cookie, request_json; /* .p NULL: not given */
+};
+
+/* acquire and release. */
+struct draft_learn_request {
+    struct str method, path;
+    uint32_t n_headers, n_takes;
+    struct draft_learn_header *headers;
+    struct draft_learn_take *takes;
+};
+
+struct draft_learn {
+    struct learn_rule rule;
+    struct draft_learn_request acquire, release;
+    bool has_release;
+    struct str status, key, target, body;
+    uint32_t n_takes, n_headers;
+    struct draft_learn_take *takes;
+    struct draft_learn_header *headers; /* of hold */
+};
+
 struct draft_backend {
     struct str upstream;
     uint32_t weight;
@@ -35,6 +62,8 @@ struct draft_route {
     bool has_redirect, has_direct, has_upgrades, has_websocket_idle;
     uint32_t n_upgrades;
     uint32_t *upgrades;
+    uint32_t n_learn;
+    struct draft_learn *learn;
 };
 
 struct draft_listener {

@@ -41,6 +41,7 @@ const struct lint_rule lint_rules[] = {
     {"lone-weight", lint_lone_weight},
     {"upgrade-method", lint_upgrade_method},
     {"websocket", lint_websocket},
+    {"learn", lint_learn},
     {"same-prefix", lint_same_prefix},
     {"socket-mode", lint_socket_mode},
     {"listener-connections", lint_listener_connections},

@@ -26,6 +26,7 @@ void lint_first_byte_timeout(struct builder *b);
 void lint_lone_weight(struct builder *b);
 void lint_upgrade_method(struct builder *b);
 void lint_websocket(struct builder *b);
+void lint_learn(struct builder *b);
 void lint_same_prefix(struct builder *b);
 void lint_socket_mode(struct builder *b);
 void lint_listener_connections(struct builder *b);

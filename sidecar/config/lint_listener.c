@@ -55,8 +55,8 @@ void lint_unreachable_route(struct builder *b)
 
 static void answering(struct builder *b, const struct conf_route *r, const struct yaml_node *node)
 {
-    static const char *const idle[] = {"timeout", "firstByteTimeout", "idleTimeout", "upgrades",
-                                       "websocket"};
+    static const char *const idle[] = {"timeout",  "firstByteTimeout", "idleTimeout",
+                                       "upgrades", "websocket",        "learn"};
     for (size_t i = 0; i < ARRAY_LEN(idle) && r->action != ACTION_FORWARD; i++) {
         const struct yaml_node *it = yaml_get(node, idle[i]);
         if (it)
@@ -135,6 +135,21 @@ static void websocket(struct builder *b, const struct conf_route *r, const struc
 void lint_websocket(struct builder *b)
 {
     each_route(b, websocket);
+}
+
+/* A client's sessions with the application are the application's to end. */
+void lint_learn(struct builder *b)
+{
+    for (uint32_t i = 0; i < b->conf->n_listeners; i++) {
+        const struct yaml_node *list = yaml_get(b->listeners[i], "routes");
+        bool inbound = b->conf->listeners[i].direction == DIRECTION_INBOUND;
+        for (const struct yaml_node *it = list && inbound ? list->first : NULL; it; it = it->next) {
+            const struct yaml_node *learn = yaml_get(it, "learn");
+            if (learn)
+                warning_at(b->problems, learn,
+                           "has no effect: the listener is not outbound (direction: outbound)");
+        }
+    }
 }
 
 static void same_prefix(struct builder *b, const struct conf_route *r, const struct yaml_node *node)

@@ -173,6 +173,9 @@ static const struct schema_key route_keys[] = {
      ITEMS(struct draft_route, upgrades, n_upgrades),
      .flag_at = AT(struct draft_route, has_upgrades), .of = &upgrade},
     {"websocket", "limits and heartbeat of its WebSockets", SCHEMA_MAP, .map = &websocket_map},
+    {"learn", "what the application acquires there, and how it is given back", SCHEMA_LIST,
+     ITEMS(struct draft_route, learn, n_learn), .of = &schema_learn_item, .min = 1,
+     .max = LEARN_RULES_MAX},
 };
 static const struct schema_choice route_choices[] = {
     {CHOICE_EXACTLY_ONE, {"backends", "upstream", "redirect", "directResponse"}},
@@ -450,6 +453,8 @@ static const struct schema_map log_map = {MAP(log_keys)};
 static const struct schema_key limits_keys[] = {
     {"maxConnections", "from clients, over all listeners; 0: from the limit of open files",
      SCHEMA_INT, MEMBER(struct conf, max_connections), .preset = "0", .max = 10000000},
+    {"maxAcquisitions", "of learned sessions, under way on a worker (routes[].learn)", SCHEMA_INT,
+     MEMBER(struct conf, max_acquisitions), .preset = "1024", .min = 1, .max = 100000},
 };
 static const struct schema_map limits_map = {MAP(limits_keys)};
 

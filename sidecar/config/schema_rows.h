@@ -19,6 +19,9 @@
 #define KIB    ((uint64_t)1024)
 #define MIB    (KIB * 1024)
 
+/* schema_learn.c: of a struct draft_learn. */
+extern const struct schema_key schema_learn_item;
+
 /* schema_tls.c: of a struct draft_listener, and of a struct conf_upstream. */
 extern const struct schema_map schema_listener_tls;
 extern const struct schema_map schema_upstream_tls;

@@ -176,9 +176,29 @@ static size_t resize(uint8_t *data, size_t n, size_t at, size_t old, size_t new)
 static size_t replace_value(struct rng *rng, uint8_t *data, size_t n, size_t max, struct span line)
 {
     static const char *const values[] = {
-        "0",  "1",   "5s",     "64KiB",       "true",       "off",          "\"x\"", "/",
-        "[]", "{}",  "~",      "'${SECRET}'", "\"${SET}\"", "${ABSENT:-1}", "${",    "127.0.0.1:80",
-        "a",  "app", "[a, b]", "websocket",
+        "0",
+        "1",
+        "5s",
+        "64KiB",
+        "true",
+        "off",
+        "\"x\"",
+        "/",
+        "[]",
+        "{}",
+        "~",
+        "'${SECRET}'",
+        "\"${SET}\"",
+        "${ABSENT:-1}",
+        "${",
+        "127.0.0.1:80",
+        "a",
+        "app",
+        "[a, b]",
+        "websocket",
+        "\"/x/{a}?b={c}\"",
+        "$.a[0]",
+        "'{\"a\":{b}}'",
     };
     const uint8_t *colon = memchr(data + line.at, ':', line.n);
     const char *value = values[rng_below(rng, (uint32_t)ARRAY_LEN(values))];

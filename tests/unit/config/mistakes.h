@@ -24,6 +24,8 @@
 #define ROUTE_6_5(x)                                                                               \
     "version: 1\nlisteners:\n- name: in\n  address: 127.0.0.1:1\n  routes:\n  - " x "\n" TAIL
 #define FORWARD_7_5(x) ROUTE_6_5("upstream: a\n    " x)
+#define LEARN(x)       FORWARD_7_5("learn:\n    - {name: d, acquire: {path: /in}, " x "}")
+#define LEARN_HOLD(x)  LEARN("hold: {path: /out}, " x)
 #define MATCH_8_7(x)   FORWARD_7_5("match:\n      " x)
 #define UPSTREAM_7_3(x)                                                                            \
     "version: 1\nupstreams:\n- name: b\n  endpoints: [\"127.0.0.1:9\"]\n"                          \
@@ -43,6 +45,7 @@ struct mistake {
 
 #define IN "listeners[0]"
 #define R0 "listeners[0].routes[0]"
+#define LE R0 ".learn[0]"
 
 static const struct mistake mistakes[] = {
     /* YAML itself */
@@ -520,6 +523,54 @@ static const struct mistake mistakes[] = {
      "2000 is more than circuitBreaker.maxConnections 1024"},
     {UPSTREAM_7_3("circuitBreaker: {maxConnections: 0}"), 7, 36,
      "upstreams[1].circuitBreaker.maxConnections", "from 1 to"},
+    /* learned sessions */
+    {FORWARD_7_5("learn: []"), 7, 12, R0 ".learn", "expected at least 1 item"},
+    {FORWARD_7_5("learn: [{name: d, hold: {path: /x}}]"), 7, 13, R0 ".learn[0]",
+     "\"acquire\" is missing"},
+    {LEARN("ttl: 1s"), 8, 7, LE, "\"hold\" is missing"},
+    {LEARN_HOLD("on: 1"), 8, 59, LE ".on", "unknown key \"on\""},
+    {LEARN("hold: {path: out}"), 8, 52, LE ".hold.path", "begins with \"/\""},
+    {LEARN("hold: {path: \"/out?a b\"}"), 8, 52, LE ".hold.path",
+     "at character 7: what cannot be in a URL is written %20"},
+    {LEARN("hold: {path: \"/out/{sesion}\"}, take: [{name: session, json: $.a}]"), 8, 52,
+     LE ".hold.path", "there is no value {sesion} (did you mean {session}?)"},
+    {LEARN("hold: {path: \"/out/{x}\"}"), 8, 52, LE ".hold.path",
+     "there is no value {x}: neither \"take\" nor \"acquire\" has that name"},
+    {LEARN("hold: {path: \"/out/{\"}"), 8, 52, LE ".hold.path",
+     "at character 6: \"{\" begins the name of a value"},
+    {LEARN("hold: {path: /out, headers: [{name: Host, value: a}]}"), 8, 75,
+     LE ".hold.headers[0].name", "is set by sluice"},
+    {LEARN("hold: {path: /out, body: \"{a}\", contentType: text/plain}, take: [{name: a, "
+           "cookie: c}]"),
+     8, 58, LE ".hold.body", "values can be put in JSON, a form or XML"},
+    {LEARN_HOLD("take: [{name: a}]"), 8, 66, LE ".take[0]", "\"requestJson\" is missing"},
+    {LEARN_HOLD("take: [{name: a, json: $.a, header: b}]"), 8, 87, LE ".take[0].header",
+     "only one of"},
+    {LEARN_HOLD("take: [{name: a, json: a.b}]"), 8, 82, LE ".take[0].json",
+     "at character 1: a path begins with \"$\""},
+    {LEARN_HOLD("take: [{name: a, json: $.b..c}]"), 8, 82, LE ".take[0].json",
+     "at character 5: \"..\" is not supported"},
+    {LEARN_HOLD("take: [{name: 1a, header: b}]"), 8, 73, LE ".take[0].name", "expected a letter"},
+    {LEARN_HOLD("take: [{name: a, header: b}, {name: a, cookie: c}]"), 8, 95, LE ".take[1].name",
+     "in this list twice"},
+    {LEARN_HOLD("key: \"{x}\""), 8, 64, LE ".key", "there is no value {x}"},
+    {LEARN_HOLD("release: {path: /x}, take: [{name: a, header: b}], key: \"{a}\""), 8, 68,
+     LE ".release", "the key needs {a}, which is not in it"},
+    {LEARN_HOLD("release: {path: \"/x/{b}\"}, take: [{name: a, header: b}]"), 8, 75,
+     LE ".release.path", "there is no value {b}"},
+    {LEARN("hold: {path: \"/x/{a}\"}, take: [{name: a, header: b}], disconnectGrace: 1s"), 8, 110,
+     LE ".disconnectGrace", "needs the key's values in hold's query or headers"},
+    {LEARN_HOLD("onDuplicate: both"), 8, 72, LE ".onDuplicate", "one of replace add count"},
+    {LEARN_HOLD("maxBody: 2MiB"), 8, 68, LE ".maxBody", "to 1MiB"},
+    {FORWARD_7_5("learn:\n    - {name: d, hold: {path: /x}, acquire: {path: /a, status: 3x}}"), 8,
+     63, LE ".acquire.status", "expected a class such as 2xx"},
+    {FORWARD_7_5("learn:\n    - {name: d, hold: {path: /x}, acquire: {path: \"/{a}/{a}{b}\"}}"), 8,
+     51, LE ".acquire.path", "two values need something between them"},
+    {FORWARD_7_5("learn:\n    - {name: d, hold: {path: /x}, take: [{name: a, header: h}], acquire: "
+                 "{path: \"/{a}\"}}"),
+     8, 49, LE ".take[0].name", "\"acquire\" has a value of that name already"},
+    {LEARN_HOLD("ttl: 1s}\n    - {name: d, acquire: {path: /a}, hold: {path: /b}"), 9, 14,
+     R0 ".learn[1].name", "the rule on line 8 has the same name"},
 };
 
 #endif

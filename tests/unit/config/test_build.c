@@ -474,7 +474,7 @@ static void test_every_key(void **state)
     assert_true(c->access_log.enabled);
     assert_str(c->access_log.path, "/var/log/sluice.json");
     assert_int_equal(c->access_log.buffer_bytes, 1 << 20);
-    assert_int_equal(c->n_routes, 8);
+    assert_int_equal(c->n_routes, 9);
     check_rich_listener(c);
     check_rich_routes(c->listeners[0].routes);
     check_rich_dns(c);

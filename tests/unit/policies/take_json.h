@@ -83,10 +83,13 @@ static inline const json_t *walk(const json_t *v, const struct json_path *path)
     return v;
 }
 
-/* Where jansson has a tree no deeper than ours may be, it has the same values. */
+/* Where jansson has a tree no deeper than ours may be, it has the same values. (It takes a NUL
+ * behind a text for its end; RFC 8259 §2 does not.) */
 static inline bool agrees_with_jansson(const struct taken *t, struct str text)
 {
     json_error_t e;
+    if (text.n > 0 && memchr(text.p, '\0', text.n))
+        return true;
     json_t *tree = json_loadb(text.p ? text.p : "", text.n, JSON_ALLOW_NUL | JSON_DECODE_ANY, &e);
     if (!tree || depth_of(tree) > JSON_TAKE_DEPTH_MAX) {
         json_decref(tree);
