@@ -138,6 +138,7 @@ static void on_second(struct ev_loop *ev, struct ev_timer *t, int events)
     (void)ev;
     (void)events;
     control_update_max_connections(c);
+    control_drain_sample(c);
     if (c->generation)
         generation_deliver_missed(c->generation);
     for (uint32_t i = 0; i < c->process.n_workers; i++) {

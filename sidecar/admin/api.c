@@ -46,7 +46,12 @@ static void get_livez(struct http_request *req, void *ctx)
 
 bool control_ready(const struct control *c)
 {
-    return drain_now(&c->process.drain) == DRAIN_SERVING;
+    const struct drain *d = &c->process.drain;
+    enum drain_phase phase = drain_now(d);
+    if (phase == DRAIN_SERVING)
+        return !prestop_unready(&c->prestop.rules);
+    /* At a pod's end kube-proxy has no fallback for a last replica that is not serving. */
+    return phase == DRAIN_NOTICE && d->ready_in_notice;
 }
 
 static void get_readyz(struct http_request *req, void *ctx)
@@ -160,9 +165,8 @@ static const struct http_route admin_routes[] = {
 };
 
 static const struct http_route health_routes[] = {
-    {"GET", "/livez", get_livez, false},
-    {"GET", "/readyz", get_readyz, false},
-    {"GET", "/startupz", get_startupz, false},
+    {"GET", "/livez", get_livez, false},       {"GET", "/readyz", get_readyz, false},
+    {"GET", "/startupz", get_startupz, false}, {"GET", "/prestop", prestop_get, false},
     {"GET", "/metrics", get_metrics, false},
 };
 

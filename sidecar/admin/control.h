@@ -10,6 +10,7 @@
 #include "admin/control_sockets.h"
 #include "admin/generation.h"
 #include "admin/http_server.h"
+#include "admin/prestop.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
 #include "lifecycle/channel.h"
@@ -76,6 +77,10 @@ struct control {
     bool retiring; /* a new process serves; from here on the sockets are its, and not ours */
     struct drain_tally tally; /* of all workers, once they have stopped */
 
+    struct control_prestop prestop;
+    struct quiet quiet;
+    bool cleanups_begun, cleanups_done;
+
     struct ev_async poke; /* from a worker: something ended while draining */
     struct timer drain_timer, retire_timer, tickets_timer;
     struct control_manager manager;
@@ -122,6 +127,12 @@ void control_terminate(struct control *c, int signo);
 void control_step(struct control *c);
 /* Goes on with the drain that an earlier serving process had begun, if one had. */
 void control_resume_drain(struct control *c);
+/* The supervisor keeps what the next serving process must know of it. */
+void control_drain_tell_supervisor(struct control *c);
+/* Once a second: what is usual, for quiet.h. */
+void control_drain_sample(struct control *c);
+/* Whether the application is known to be there. */
+enum drain_app control_app(const struct control *c);
 bool control_closes_listeners_at_drain(const struct conf_lifecycle *l);
 
 /* The upgrade (control_retire.c): another process serves the same sockets from now on. Stops

@@ -3,7 +3,11 @@
 #include "admin/control.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+/* SIGTERM at the end of a pod's grace: SIGKILL follows 2 s later. */
+#define GRACE_OVER (1500 * USEC_PER_MSEC)
 
 static void tell_workers(struct control *c, enum drain_phase phase)
 {
@@ -36,6 +40,82 @@ static void stay_drained(struct control *c)
         log_warn("outbound listeners stay open: out of memory");
 }
 
+/* Whether the application is there: lifecycle/app.h, once something watches it. */
+enum drain_app control_app(const struct control *c)
+{
+    (void)c;
+    return DRAIN_APP_UNKNOWN;
+}
+
+/* CLEANUP begins; the drain goes on when each release has its result. */
+static void begin_cleanups(struct control *c)
+{
+    c->cleanups_begun = c->cleanups_done = true;
+}
+
+static uint64_t arrived(const struct control *c)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < c->process.n_workers; i++)
+        n += count_read(&c->workers[i].stats.arrived);
+    return n;
+}
+
+void control_drain_sample(struct control *c)
+{
+    if (c->process.drain.started == 0)
+        quiet_sample(&c->quiet, arrived(c), clock_mono());
+}
+
+static struct drain_facts facts_now(struct control *c, usec_t now, usec_t *next)
+{
+    struct process *p = &c->process;
+    const struct drain *d = &p->drain;
+    struct drain_facts f = {
+        .inbound = atomic_load(&p->open[DIRECTION_INBOUND]),
+        .outbound = atomic_load(&p->open[DIRECTION_OUTBOUND]),
+        .app = control_app(c),
+        .cleaned = c->cleanups_done,
+    };
+    /* What is to end with the others, and not behind them. */
+    if (c->retiring)
+        f.inbound += f.outbound;
+    /* While listeners are being closed, somebody may still come out of their backlog. */
+    if (c->closing_sockets && now < d->budget.force_at)
+        f.inbound++;
+    if (drain_now(d) == DRAIN_NOTICE && d->conf.notice_quiet)
+        f.quiet = quiet_enough(&c->quiet, arrived(c), now, next);
+    return f;
+}
+
+/* What a phase that has come means to all. */
+static void enter(struct control *c, enum drain_phase phase, usec_t now)
+{
+    struct process *p = &c->process;
+    const struct drain *d = &p->drain;
+    /* What lies between was passed through, and each part has its work. */
+    for (int q = c->last_phase + 1; q <= (int)phase; q++) {
+        if (d->began[q] != 0)
+            tell_workers(c, (enum drain_phase)q);
+    }
+    c->last_phase = (int)phase;
+    log_info("drain: %s, %llu connections open, %.1f s left", drain_phase_word(phase),
+             (unsigned long long)atomic_load(&p->connections),
+             d->budget.deadline > now ? (double)(d->budget.deadline - now) / 1e6 : 0.);
+    control_manager_drain(c);
+    control_prestop_drained(c);
+    if (phase == DRAIN_DRAIN && p->close_listeners_at_drain && !c->retiring) {
+        control_mark_direction(c, DIRECTION_INBOUND);
+        (void)control_close_marked(c);
+    }
+    if (phase == DRAIN_DRAIN)
+        control_drain_tell_supervisor(c);
+    if (phase == DRAIN_CLEANUP)
+        begin_cleanups(c);
+    if (phase == DRAIN_EXIT && !c->exit_after_drain)
+        stay_drained(c);
+}
+
 void control_step(struct control *c)
 {
     struct process *p = &c->process;
@@ -44,37 +124,15 @@ void control_step(struct control *c)
         return;
     control_reload_unwatch(c);
     for (;;) {
-        usec_t now = clock_mono();
-        uint64_t inbound = atomic_load(&p->open[DIRECTION_INBOUND]);
-        /* What is to end with the others, and not behind them. */
-        if (c->retiring)
-            inbound += atomic_load(&p->open[DIRECTION_OUTBOUND]);
-        /* While listeners are being closed, somebody may still come out of their backlog. */
-        if (c->closing_sockets && now < p->drain.force_at)
-            inbound++;
-        enum drain_phase phase =
-            drain_step(&p->drain, inbound, atomic_load(&p->open[DIRECTION_OUTBOUND]), now, &next);
+        usec_t now = clock_mono(), look = USEC_NEVER;
+        struct drain_facts f = facts_now(c, now, &look);
+        enum drain_phase phase = drain_step(&p->drain, &f, now, &next);
+        next = min_u64(next, look);
         if ((int)phase == c->last_phase)
             break;
-        /* What lies between was passed through, and each part has its work. */
-        for (int q = c->last_phase + 1; q <= (int)phase; q++) {
-            if (p->drain.began[q] != 0)
-                tell_workers(c, (enum drain_phase)q);
-        }
-        c->last_phase = (int)phase;
-        log_info("drain: %s, %llu connections open, %.1f s left", drain_phase_word(phase),
-                 (unsigned long long)atomic_load(&p->connections),
-                 p->drain.deadline > now ? (double)(p->drain.deadline - now) / 1e6 : 0.);
-        control_manager_drain(c);
-        if (phase == DRAIN_DRAIN && p->close_listeners_at_drain && !c->retiring) {
-            control_mark_direction(c, DIRECTION_INBOUND);
-            (void)control_close_marked(c);
-        }
-        if (phase == DRAIN_EXIT) {
-            if (!c->exit_after_drain)
-                stay_drained(c);
+        enter(c, phase, now);
+        if (phase == DRAIN_EXIT)
             break;
-        }
     }
     if (drain_now(&p->drain) == DRAIN_EXIT) {
         if (c->exit_after_drain)
@@ -105,29 +163,58 @@ static void poke(struct process *p)
     ev_async_send(c->loop.ev, &c->poke);
 }
 
-/* If we die, the next one goes on, and knows whether to exit behind it. */
-static void tell_supervisor(struct control *c)
+/* If we die, the next one goes on: in words, so that it knows how. Of a drain by a signal it exits
+ * behind it; what a program that knows other words makes of these is the same. */
+void control_drain_tell_supervisor(struct control *c)
 {
     const struct drain *d = &c->process.drain;
-    if (c->retiring)
+    char words[CHANNEL_TRIGGER_MAX];
+    if (c->retiring || d->started == 0)
         return; /* ours is not the drain of the whole */
-    (void)channel_drain(c->channel, d->started, d->deadline,
-                        c->exit_after_drain ? "signal" : "admin");
+    if (!drain_of_pod(d))
+        (void)snprintf(words, sizeof(words), "%s", c->exit_after_drain ? "signal" : "admin");
+    else
+        (void)snprintf(words, sizeof(words), "prestop%s%s%s", c->exit_after_drain ? " signal" : "",
+                       d->ready_in_notice ? " ready" : "",
+                       drain_now(d) > DRAIN_NOTICE ? " noticed" : "");
+    (void)channel_drain(c->channel, d->started, d->budget.deadline, words);
 }
 
 void control_drain(struct control *c, enum drain_trigger trigger, usec_t budget)
 {
     struct drain *d = &c->process.drain;
+    usec_t now = clock_mono();
+    usec_t since = trigger == DRAIN_BY_PRESTOP ? c->prestop.rules.asked_at : now;
     if (c->retiring && d->started == 0)
         return; /* it begins in a moment anyway */
-    bool first = drain_begin(d, &c->snapshot->conf->lifecycle, trigger, budget, clock_mono());
+    /* Behind a SIGTERM the end is near, whatever it is the end of. */
+    if (trigger == DRAIN_BY_PRESTOP && d->started != 0 && c->exit_after_drain)
+        return;
+    bool unready = prestop_unready(&c->prestop.rules);
+    bool first = drain_begin(d, &c->snapshot->conf->lifecycle, trigger, budget, since, now);
     if (first) {
         c->last_phase = DRAIN_SERVING;
-        log_info("drain begins (%s), deadline in %.1f s",
-                 trigger == DRAIN_BY_ADMIN ? "admin" : "signal",
-                 (double)(d->deadline - d->started) / 1e6);
+        d->ready_in_notice = d->ready_in_notice && !unready;
+        quiet_begin(&c->quiet, arrived(c), now);
+        log_info("drain begins (%s), deadline in %.1f s", drain_trigger_word(trigger),
+                 (double)(d->budget.deadline - now) / 1e6);
     }
-    tell_supervisor(c);
+    control_drain_tell_supervisor(c);
+    control_step(c);
+}
+
+/* In a pod whose end has begun. The kubelet sends it behind the application's exit; or when the
+ * grace is over, and then SIGKILL follows within 2 s. */
+static void terminate_in_pod(struct control *c, usec_t now)
+{
+    struct drain *d = &c->process.drain;
+    if (control_prestop_holds(c) || control_app(c) == DRAIN_APP_ALIVE) {
+        log_warn("SIGTERM while the application is there: the pod's grace is over");
+        drain_shorten(d, now + GRACE_OVER, now);
+    } else {
+        drain_app_has_gone(d);
+    }
+    control_drain_tell_supervisor(c);
     control_step(c);
 }
 
@@ -150,24 +237,35 @@ void control_terminate(struct control *c, int signo)
         log_warn("second interrupt: what is open is closed now");
         drain_force(&c->process.drain, now);
         control_step(c);
+    } else if (draining && drain_of_pod(&c->process.drain)) {
+        terminate_in_pod(c, now);
+        return;
+    } else if (!draining && control_prestop_holds(c)) {
+        /* It was taken for a restart; but no restart reaches us. */
+        control_drain(c, DRAIN_BY_SIGNAL, GRACE_OVER);
     } else if (!draining) {
         control_drain(c, DRAIN_BY_SIGNAL, 0);
     }
     if (draining)
-        tell_supervisor(c);
+        control_drain_tell_supervisor(c);
 }
 
 /* A drain that an earlier serving process had begun goes on where it was. */
 void control_resume_drain(struct control *c)
 {
-    usec_t start, deadline;
-    char trigger[CHANNEL_TRIGGER_MAX];
-    if (!channel_drain_state(&start, &deadline, trigger, sizeof(trigger)))
+    struct drain_resumed r = {0};
+    char words[CHANNEL_TRIGGER_MAX];
+    usec_t now = clock_mono();
+    if (!channel_drain_state(&r.started, &r.deadline, words, sizeof(words)))
         return;
-    c->exit_after_drain = strcmp(trigger, "admin") != 0;
-    drain_resume(&c->process.drain, &c->snapshot->conf->lifecycle, start, deadline, clock_mono());
-    log_warn("the drain that began %.1f s ago (%s) goes on", (double)(clock_mono() - start) / 1e6,
-             trigger);
+    r.pod = strncmp(words, "prestop", 7) == 0;
+    r.ready_in_notice = strstr(words, " ready") != NULL;
+    r.notice_over = strstr(words, " noticed") != NULL;
+    c->exit_after_drain = r.pod ? strstr(words, " signal") != NULL : strcmp(words, "admin") != 0;
+    drain_resume(&c->process.drain, &c->snapshot->conf->lifecycle, &r, now);
+    quiet_begin(&c->quiet, arrived(c), now);
+    log_warn("the drain that began %.1f s ago (%s) goes on", (double)(now - r.started) / 1e6,
+             words);
     control_step(c);
 }
 
@@ -184,6 +282,7 @@ void control_drain_init(struct control *c)
     c->process.changed = poke;
     c->process.close_listeners_at_drain =
         control_closes_listeners_at_drain(&c->snapshot->conf->lifecycle);
+    control_prestop_init(c);
     timer_init(&c->drain_timer, on_drain_timer);
     ev_async_init(&c->poke, on_poke);
     ev_async_start(c->loop.ev, &c->poke);

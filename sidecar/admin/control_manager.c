@@ -66,7 +66,7 @@ static void say_draining(const struct control *c, const struct totals *t, usec_t
     (void)snprintf(out, cap, "draining (%s): %s connections, %s requests in flight, %.1f s left",
                    drain_phase_word(drain_now(d)), grouped(t->connections, a),
                    grouped(t->streams, b),
-                   d->deadline > now ? (double)(d->deadline - now) / 1e6 : 0.);
+                   d->budget.deadline > now ? (double)(d->budget.deadline - now) / 1e6 : 0.);
 }
 
 /* While it changes. */

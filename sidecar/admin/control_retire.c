@@ -41,9 +41,9 @@ static void left(struct gather *g)
     struct drain *d = &c->process.drain;
     usec_t now = clock_mono();
     c->last_phase = DRAIN_SERVING;
-    (void)drain_begin(d, &c->snapshot->conf->lifecycle, DRAIN_BY_UPGRADE, 0, now);
+    (void)drain_begin(d, &c->snapshot->conf->lifecycle, DRAIN_BY_UPGRADE, 0, now, now);
     log_info("retiring: a new process serves; what is open here ends within %.1f s",
-             (double)(d->deadline - d->started) / 1e6);
+             (double)(d->budget.deadline - d->started) / 1e6);
     timer_init(&c->retire_timer, on_left_for_a_while);
     timer_set(&c->loop, &c->retire_timer, now + RETRY_MS * USEC_PER_MSEC);
     control_step(c);

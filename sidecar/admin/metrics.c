@@ -63,7 +63,14 @@ static void put_process(struct exposition *t, const struct control *c)
                   "Until the drain's deadline; 0: none runs.");
     const struct drain *d = &c->process.drain;
     metric_put(t, "sluice_drain_remaining_seconds %.3f\n",
-               d->started && d->deadline > now ? (double)(d->deadline - now) / 1e6 : 0.);
+               d->started && d->budget.deadline > now ? (double)(d->budget.deadline - now) / 1e6
+                                                      : 0.);
+    metric_family(t, "drain_phase_remaining_seconds", "gauge",
+                  "Until the phase ends at the latest; 0: no drain runs.");
+    usec_t phase_end = drain_phase_end(d);
+    metric_put(t, "sluice_drain_phase_remaining_seconds %.3f\n",
+               phase_end > now ? (double)(phase_end - now) / 1e6 : 0.);
+    prestop_metrics(&c->prestop, t);
     config_state_metrics(&c->config, t);
     certificates_metrics(&c->certificates, c->snapshot->conf, t);
     discovery_metrics(c->discovery, t);

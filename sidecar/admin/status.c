@@ -171,12 +171,30 @@ static json_t *drain_json(const struct drain *d, uint64_t open, usec_t now)
 {
     if (d->started == 0)
         return json_null();
-    json_t *o = json_object();
+    static const struct {
+        const char *phase;
+        size_t at;
+    } ends[] = {
+#define ROW(phase, member) {phase, offsetof(struct budget, member)}
+        ROW("notice", notice_end), ROW("drain", last_call_at),     ROW("last_call", force_at),
+        ROW("force", force_at),    ROW("egress_only", cleanup_at), ROW("cleanup", deadline),
+#undef ROW
+    };
+    json_t *o = json_object(), *phases = json_object();
     usec_t end = d->began[DRAIN_EXIT] ? d->began[DRAIN_EXIT] : now;
     set_u64(o, "elapsed_ms", (end - d->started) / USEC_PER_MSEC);
-    set_u64(o, "deadline_ms", (d->deadline - d->started) / USEC_PER_MSEC);
-    set_u64(o, "remaining_ms", d->deadline > end ? (d->deadline - end) / USEC_PER_MSEC : 0);
+    set_u64(o, "deadline_ms", (d->budget.deadline - d->started) / USEC_PER_MSEC);
+    set_u64(o, "remaining_ms",
+            d->budget.deadline > end ? (d->budget.deadline - end) / USEC_PER_MSEC : 0);
     set_u64(o, "open", open);
+    set_str(o, "trigger", str_of(drain_trigger_word(d->trigger)));
+    usec_t phase_end = drain_phase_end(d);
+    set_u64(o, "phase_remaining_ms", phase_end > now ? (phase_end - now) / USEC_PER_MSEC : 0);
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        usec_t at = *(const usec_t *)(const void *)((const char *)&d->budget + ends[i].at);
+        set_u64(phases, ends[i].phase, (at - d->started) / USEC_PER_MSEC);
+    }
+    (void)json_object_set_new(o, "phase_ends_ms", phases);
     return o;
 }
 
@@ -193,6 +211,7 @@ char *status_json(struct control *c)
     set_str(o, "phase", str_of(phase == DRAIN_EXIT ? "drained" : drain_phase_word(phase)));
     (void)json_object_set_new(o, "ready", json_boolean(control_ready(c)));
     (void)json_object_set_new(o, "drain", drain_json(&p->drain, open, now));
+    (void)json_object_set_new(o, "prestop", prestop_json(&c->prestop));
     (void)json_object_set_new(o, "config", control_config_json(c));
     (void)json_object_set_new(o, "workers", workers_json(c, now));
     (void)json_object_set_new(o, "listeners", listeners_json(c));

@@ -250,6 +250,10 @@ struct conf_lifecycle {
     usec_t app_cleanup;       /* 10 s: EGRESS_ONLY and CLEANUP together */
     usec_t termination_grace; /* 0: not told */
     enum close_listeners close_listeners;
+    bool notice_quiet;                   /* NOTICE ends when nobody comes any more; true */
+    usec_t restart_drain;                /* a container that restarts is held for this long; 2 s */
+    struct str prestop_token_file;       /* empty: SLUICE_PRESTOP_TOKEN, or nobody may */
+    struct str termination_message_path; /* /dev/termination-log; empty: off */
 };
 
 struct conf_admin {

@@ -392,6 +392,11 @@ static const struct schema_name close_names[] = {WORD("auto", CLOSE_LISTENERS_AU
                                                  WORD("atDrain", CLOSE_LISTENERS_AT_DRAIN),
                                                  WORD("atExit", CLOSE_LISTENERS_AT_EXIT),
                                                  {0}};
+static const struct schema_key prestop_keys[] = {
+    {"tokenFile", "file with the token that lets a call begin a drain", SCHEMA_STRING, FORMAT_FILE,
+     LIFECYCLE(prestop_token_file)},
+};
+static const struct schema_map prestop_map = {MAP(prestop_keys)};
 static const struct schema_key lifecycle_keys[] = {
     {"noticePeriod", "unready, but still accepting", SCHEMA_DURATION, LIFECYCLE(notice_period),
      .preset = "5s", .max = WEEK},
@@ -405,6 +410,13 @@ static const struct schema_key lifecycle_keys[] = {
      LIFECYCLE(termination_grace), .min = MSEC, .max = WEEK},
     {"closeListeners", "when a drain closes the listeners", SCHEMA_ENUM, LIFECYCLE(close_listeners),
      .preset = "auto", .names = close_names},
+    {"noticeQuiet", "noticePeriod ends early once nobody comes any more", SCHEMA_BOOL,
+     LIFECYCLE(notice_quiet), .preset = "true"},
+    {"prestop", "GET /prestop on the health port", SCHEMA_MAP, .map = &prestop_map},
+    {"restartDrain", "how long a container that restarts is held", SCHEMA_DURATION,
+     LIFECYCLE(restart_drain), .preset = "2s", .max = WEEK},
+    {"terminationMessagePath", "file that the drain's report is written to, or off", SCHEMA_STRING,
+     FORMAT_FILE, KEY_OFF, LIFECYCLE(termination_message_path), .preset = "/dev/termination-log"},
 };
 static const struct schema_map lifecycle_map = {MAP(lifecycle_keys)};
 

@@ -2,7 +2,6 @@
 #include "lifecycle/drain.h"
 
 enum {
-    SAFETY_MS = 500,    /* D lies this much before the grace's end */
     IDLE_LEAD_MS = 500, /* responses say close for this long before idle ones are closed */
     IDLE_WINDOW_MAX_MS = 5000,
 };
@@ -15,6 +14,13 @@ const char *drain_phase_word(enum drain_phase p)
     return words[p];
 }
 
+const char *drain_trigger_word(enum drain_trigger t)
+{
+    static const char *const words[DRAIN_TRIGGERS] = {"signal", "admin", "resumed", "upgrade",
+                                                      "prestop"};
+    return words[t];
+}
+
 void drain_init(struct drain *d)
 {
     *d = (struct drain){0};
@@ -23,129 +29,190 @@ void drain_init(struct drain *d)
 static void enter(struct drain *d, enum drain_phase p, usec_t now)
 {
     d->began[p] = now;
-    atomic_store_explicit(&d->phase, (int)p, memory_order_relaxed);
+    atomic_store_explicit(&d->phase, (int)p, memory_order_release);
 }
 
-/* The phases' ends from what is configured, none after D. */
-static void derive(struct drain *d)
+static void publish(struct drain *d)
 {
-    usec_t notice = d->conf.notice_period;
-    usec_t wanted = notice + d->conf.drain_timeout;
-    usec_t budget = d->deadline > d->started ? d->deadline - d->started : 0;
-    /* A budget so much shorter than configured that NOTICE would eat it is shared: requests need
-     * time to end more than their senders need to be told. */
-    if (budget + wanted / 20 < wanted && budget < notice + 2 * d->conf.last_call)
-        notice = min_u64(notice, budget / 2);
-    notice += d->started;
-    usec_t force = notice + d->conf.drain_timeout;
-    d->notice_end = min_u64(notice, d->deadline);
-    d->force_at = min_u64(force, d->deadline);
-    usec_t last_call = min_u64(d->conf.last_call, d->conf.drain_timeout);
-    usec_t drain_from = min_u64(d->notice_end, d->force_at);
-    usec_t at = d->force_at > last_call ? d->force_at - last_call : 0;
-    atomic_store_explicit(&d->last_call_at, max_u64(at, drain_from), memory_order_relaxed);
+    atomic_store_explicit(&d->last_call_at, d->budget.last_call_at, memory_order_relaxed);
+}
+
+static enum budget_kind kind_of(enum drain_trigger t)
+{
+    return t == DRAIN_BY_UPGRADE   ? BUDGET_UPGRADE
+           : t == DRAIN_BY_PRESTOP ? BUDGET_POD
+                                   : BUDGET_HOST;
+}
+
+/* A second trigger. */
+static void shorten_by(struct drain *d, const struct conf_lifecycle *c, enum drain_trigger trigger,
+                       usec_t budget, usec_t now)
+{
+    struct budget other;
+    if (trigger == DRAIN_BY_PRESTOP && d->budget.kind == BUDGET_HOST)
+        budget_becomes_pod(&d->budget, &d->conf);
+    budget_begin(&other, c, kind_of(trigger), now);
+    usec_t deadline = budget > 0 ? min_u64(other.deadline, now + budget) : other.deadline;
+    (void)budget_shorten(&d->budget, &d->conf, deadline, now);
+    publish(d);
 }
 
 bool drain_begin(struct drain *d, const struct conf_lifecycle *c, enum drain_trigger trigger,
-                 usec_t budget, usec_t now)
+                 usec_t budget, usec_t since, usec_t now)
 {
-    usec_t sum = c->notice_period + c->drain_timeout + c->app_cleanup;
-    if (c->termination_grace > 0)
-        sum = min_u64(sum, c->termination_grace);
-    usec_t safety = min_u64(SAFETY_MS * USEC_PER_MSEC, sum / 20);
-    bool upgrade = trigger == DRAIN_BY_UPGRADE;
-    usec_t deadline = now + (upgrade ? c->drain_timeout : sum - safety);
-    if (budget > 0)
-        deadline = min_u64(deadline, now + budget);
     if (d->started != 0) {
-        d->deadline = min_u64(d->deadline, deadline);
-        derive(d);
+        shorten_by(d, c, trigger, budget, now);
         return false;
     }
+    since = min_u64(since, now);
     d->conf = *c;
-    if (upgrade)
-        d->conf.notice_period = 0;
     d->trigger = trigger;
-    atomic_store_explicit(&d->upgrade, upgrade, memory_order_relaxed);
-    d->started = now;
-    d->started_wall = clock_wall();
-    d->deadline = deadline;
-    derive(d);
-    enter(d, DRAIN_NOTICE, now);
+    d->ready_in_notice = trigger == DRAIN_BY_PRESTOP;
+    atomic_store_explicit(&d->upgrade, trigger == DRAIN_BY_UPGRADE, memory_order_relaxed);
+    d->started = since;
+    d->started_wall = clock_wall() - (now - since);
+    budget_begin(&d->budget, c, kind_of(trigger), since);
+    if (budget > 0)
+        (void)budget_shorten(&d->budget, c, now + budget, now);
+    publish(d);
+    enter(d, DRAIN_NOTICE, since);
     return true;
 }
 
-void drain_resume(struct drain *d, const struct conf_lifecycle *c, usec_t started, usec_t deadline,
+void drain_resume(struct drain *d, const struct conf_lifecycle *c, const struct drain_resumed *r,
                   usec_t now)
 {
     d->conf = *c;
     d->trigger = DRAIN_BY_RESUME;
-    d->started = min_u64(started, now);
+    d->started = min_u64(r->started, now);
     d->started_wall = clock_wall() - (now - d->started);
-    d->deadline = deadline;
-    derive(d);
+    d->ready_in_notice = r->pod && r->ready_in_notice;
+    budget_resume(&d->budget, c, r->pod ? BUDGET_POD : BUDGET_HOST, d->started, r->deadline, now);
+    if (r->notice_over)
+        d->budget.notice_end = min_u64(d->budget.notice_end, now);
+    publish(d);
     enter(d, DRAIN_NOTICE, now);
+}
+
+void drain_shorten(struct drain *d, usec_t at, usec_t now)
+{
+    (void)budget_shorten(&d->budget, &d->conf, at, now);
+    publish(d);
 }
 
 void drain_force(struct drain *d, usec_t now)
 {
-    d->deadline = min_u64(d->deadline, now);
-    derive(d);
+    drain_shorten(d, now, now);
 }
 
-enum drain_phase drain_step(struct drain *d, uint64_t inbound_open, uint64_t outbound_open,
-                            usec_t now, usec_t *ret_next)
+void drain_app_has_gone(struct drain *d)
 {
+    d->app_gone = true;
+}
+
+static bool egress_is_needed(const struct drain *d, const struct drain_facts *f)
+{
+    if (f->app != DRAIN_APP_UNKNOWN)
+        return f->app == DRAIN_APP_ALIVE;
+    /* What is unknown may still connect: in a pod our SIGTERM tells that it has gone. */
+    return d->budget.kind == BUDGET_POD || f->outbound > 0;
+}
+
+enum drain_phase drain_step(struct drain *d, const struct drain_facts *f, usec_t now,
+                            usec_t *ret_next)
+{
+    const struct budget *b = &d->budget;
+    enum drain_phase p = drain_now(d);
+    bool gone = d->app_gone || f->app == DRAIN_APP_GONE;
+
     *ret_next = USEC_NEVER;
-    for (;;) {
-        enum drain_phase p = drain_now(d);
-        switch (p) {
-        case DRAIN_SERVING:
-        case DRAIN_EXIT:
-        case DRAIN_PHASES:
+    /* Who has been let in may still have something to read. */
+    bool waits = f->inbound > 0 && !d->app_gone;
+    switch (p) {
+    case DRAIN_SERVING:
+    case DRAIN_EXIT:
+    case DRAIN_PHASES:
+        return p;
+    case DRAIN_NOTICE:
+        if (now < b->notice_end && !f->quiet && !d->app_gone) {
+            *ret_next = b->notice_end;
             return p;
-        case DRAIN_NOTICE:
-            if (now < d->notice_end) {
-                *ret_next = d->notice_end;
-                return p;
-            }
-            enter(d, DRAIN_DRAIN, now);
-            return DRAIN_DRAIN;
-        case DRAIN_DRAIN:
-            if (inbound_open > 0 && now < d->last_call_at) {
-                *ret_next = d->last_call_at;
-                return p;
-            }
-            enter(d, inbound_open > 0 ? DRAIN_LAST_CALL : DRAIN_EGRESS_ONLY, now);
-            return drain_now(d);
-        case DRAIN_LAST_CALL:
-            if (inbound_open > 0 && now < d->force_at) {
-                *ret_next = d->force_at;
-                return p;
-            }
-            enter(d, inbound_open > 0 ? DRAIN_FORCE : DRAIN_EGRESS_ONLY, now);
-            return drain_now(d);
-        case DRAIN_FORCE:
-            enter(d, DRAIN_EGRESS_ONLY, now);
-            return DRAIN_EGRESS_ONLY;
-        case DRAIN_EGRESS_ONLY:
-            if (outbound_open > 0 && now < d->deadline) {
-                *ret_next = d->deadline;
-                return p;
-            }
-            enter(d, DRAIN_CLEANUP, now);
-            break;
-        case DRAIN_CLEANUP:
-            enter(d, DRAIN_EXIT, now);
-            return DRAIN_EXIT;
         }
+        enter(d, DRAIN_DRAIN, now);
+        break;
+    case DRAIN_DRAIN:
+        if (waits && now < b->last_call_at) {
+            *ret_next = b->last_call_at;
+            return p;
+        }
+        enter(d, f->inbound > 0 ? DRAIN_LAST_CALL : DRAIN_EGRESS_ONLY, now);
+        break;
+    case DRAIN_LAST_CALL:
+        if (waits && now < b->force_at) {
+            *ret_next = b->force_at;
+            return p;
+        }
+        enter(d, f->inbound > 0 ? DRAIN_FORCE : DRAIN_EGRESS_ONLY, now);
+        break;
+    case DRAIN_FORCE:
+        enter(d, DRAIN_EGRESS_ONLY, now);
+        break;
+    case DRAIN_EGRESS_ONLY:
+        if (!gone && now < b->cleanup_at && egress_is_needed(d, f)) {
+            *ret_next = b->cleanup_at;
+            return p;
+        }
+        enter(d, DRAIN_CLEANUP, now);
+        break;
+    case DRAIN_CLEANUP:
+        if (!f->cleaned && now < b->deadline) {
+            *ret_next = b->deadline;
+            return p;
+        }
+        enter(d, DRAIN_EXIT, now);
+        break;
     }
+    return drain_now(d);
+}
+
+usec_t drain_phase_end(const struct drain *d)
+{
+    const struct budget *b = &d->budget;
+    switch (drain_now(d)) {
+    case DRAIN_NOTICE:
+        return b->notice_end;
+    case DRAIN_DRAIN:
+        return b->last_call_at;
+    case DRAIN_LAST_CALL:
+    case DRAIN_FORCE:
+        return b->force_at;
+    case DRAIN_EGRESS_ONLY:
+        return b->cleanup_at;
+    case DRAIN_CLEANUP:
+        return b->deadline;
+    default:
+        return 0;
+    }
+}
+
+void drain_set_leave(struct drain *d, enum drain_leave leave, usec_t from, usec_t until)
+{
+    atomic_store_explicit(&d->leave_from, from, memory_order_relaxed);
+    atomic_store_explicit(&d->leave_until, until, memory_order_relaxed);
+    atomic_store_explicit(&d->leave, (int)leave, memory_order_release);
 }
 
 void drain_idle_window(const struct drain *d, usec_t *ret_from, usec_t *ret_until)
 {
+    usec_t lead = IDLE_LEAD_MS * USEC_PER_MSEC;
+    if (drain_now(d) == DRAIN_SERVING) {
+        *ret_from = atomic_load_explicit(&d->leave_from, memory_order_relaxed) + lead;
+        *ret_until =
+            max_u64(*ret_from, atomic_load_explicit(&d->leave_until, memory_order_relaxed));
+        return;
+    }
     /* Responses carry Connection: close since the drain began, in NOTICE already. */
-    usec_t from = d->started + IDLE_LEAD_MS * USEC_PER_MSEC;
+    usec_t from = d->started + lead;
     usec_t last_call = atomic_load_explicit(&d->last_call_at, memory_order_relaxed);
     from = max_u64(from, d->began[DRAIN_DRAIN]);
     from = min_u64(from, last_call);

@@ -113,7 +113,6 @@ static json_t *budget_json(const struct drain *d, usec_t now)
 char *drain_report_json(const struct drain *d, const struct drain_tally *t, uint64_t open,
                         usec_t now)
 {
-    static const char *const triggers[] = {"signal", "admin", "resumed", "upgrade"};
     json_t *o = json_object();
     (void)json_object_set_new(o, "phase", json_string(drain_phase_word(drain_now(d))));
     (void)json_object_set_new(o, "open", json_integer((json_int_t)open));
@@ -121,12 +120,12 @@ char *drain_report_json(const struct drain *d, const struct drain_tally *t, uint
         char when[CLOCK_RFC3339_LEN];
         clock_format_rfc3339(d->started_wall, when);
         usec_t end = d->began[DRAIN_EXIT] ? d->began[DRAIN_EXIT] : now;
-        (void)json_object_set_new(o, "trigger", json_string(triggers[d->trigger]));
+        (void)json_object_set_new(o, "trigger", json_string(drain_trigger_word(d->trigger)));
         (void)json_object_set_new(o, "started", json_string(when));
         (void)json_object_set_new(o, "elapsed_ms", millis(end - d->started));
-        (void)json_object_set_new(o, "deadline_ms", millis(d->deadline - d->started));
+        (void)json_object_set_new(o, "deadline_ms", millis(d->budget.deadline - d->started));
         (void)json_object_set_new(o, "remaining_ms",
-                                  millis(d->deadline > end ? d->deadline - end : 0));
+                                  millis(d->budget.deadline > end ? d->budget.deadline - end : 0));
         (void)json_object_set_new(o, "budget", budget_json(d, end));
         (void)json_object_set_new(o, "classes", classes_json(t));
         (void)json_object_set_new(o, "idle_close_crossed", json_integer((json_int_t)t->crossed));

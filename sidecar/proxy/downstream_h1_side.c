@@ -31,7 +31,7 @@ static bool closes_after(const struct downstream *d, const struct stream *s)
     uint64_t max = d->listener->conf->max_requests;
     return !s->request_ended || s->req.connection_close ||
            (d->request_eof && buf_len(&d->pipelined) == 0) || (max > 0 && d->requests >= max) ||
-           worker_phase_for(d->worker, d->direction) != DRAIN_SERVING || d->listener->leaving;
+           worker_offers_close(d->worker, (enum direction)d->direction) || d->listener->leaving;
 }
 
 static struct h1_framing framing_of(struct downstream *d, const struct stream *s,

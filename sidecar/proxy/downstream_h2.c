@@ -541,7 +541,9 @@ void downstream_h2_begin(struct downstream *d, const char *p, size_t n)
     downstream_set_ops(d, &downstream_h2_ops);
     downstream_h2_pump_soon(c);
     downstream_arm(d);
-    if (worker_phase_for(w, (enum direction)d->direction) >= DRAIN_DRAIN || d->listener->leaving)
+    enum direction dir = (enum direction)d->direction;
+    if (worker_phase_for(w, dir) >= DRAIN_DRAIN || d->listener->leaving ||
+        drain_leave_for(&w->process->drain, dir) == DRAIN_LEAVE_ASKED)
         notice(d);
     if (n > 0)
         feed(c, p, n);

@@ -77,6 +77,8 @@ struct worker {
     struct timer reseat_timer; /* while there are many old views */
     struct drain_tally tally;
     struct phase_mail phase_mails[DRAIN_PHASES];
+    struct mail leave_mail;
+    _Atomic bool leave_posted;
     struct mail stop_mail;
     struct worker_stats stats;
 };
@@ -95,6 +97,8 @@ void worker_free(struct worker *w);
 
 /* From the control thread, once for each phase that the drain enters. */
 void worker_drain(struct worker *w, enum drain_phase phase);
+/* From the control thread: drain_leave_for() says that peers are asked to leave for a while. */
+void worker_leave(struct worker *w);
 /* On the worker's own thread. The last connections of the backlogs are taken in, then the sockets
  * are left: of the listeners of a direction, or of those that a reload has removed. */
 void worker_close_listeners(struct worker *w, enum direction d);
@@ -113,6 +117,13 @@ void worker_pause_accept(struct worker *w);
 static inline enum drain_phase worker_phase_for(const struct worker *w, enum direction dir)
 {
     return drain_now_for(&w->process->drain, dir);
+}
+
+/* A client that is answered now is told to close its connection. */
+static inline bool worker_offers_close(const struct worker *w, enum direction dir)
+{
+    return worker_phase_for(w, dir) != DRAIN_SERVING ||
+           drain_leave_for(&w->process->drain, dir) != DRAIN_LEAVE_NOT;
 }
 
 static inline enum drain_phase worker_phase(const struct worker *w)

@@ -79,7 +79,9 @@ void worker_drain_tick(struct timer *t)
 {
     struct worker *w = CONTAINER_OF(t, struct worker, drain_tick);
     enum drain_phase phase = worker_phase(w);
-    if (phase != DRAIN_DRAIN && phase != DRAIN_LAST_CALL)
+    bool leave = phase == DRAIN_SERVING &&
+                 drain_leave_for(&w->process->drain, DIRECTION_INBOUND) == DRAIN_LEAVE_ASKED;
+    if (phase != DRAIN_DRAIN && phase != DRAIN_LAST_CALL && !leave)
         return;
     usec_t wait = close_of(w, DIRECTION_INBOUND);
     if (drain_by_upgrade(&w->process->drain))
@@ -179,6 +181,24 @@ void worker_drain(struct worker *w, enum drain_phase phase)
     struct phase_mail *pm = &w->phase_mails[phase];
     pm->phase = phase;
     mailbox_post(&w->mailbox, &pm->mail, on_phase);
+}
+
+/* Meanwhile the drain may have begun, or it is over again. */
+static void on_leave(struct mail *m, void *owner)
+{
+    struct worker *w = owner;
+    atomic_store(&CONTAINER_OF(m, struct worker, leave_mail)->leave_posted, false);
+    if (worker_phase(w) != DRAIN_SERVING ||
+        drain_leave_for(&w->process->drain, DIRECTION_INBOUND) != DRAIN_LEAVE_ASKED)
+        return;
+    notice(w, DIRECTION_INBOUND);
+    timer_set(&w->loop, &w->drain_tick, w->loop.now);
+}
+
+void worker_leave(struct worker *w)
+{
+    if (!atomic_exchange(&w->leave_posted, true))
+        mailbox_post(&w->mailbox, &w->leave_mail, on_leave);
 }
 
 void worker_close_listeners(struct worker *w, enum direction d)

@@ -24,8 +24,26 @@ static struct drain begun(const struct conf_lifecycle *c, usec_t budget)
 {
     struct drain d;
     drain_init(&d);
-    assert_true(drain_begin(&d, c, DRAIN_BY_SIGNAL, budget, T0));
+    assert_true(drain_begin(&d, c, DRAIN_BY_SIGNAL, budget, T0, T0));
     return d;
+}
+
+/* No application is known, and there is nothing to release. */
+static struct drain_facts open_now(uint64_t inbound, uint64_t outbound)
+{
+    return (struct drain_facts){.inbound = inbound, .outbound = outbound, .cleaned = true};
+}
+
+/* All steps that are due at `now`. */
+static enum drain_phase step_all(struct drain *d, const struct drain_facts *f, usec_t now,
+                                 usec_t *ret_next)
+{
+    enum drain_phase before, after = drain_now(d);
+    do {
+        before = after;
+        after = drain_step(d, f, now, ret_next);
+    } while (after != before);
+    return after;
 }
 
 /* Takes the one step that is due at `now`, and says what and when the next is. */
@@ -33,7 +51,8 @@ static void step(struct drain *d, uint64_t inbound, uint64_t outbound, usec_t no
                  enum drain_phase want, usec_t want_next)
 {
     usec_t next = 0;
-    enum drain_phase got = drain_step(d, inbound, outbound, now, &next);
+    struct drain_facts f = open_now(inbound, outbound);
+    enum drain_phase got = drain_step(d, &f, now, &next);
     assert_string_equal(drain_phase_word(got), drain_phase_word(want));
     assert_int_equal(got, drain_now(d));
     assert_int_equal(next, want_next);
@@ -59,41 +78,41 @@ static void test_serving_goes_nowhere(UNUSED void **state)
 static void test_deadline(UNUSED void **state)
 {
     struct drain d = begun(&usual, 0);
-    assert_int_equal(d.deadline, T0 + SEC(35) - MSEC(500));
+    assert_int_equal(d.budget.deadline, T0 + SEC(35) - MSEC(500));
     assert_int_equal(d.started, T0);
     assert_int_equal(d.trigger, DRAIN_BY_SIGNAL);
 
     struct conf_lifecycle c = usual;
     c.termination_grace = SEC(30);
     d = begun(&c, 0);
-    assert_int_equal(d.deadline, T0 + SEC(30) - MSEC(500));
+    assert_int_equal(d.budget.deadline, T0 + SEC(30) - MSEC(500));
     c.termination_grace = SEC(60); /* more than is needed */
     d = begun(&c, 0);
-    assert_int_equal(d.deadline, T0 + SEC(35) - MSEC(500));
+    assert_int_equal(d.budget.deadline, T0 + SEC(35) - MSEC(500));
 
     c = (struct conf_lifecycle){.drain_timeout = SEC(2), .last_call = MSEC(500)};
     d = begun(&c, 0);
-    assert_int_equal(d.deadline, T0 + SEC(2) - MSEC(100));
+    assert_int_equal(d.budget.deadline, T0 + SEC(2) - MSEC(100));
     c = (struct conf_lifecycle){0};
     d = begun(&c, 0);
-    assert_int_equal(d.deadline, T0);
+    assert_int_equal(d.budget.deadline, T0);
 }
 
 static void test_budget_only_shortens(UNUSED void **state)
 {
-    struct drain d = begun(&usual, SEC(8));
-    assert_int_equal(d.deadline, T0 + SEC(8));
-    assert_int_equal(d.notice_end, T0 + SEC(5));
-    assert_int_equal(d.force_at, T0 + SEC(8));
-    assert_int_equal(d.last_call_at, T0 + SEC(7));
+    struct drain d = begun(&usual, SEC(10));
+    assert_int_equal(d.budget.deadline, T0 + SEC(10));
+    assert_int_equal(d.budget.notice_end, T0 + SEC(5));
+    assert_int_equal(d.budget.force_at, T0 + MSEC(8500)); /* releases get their part */
+    assert_int_equal(d.last_call_at, T0 + MSEC(7500));
     d = begun(&usual, SEC(3600));
-    assert_int_equal(d.deadline, T0 + SEC(35) - MSEC(500));
+    assert_int_equal(d.budget.deadline, T0 + SEC(35) - MSEC(500));
 }
 
 static void test_every_phase_by_its_time(UNUSED void **state)
 {
     struct drain d = begun(&usual, 0);
-    usec_t end = d.deadline;
+    usec_t end = d.budget.deadline;
     step(&d, 3, 1, T0, DRAIN_NOTICE, T0 + SEC(5));
     step(&d, 3, 1, T0 + SEC(5) - 1, DRAIN_NOTICE, T0 + SEC(5));
     step(&d, 3, 1, T0 + SEC(5), DRAIN_DRAIN, USEC_NEVER); /* told first, asked again */
@@ -103,9 +122,11 @@ static void test_every_phase_by_its_time(UNUSED void **state)
     step(&d, 3, 1, T0 + SEC(24), DRAIN_LAST_CALL, T0 + SEC(25));
     step(&d, 3, 1, T0 + SEC(25), DRAIN_FORCE, USEC_NEVER);
     step(&d, 3, 1, T0 + SEC(25), DRAIN_EGRESS_ONLY, USEC_NEVER);
-    step(&d, 3, 1, T0 + SEC(25), DRAIN_EGRESS_ONLY, end);
-    step(&d, 3, 1, end - 1, DRAIN_EGRESS_ONLY, end);
-    step(&d, 3, 1, end, DRAIN_EXIT, USEC_NEVER);
+    usec_t cleanup = end - MSEC(1500);
+    step(&d, 3, 1, T0 + SEC(25), DRAIN_EGRESS_ONLY, cleanup);
+    step(&d, 3, 1, cleanup - 1, DRAIN_EGRESS_ONLY, cleanup);
+    step(&d, 3, 1, cleanup, DRAIN_CLEANUP, USEC_NEVER);
+    step(&d, 3, 1, cleanup, DRAIN_EXIT, USEC_NEVER);
     step(&d, 3, 1, end + SEC(100), DRAIN_EXIT, USEC_NEVER);
     for (int p = DRAIN_NOTICE; p < DRAIN_PHASES; p++)
         assert_true(d.began[p] != 0);
@@ -118,7 +139,8 @@ static void test_nothing_left_ends_phases(UNUSED void **state)
     step(&d, 0, 0, T0, DRAIN_NOTICE, T0 + SEC(5)); /* somebody may still come */
     step(&d, 0, 0, T0 + SEC(5), DRAIN_DRAIN, USEC_NEVER);
     step(&d, 0, 2, T0 + SEC(5), DRAIN_EGRESS_ONLY, USEC_NEVER);
-    step(&d, 0, 2, T0 + SEC(6), DRAIN_EGRESS_ONLY, d.deadline);
+    step(&d, 0, 2, T0 + SEC(6), DRAIN_EGRESS_ONLY, d.budget.deadline - MSEC(1500));
+    step(&d, 0, 0, T0 + SEC(7), DRAIN_CLEANUP, USEC_NEVER);
     step(&d, 0, 0, T0 + SEC(7), DRAIN_EXIT, USEC_NEVER);
     assert_int_equal(d.began[DRAIN_LAST_CALL], 0);
     assert_int_equal(d.began[DRAIN_FORCE], 0);
@@ -146,8 +168,8 @@ static void test_drain_shorter_than_last_call(UNUSED void **state)
     struct conf_lifecycle c = usual;
     c.drain_timeout = MSEC(400);
     struct drain d = begun(&c, 0);
-    assert_int_equal(d.last_call_at, d.notice_end);
-    assert_int_equal(d.force_at, T0 + SEC(5) + MSEC(400));
+    assert_int_equal(d.last_call_at, d.budget.notice_end);
+    assert_int_equal(d.budget.force_at, T0 + SEC(5) + MSEC(400));
 
     c.app_cleanup = 0;
     c.notice_period = 0;
@@ -160,7 +182,9 @@ static void test_drain_shorter_than_last_call(UNUSED void **state)
 /* A budget that NOTICE would eat is shared with the drain. */
 static void test_budget_within_the_notice(UNUSED void **state)
 {
-    struct drain d = begun(&usual, SEC(4));
+    struct conf_lifecycle c = usual;
+    c.app_cleanup = 0;
+    struct drain d = begun(&c, SEC(4));
     step(&d, 1, 1, T0, DRAIN_NOTICE, T0 + SEC(2));
     step(&d, 1, 1, T0 + SEC(2), DRAIN_DRAIN, USEC_NEVER);
     step(&d, 1, 1, T0 + SEC(2), DRAIN_DRAIN, T0 + SEC(3));
@@ -168,6 +192,7 @@ static void test_budget_within_the_notice(UNUSED void **state)
     step(&d, 1, 1, T0 + SEC(3), DRAIN_LAST_CALL, T0 + SEC(4));
     step(&d, 1, 1, T0 + SEC(4), DRAIN_FORCE, USEC_NEVER);
     step(&d, 1, 1, T0 + SEC(4), DRAIN_EGRESS_ONLY, USEC_NEVER);
+    step(&d, 1, 1, T0 + SEC(4), DRAIN_CLEANUP, USEC_NEVER);
     step(&d, 1, 1, T0 + SEC(4), DRAIN_EXIT, USEC_NEVER);
 }
 
@@ -175,16 +200,16 @@ static void test_second_trigger_only_shortens(UNUSED void **state)
 {
     struct drain d = begun(&usual, SEC(20));
     step(&d, 1, 0, T0 + SEC(5), DRAIN_DRAIN, USEC_NEVER);
-    assert_false(drain_begin(&d, &usual, DRAIN_BY_ADMIN, 0, T0 + SEC(6)));
-    assert_int_equal(d.deadline, T0 + SEC(20));
-    assert_false(drain_begin(&d, &usual, DRAIN_BY_ADMIN, SEC(60), T0 + SEC(6)));
-    assert_int_equal(d.deadline, T0 + SEC(20));
+    assert_false(drain_begin(&d, &usual, DRAIN_BY_ADMIN, 0, T0 + SEC(6), T0 + SEC(6)));
+    assert_int_equal(d.budget.deadline, T0 + SEC(20));
+    assert_false(drain_begin(&d, &usual, DRAIN_BY_ADMIN, SEC(60), T0 + SEC(6), T0 + SEC(6)));
+    assert_int_equal(d.budget.deadline, T0 + SEC(20));
     assert_int_equal(d.trigger, DRAIN_BY_SIGNAL);
     assert_int_equal(d.started, T0);
-    assert_false(drain_begin(&d, &usual, DRAIN_BY_ADMIN, SEC(4), T0 + SEC(6)));
-    assert_int_equal(d.deadline, T0 + SEC(10));
-    assert_int_equal(d.last_call_at, T0 + SEC(9));
-    step(&d, 1, 0, T0 + SEC(6), DRAIN_DRAIN, T0 + SEC(9));
+    assert_false(drain_begin(&d, &usual, DRAIN_BY_ADMIN, SEC(4), T0 + SEC(6), T0 + SEC(6)));
+    assert_int_equal(d.budget.deadline, T0 + SEC(10));
+    assert_int_equal(d.last_call_at, T0 + MSEC(7500));
+    step(&d, 1, 0, T0 + SEC(6), DRAIN_DRAIN, T0 + MSEC(7500));
 }
 
 static void test_force(UNUSED void **state)
@@ -192,37 +217,32 @@ static void test_force(UNUSED void **state)
     struct drain d = begun(&usual, 0);
     usec_t now = T0 + SEC(1);
     drain_force(&d, now);
-    assert_int_equal(d.deadline, now);
-    enum drain_phase p = DRAIN_NOTICE;
-    for (int i = 0; i < 10 && p != DRAIN_EXIT; i++) {
-        usec_t next;
-        p = drain_step(&d, 5, 5, now, &next);
-    }
-    assert_int_equal(p, DRAIN_EXIT);
+    assert_int_equal(d.budget.deadline, now);
+    struct drain_facts f = open_now(5, 5);
+    usec_t next;
+    assert_int_equal(step_all(&d, &f, now, &next), DRAIN_EXIT);
     assert_int_equal(d.began[DRAIN_FORCE], now);
     drain_force(&d, now + SEC(5)); /* never later */
-    assert_int_equal(d.deadline, now);
+    assert_int_equal(d.budget.deadline, now);
 }
 
 static void test_resume(UNUSED void **state)
 {
     struct drain d;
     drain_init(&d);
-    drain_resume(&d, &usual, T0, T0 + SEC(30), T0 + SEC(10));
+    struct drain_resumed r = {.started = T0, .deadline = T0 + SEC(30)};
+    drain_resume(&d, &usual, &r, T0 + SEC(10));
     assert_int_equal(d.started, T0);
-    assert_int_equal(d.deadline, T0 + SEC(30));
+    assert_int_equal(d.budget.deadline, T0 + SEC(30));
     assert_int_equal(d.trigger, DRAIN_BY_RESUME);
     step(&d, 1, 0, T0 + SEC(10), DRAIN_DRAIN, USEC_NEVER); /* the notice is over */
     step(&d, 1, 0, T0 + SEC(10), DRAIN_DRAIN, T0 + SEC(24));
 
     drain_init(&d); /* D has passed meanwhile */
-    drain_resume(&d, &usual, T0, T0 + SEC(30), T0 + SEC(40));
-    enum drain_phase p = DRAIN_NOTICE;
-    for (int i = 0; i < 10 && p != DRAIN_EXIT; i++) {
-        usec_t next;
-        p = drain_step(&d, 1, 1, T0 + SEC(40), &next);
-    }
-    assert_int_equal(p, DRAIN_EXIT);
+    drain_resume(&d, &usual, &r, T0 + SEC(40));
+    struct drain_facts f = open_now(1, 1);
+    usec_t next;
+    assert_int_equal(step_all(&d, &f, T0 + SEC(40), &next), DRAIN_EXIT);
 }
 
 static void window(const struct drain *d, usec_t from, usec_t until)
@@ -273,20 +293,21 @@ static void test_any_configuration(UNUSED void **state)
         };
         struct drain d = begun(&c, times[k / (n * n * n * n)]);
         usec_t now = T0, next;
-        assert_true(d.notice_end <= d.last_call_at && d.last_call_at <= d.force_at &&
-                    d.force_at <= d.deadline);
+        assert_true(d.budget.notice_end <= d.last_call_at && d.last_call_at <= d.budget.force_at &&
+                    d.budget.force_at <= d.budget.deadline);
         enum drain_phase last = DRAIN_NOTICE;
         for (int i = 0; i < 20 && last != DRAIN_EXIT; i++) {
-            enum drain_phase p = drain_step(&d, 1, 1, now, &next);
+            struct drain_facts f = {.inbound = 1, .outbound = 1};
+            enum drain_phase p = drain_step(&d, &f, now, &next);
             assert_true(p >= last);
             last = p;
             if (next != USEC_NEVER) {
-                assert_true(next > now && next <= d.deadline);
+                assert_true(next > now && next <= d.budget.deadline);
                 now = next;
             }
         }
         assert_int_equal(last, DRAIN_EXIT);
-        assert_int_equal(now, d.deadline);
+        assert_int_equal(now, d.budget.deadline);
     }
 }
 

@@ -119,8 +119,9 @@ static void test_json_of_a_drain(UNUSED void **state)
     struct drain_tally t = {0};
     usec_t next;
     drain_init(&d);
-    (void)drain_begin(&d, &c, DRAIN_BY_ADMIN, 0, T0);
-    (void)drain_step(&d, 1, 0, T0 + 1 * USEC_PER_SEC, &next);
+    (void)drain_begin(&d, &c, DRAIN_BY_ADMIN, 0, T0, T0);
+    struct drain_facts f = {.inbound = 1};
+    (void)drain_step(&d, &f, T0 + 1 * USEC_PER_SEC, &next);
     force_some(&t, DRAIN_FORCED_KEPT + 8, 2500 * USEC_PER_MSEC);
     json_t *o = report(&d, &t, T0 + 4 * USEC_PER_SEC);
     assert_string_equal(json_string_value(json_object_get(o, "phase")), "drain");
@@ -151,8 +152,9 @@ static void test_json_after_the_end(UNUSED void **state)
     struct drain_tally t = {0};
     usec_t next;
     drain_init(&d);
-    (void)drain_begin(&d, &c, DRAIN_BY_SIGNAL, 0, T0);
-    while (drain_step(&d, 0, 0, T0 + 2 * USEC_PER_SEC, &next) != DRAIN_EXIT)
+    (void)drain_begin(&d, &c, DRAIN_BY_SIGNAL, 0, T0, T0);
+    struct drain_facts f = {.cleaned = true};
+    while (drain_step(&d, &f, T0 + 2 * USEC_PER_SEC, &next) != DRAIN_EXIT)
         ;
     json_t *o = report(&d, &t, T0 + 3600 * USEC_PER_SEC);
     assert_string_equal(json_string_value(json_object_get(o, "phase")), "exit");

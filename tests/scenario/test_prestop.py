@@ -1,0 +1,460 @@
+"""GET /prestop: the kubelet's call before it ends a container, which holds the application until its
+work is done. `self` is the sidecar's own hook: it comes at a pod's end, and not when a container
+restarts."""
+
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import free_port, ok_app
+from test_drain import gated, lifecycle, report, stuck, wait_phase
+from wire import SPARE, TIMEOUT, wait_for
+
+TOKEN = "0123456789abcdef"
+
+
+def pod(notice="2s", drain="4s", last_call="500ms", cleanup="4s", **more):
+    return lifecycle(notice, drain, last_call, appCleanup=cleanup, **more)
+
+
+def proxy(sc, script=ok_app, env=None, more=None, **how):
+    """A sluice as the injector would start it."""
+    environment = {"SLUICE_PRESTOP_TOKEN": TOKEN, "KUBERNETES_SERVICE_HOST": "10.96.0.1"}
+    environment.update(env or {})
+    return sc.proxy(script=script, more=more or pod(), env=environment, **how)
+
+
+class Call:
+    """One /prestop, as the kubelet sends it; answered or not."""
+
+    def __init__(self, sc, query="", token=TOKEN, method="GET", path="/prestop"):
+        self.client = sc.client(sc.s.health)
+        self.method = method
+        headers = [("Connection", "close"), ("User-Agent", "kube-lifecycle/1.35")]
+        if token is not None:
+            headers.append(("X-Sluice-Token", token))
+        self.client.request(method, path + query, headers=headers)
+        self.began = time.monotonic()
+
+    def held(self):
+        """Nothing has come back, and the connection stands."""
+        self.client.sock.setblocking(False)
+        try:
+            self.client.sock.recv(1, socket.MSG_PEEK)
+            return False
+        except BlockingIOError:
+            return True
+        finally:
+            self.client.sock.settimeout(TIMEOUT)
+
+    def answer(self):
+        """Waits for it: one answer, and behind it the end."""
+        response = self.client.response(self.method)
+        self.took = time.monotonic() - self.began
+        self.client.expect_end()
+        return response
+
+    def status(self):
+        return self.answer().status
+
+
+def own(sc, token=TOKEN):
+    """The sidecar's own hook: answered at once."""
+    return Call(sc, "?self=1", token).status()
+
+
+def prestop(sc):
+    return sc.s.status()["prestop"]
+
+
+def wait_state(sc, state):
+    wait_for(lambda: prestop(sc)["state"] == state, lambda: f"{state}: {prestop(sc)}")
+
+
+def wait_held(sc, n):
+    wait_for(lambda: prestop(sc)["held"] == n, lambda: f"{n} held: {prestop(sc)}")
+
+
+def calls(sc, result):
+    return sc.s.metrics().get("sluice_prestop_calls_total", result=result)
+
+
+def ready(sc):
+    return sc.s.get_health("/readyz")[0]
+
+
+def leave(sc):
+    """The kubelet's SIGTERM behind the application's exit."""
+    sc.s.signal(signal.SIGTERM)
+    began = time.monotonic()
+    sc.s.check_end(sc.s.wait_exit())
+    return time.monotonic() - began
+
+
+# --- the end of a pod -------------------------------------------------------------------------
+
+@pytest.mark.parametrize("first", ["app", "self"])
+def test_the_pod_ends(sc, first):
+    """Both calls come, in either order: the application is held through NOTICE and as long as
+    requests are open."""
+    opened = threading.Event()
+    proxy(sc, script=gated(opened))
+    client = sc.client().request()
+    sc.app.wait_requests(1)
+    if first == "self":
+        assert own(sc) == 200
+    call = Call(sc)
+    if first == "app":
+        wait_state(sc, "asked")
+        assert own(sc) == 200
+    wait_state(sc, "end")
+    wait_held(sc, 1)
+    assert sc.s.status()["drain"]["trigger"] == "prestop"
+    wait_phase(sc, "drain")
+    assert call.held()
+    opened.set()
+    assert client.response().status == 200
+    assert call.status() == 200
+    assert call.took >= 1.9, "NOTICE lasts 2 s at least"
+    assert phase_is(sc, "egress_only")
+    assert leave(sc) < 1 + SPARE
+    assert report(sc)["trigger"] == "prestop"
+
+
+def phase_is(sc, wanted):
+    return sc.s.status()["phase"] == wanted
+
+
+def test_readiness_stays_through_notice(sc):
+    proxy(sc, script=stuck)
+    sc.client().request()
+    sc.app.wait_requests(1)
+    call = Call(sc)
+    assert own(sc) == 200
+    wait_phase(sc, "notice")
+    assert ready(sc) == 200
+    wait_phase(sc, "drain")
+    assert ready(sc) == 503
+    assert call.held()
+    call.client.close()
+
+
+def test_an_admin_drain_is_unready_at_once(sc):
+    proxy(sc)
+    code, _ = sc.s.admin("POST", "/v1/drain")
+    assert code == 200
+    assert sc.s.status()["phase"] == "notice" and ready(sc) == 503
+
+
+# --- a restart of the application's container -------------------------------------------------
+
+class App:
+    """An application that can be stopped and started again at the same address."""
+
+    def __init__(self, sc):
+        self.sc = sc
+        self.address = f"127.0.0.1:{free_port()}"
+        self.start()
+
+    def start(self):
+        self.backend = self.sc.backend(address=self.address)
+
+    def stop(self):
+        self.backend.stop()
+
+
+def restarting(sc, **more):
+    app = App(sc)
+    proxy(sc, more=pod(**more), backend=app.backend)
+    return app
+
+
+def test_restart(sc):
+    """Without `self` a container restarts: it is held for a moment, and what it serves is unready
+    until its port accepts again."""
+    app = restarting(sc, restartDrain="1s")
+    old = sc.client()
+    assert not old.ask().closes
+    call = Call(sc)
+    wait_state(sc, "asked")
+    assert ready(sc) == 200
+    wait_state(sc, "restart")
+    assert ready(sc) == 503
+    response = sc.ask()
+    assert response.status == 200 and response.closes, "served, and told to go"
+    old.expect_fin()  # idle
+    assert call.status() == 200
+    assert call.took >= 1.9
+    assert prestop(sc)["state"] == "leaving"
+    assert sc.s.status()["phase"] == "serving" and ready(sc) == 503
+    app.stop()
+    wait_for(lambda: sc.ask().status == 502, "the application has gone")
+    wait_state(sc, "away")
+    wait_state(sc, "away")
+    assert ready(sc) == 503
+    app.start()
+    wait_state(sc, "idle")
+    assert ready(sc) == 200
+    assert not sc.client().ask().closes
+
+
+def test_restart_ends_as_the_port_refuses(sc):
+    app = restarting(sc, restartDrain="60s", notice="2s", drain="4s")
+    call = Call(sc)
+    wait_state(sc, "restart")
+    assert call.held()
+    app.stop()
+    assert call.status() == 200
+    assert ready(sc) == 503
+    app.start()
+    wait_state(sc, "idle")
+    assert ready(sc) == 200
+
+
+def test_restart_then_deletion(sc):
+    """The second call with `self` turns the restart into an end: no way back."""
+    app = restarting(sc, restartDrain="60s")
+    call = Call(sc)
+    wait_state(sc, "restart")
+    assert own(sc) == 200
+    wait_state(sc, "end")
+    assert call.held()
+    second = Call(sc)
+    wait_held(sc, 2)
+    assert call.status() == 200 and second.status() == 200
+    app.stop()
+    assert phase_is(sc, "egress_only")
+    app.start()
+    assert own(sc) == 200
+    assert phase_is(sc, "egress_only")
+    assert leave(sc) < 1 + SPARE
+
+
+def test_deletion_behind_a_restart(sc):
+    """The container is down while the pod is deleted: only the sidecar's own call comes."""
+    app = restarting(sc, restartDrain="100ms")
+    call = Call(sc)
+    assert call.status() == 200
+    app.stop()
+    wait_for(lambda: sc.ask().status == 502, "the application has gone")
+    assert own(sc) == 200
+    wait_state(sc, "end")
+    assert leave(sc) < 1 + SPARE
+
+
+# --- who may call -----------------------------------------------------------------------------
+
+@pytest.mark.parametrize("token,status", [(None, 401), ("", 403), ("wrong", 403), (TOKEN[:-1], 403),
+                                          (TOKEN + "x", 403)])
+def test_the_token(sc, token, status):
+    """It is needed to begin; any answer releases the caller."""
+    proxy(sc)
+    for query in ("", "?self=1"):
+        call = Call(sc, query, token)
+        assert call.status() == status
+    assert prestop(sc) == {"state": "idle", "held": 0}
+    assert ready(sc) == 200
+    assert calls(sc, "refused") == 2
+    assert not sc.ask().closes
+
+
+def test_without_a_token_nobody_may(sc):
+    proxy(sc, env={"SLUICE_PRESTOP_TOKEN": ""})
+    assert Call(sc).status() == 403
+    assert Call(sc, token="").status() == 403
+    assert prestop(sc)["state"] == "idle"
+
+
+def test_the_token_from_a_file(sc, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("of-the-file\n")
+    proxy(sc, more=pod(prestop={"tokenFile": str(file)}))
+    assert Call(sc, "?self=1").status() == 403  # the variable's
+    assert Call(sc, "?self=1", "of-the-file").status() == 200
+    assert phase_is(sc, "notice")
+
+
+def test_while_it_runs_all_are_held(sc):
+    proxy(sc)
+    call = Call(sc)
+    wait_state(sc, "asked")
+    strangers = [Call(sc, token=None), Call(sc, token="wrong"), Call(sc, method="HEAD")]
+    wait_held(sc, 4)
+    assert own(sc) == 200
+    assert all(c.held() for c in [call, *strangers])
+    assert [c.status() for c in [call, *strangers]] == [200] * 4
+    assert Call(sc, token=None).status() == 200, "there is nothing to wait for any more"
+    assert leave(sc) < 1 + SPARE
+
+
+def test_self_without_the_token_does_not_count(sc):
+    proxy(sc, more=pod(restartDrain="500ms"))
+    call = Call(sc)
+    wait_state(sc, "asked")
+    assert Call(sc, "?self=1", None).status() == 200  # at once, as a drain may be about to run
+    assert call.status() == 200
+    assert prestop(sc)["state"] != "end"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_other_methods_change_nothing(sc, method):
+    proxy(sc)
+    response = Call(sc, method=method).answer()
+    assert response.status == 405 and response.get("allow") == "GET, HEAD"
+    assert prestop(sc) == {"state": "idle", "held": 0} and ready(sc) == 200
+
+
+def test_an_admin_drain_holds_too(sc):
+    proxy(sc, script=stuck)
+    sc.client().request()
+    sc.app.wait_requests(1)
+    assert sc.s.admin("POST", "/v1/drain")[0] == 200
+    call = Call(sc, token=None)
+    wait_held(sc, 1)
+    assert call.status() == 200
+    assert sc.s.status()["phase"] in ("egress_only", "cleanup", "drained")
+
+
+# --- many, and those that leave ---------------------------------------------------------------
+
+def test_many_share_one_drain(sc):
+    proxy(sc)
+    held = [Call(sc) for _ in range(20)]
+    assert own(sc) == 200
+    wait_held(sc, 20)
+    started = sc.s.status()["drain"]["elapsed_ms"]
+    assert [c.status() for c in held] == [200] * 20
+    assert started <= sc.s.status()["drain"]["elapsed_ms"]
+    assert calls(sc, "held") == 20
+    assert leave(sc) < 1 + SPARE
+    assert sc.s.log().count("drain begins") == 1
+
+
+def test_no_more_than_the_limit(sc):
+    """64 are held; one with the token takes the place of one without."""
+    proxy(sc, more=pod(notice="5s"))
+    first = Call(sc)
+    assert own(sc) == 200
+    strangers = [Call(sc, token=None) for _ in range(63)]
+    wait_held(sc, 64)
+    assert Call(sc, token=None).status() == 503
+    late = Call(sc)
+    wait_for(lambda: not all(c.held() for c in strangers), "one makes room")
+    gone = [c for c in strangers if not c.held()]
+    assert len(gone) == 1 and gone[0].status() == 503
+    assert late.held() and first.held()
+    assert prestop(sc)["held"] == 64
+    assert sc.s.get_health("/livez")[0] == 200
+    assert calls(sc, "too_many") == 2
+    for call in strangers:
+        call.client.close()
+    wait_held(sc, 2)
+    assert late.status() == 200 and first.status() == 200
+    assert leave(sc) < 1 + SPARE
+
+
+def test_callers_that_leave(sc):
+    proxy(sc)
+    call = Call(sc)
+    wait_state(sc, "asked")
+    call.client.close()
+    wait_held(sc, 0)
+    assert own(sc) == 200
+    second = Call(sc)
+    wait_held(sc, 1)
+    second.client.reset()
+    wait_held(sc, 0)
+    wait_phase(sc, "egress_only")
+    assert calls(sc, "caller_gone") == 2
+    assert leave(sc) < 1 + SPARE
+
+
+# --- NOTICE -----------------------------------------------------------------------------------
+
+def visit(sc, seconds, every):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        sc.ask()
+        time.sleep(every)
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_notice_ends_when_it_is_quiet(sc, quiet):
+    """Somebody came often, and nobody comes any more: 2 s of that are enough. Else it lasts its
+    time."""
+    proxy(sc, more=pod(notice="60s", noticeQuiet=quiet))
+    visit(sc, 2.5, 0.1)
+    call = Call(sc)
+    assert own(sc) == 200
+    if quiet:
+        assert call.status() == 200
+        assert call.took >= 1.9
+    else:
+        time.sleep(3)
+        assert call.held() and phase_is(sc, "notice")
+        call.client.close()
+    leave(sc)
+
+
+def test_who_comes_keeps_it(sc):
+    proxy(sc, more=pod(notice="60s"))
+    visit(sc, 2.5, 0.1)
+    call = Call(sc)
+    assert own(sc) == 200
+    visit(sc, 3, 0.2)
+    assert call.held() and phase_is(sc, "notice")
+    assert call.status() == 200
+    leave(sc)
+
+
+def test_idle_connections_get_a_lead(sc):
+    """Closed no earlier than 0.5 s after responses began to say so, counted from the first call."""
+    proxy(sc, more=pod(notice="0s"))
+    idle = sc.client()
+    assert not idle.ask().closes
+    call = Call(sc)
+    assert own(sc) == 200
+    idle.expect_fin()
+    assert time.monotonic() - call.began >= 0.5
+    assert call.status() == 200
+    leave(sc)
+
+
+# --- SIGTERM ----------------------------------------------------------------------------------
+
+def test_sigterm_while_it_is_held(sc):
+    """The grace is over: SIGKILL follows within 2 s, and all ends by 1.5 s."""
+    proxy(sc, script=stuck, more=pod(notice="20s", drain="20s"))
+    sc.client().request()
+    sc.app.wait_requests(1)
+    call = Call(sc)
+    assert own(sc) == 200
+    wait_held(sc, 1)
+    sc.s.signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert call.status() == 200
+    sc.s.check_end(sc.s.wait_exit())
+    assert time.monotonic() - began < 1.5 + SPARE
+
+
+def test_exit_waits_for_sigterm(sc):
+    """To leave earlier would be a crash to the kubelet."""
+    proxy(sc, more=pod(notice="0s", drain="1s", cleanup="1s"))
+    call = Call(sc)
+    assert own(sc) == 200
+    assert call.status() == 200
+    wait_for(lambda: sc.s.status()["phase"] == "drained", "all phases are over")
+    time.sleep(0.5)
+    assert sc.s.process.poll() is None and ready(sc) == 503
+    assert leave(sc) < 0.5 + SPARE
+
+
+def test_a_job_ends_at_once(sc):
+    """Its containers have exited: our own call, and SIGTERM behind it."""
+    proxy(sc, more=pod(notice="20s"))
+    assert own(sc) == 200
+    assert phase_is(sc, "notice")
+    assert leave(sc) < 1 + SPARE
