@@ -155,6 +155,15 @@ static bool cut(struct journal *j, uint64_t from)
     return ok;
 }
 
+static bool is_debt(const struct journal *j, uint64_t id)
+{
+    LIST_FOREACH (it, &j->debts) {
+        if (LIST_ENTRY(it, struct journal_entry, link)->id == id)
+            return true;
+    }
+    return false;
+}
+
 /* Tells the busy that end at `whole` or before; those up to `written` that are not told are in the
  * file, and do not count: what they did is made up for when the disk works again. */
 static void tell(struct journal *j, size_t whole, size_t written, int rc)
@@ -166,15 +175,17 @@ static void tell(struct journal *j, size_t whole, size_t written, int rc)
         struct journal_entry *e = LIST_ENTRY(it, struct journal_entry, link);
         if (e->ends > written)
             break;
+        bool counts = e->ends <= whole;
         list_remove(&e->link);
-        list_push_back(e->ends <= whole ? &done : &j->debts, &e->link);
-        if (e->ends <= whole)
+        list_push_back(counts || is_debt(j, e->id) ? &done : &j->debts, &e->link);
+        if (counts)
             j->stats.appended++;
         else
             j->stats.failures++;
         j->pending -= sizeof(*e) + e->n;
-        journal_answer(j, e, e->ends <= whole ? 0 : rc);
+        journal_answer(j, e, counts ? 0 : rc);
     }
+    j->stats.trouble = rc;
     (void)pthread_mutex_unlock(&j->lock);
     free_entries(&done);
 }
@@ -191,6 +202,7 @@ static void tell_rest(struct journal *j, int rc)
         j->pending -= sizeof(*e) + e->n;
         journal_answer(j, e, rc);
     }
+    j->stats.trouble = rc;
     (void)pthread_mutex_unlock(&j->lock);
     free_entries(&done);
 }
@@ -294,9 +306,6 @@ static void write_busy(struct journal *j)
         rc = commit(j);
     if (rc < 0)
         tell_rest(j, rc);
-    (void)pthread_mutex_lock(&j->lock);
-    j->stats.trouble = rc;
-    (void)pthread_mutex_unlock(&j->lock);
     compact_if_due(j);
 }
 

@@ -107,7 +107,7 @@ static void take_over(struct compaction *c)
         secret_free(e, sizeof(*e) + e->n);
     }
     (void)pthread_mutex_lock(&j->lock);
-    j->stats.compactions++;
+    j->stats.compactions += j->stats.bytes > 0; /* not the first of all */
     j->stats.bytes = c->at;
     (void)pthread_mutex_unlock(&j->lock);
 }
