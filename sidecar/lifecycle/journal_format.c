@@ -159,7 +159,7 @@ bool journal_find(const char *p, size_t n, char *mark, size_t *at, struct journa
     size_t waits = n; /* where an incomplete one begins */
 
     for (size_t i = *at; i < n;) {
-        const char *next = memchr(p + i, record_magic[0], n - i);
+        const char *next = memchr(p + i, (unsigned char)record_magic[0], n - i);
         if (!next)
             break;
         i = (size_t)(next - p);
