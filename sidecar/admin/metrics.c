@@ -330,6 +330,15 @@ static void put_websockets(struct exposition *t, const struct control *c)
                SUM(c, w->stats.websocket_pings_missed));
 }
 
+static void put_h2(struct exposition *t, const struct control *c)
+{
+    metric_family(
+        t, "http2_crowded_total", "counter",
+        "Times that an HTTP/2 client had to wait because its requests' fields came to too "
+        "much for what it had sent.");
+    metric_put(t, "sluice_http2_crowded_total %llu\n", SUM(c, w->stats.h2_crowded));
+}
+
 char *metrics_text(struct control *c, size_t *ret_len)
 {
     struct exposition t = {0};
@@ -339,6 +348,7 @@ char *metrics_text(struct control *c, size_t *ret_len)
     put_upstreams(&t, c);
     metrics_tls(&t, c);
     put_websockets(&t, c);
+    put_h2(&t, c);
     if (t.failed) {
         free(t.p);
         return NULL;

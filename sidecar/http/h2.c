@@ -142,6 +142,27 @@ void h2_fail(struct h2 *h, enum h2_error code, enum reason why)
     (void)nghttp2_session_terminate_session(h->session, code);
 }
 
+static uint64_t head_bytes_most(const struct h2 *h)
+{
+    uint64_t full = h->settings.max_field_bytes;
+    uint64_t most =
+        full * H2_FULL_HEADS + (uint64_t)H2_HEAD_SHARE * h->settings.max_concurrent_streams;
+    return min_u64(most, max_u64(full, h->received * H2_HEAD_TIMES));
+}
+
+bool h2_crowded(const struct h2 *h)
+{
+    return h->head_bytes > head_bytes_most(h);
+}
+
+void h2_head_gone(struct h2_stream *st)
+{
+    if (!st->h2)
+        return;
+    st->h2->head_bytes -= st->head_bytes;
+    st->head_bytes = 0;
+}
+
 /* What nghttp2 passes over in silence has to be seen here: DATA on a stream that is closed, which
  * is a mistake, and a stream above our last GOAWAY, whose client would wait for ever. So the
  * frames' heads are looked at on their way. Returns how many bytes may go to nghttp2 before
@@ -149,6 +170,7 @@ void h2_fail(struct h2 *h, enum h2_error code, enum reason why)
 static size_t scan(struct h2 *h, const char *p, size_t n, int32_t *ret_id)
 {
     size_t i = 0;
+    uint64_t head_bytes = h->head_bytes, most = head_bytes_most(h);
     *ret_id = 0;
     while (i < n) {
         if (h->scan_left > 0) {
@@ -176,6 +198,10 @@ static size_t scan(struct h2 *h, const char *p, size_t n, int32_t *ret_id)
         /* nghttp2 tells nobody of those that it does not know. */
         if (f[3] > NGHTTP2_CONTINUATION && !h2_guard_count(&h->guard, H2_ABUSE_PRIORITY, 1, h->now))
             h2_fail(h, H2_ENHANCE_YOUR_CALM, h2_abuse_reason(H2_ABUSE_PRIORITY));
+        if (f[3] == NGHTTP2_HEADERS || f[3] == NGHTTP2_CONTINUATION) {
+            head_bytes += h->settings.max_field_bytes;
+            h->scan_stops |= head_bytes > most; /* this one may be too much */
+        }
         if (f[3] == NGHTTP2_HEADERS && h->goaway_final && (id & 1) && id > h->last_id) {
             h->last_id = id; /* trailers of it are not refused once more */
             h->refuse_id = id;
@@ -190,13 +216,20 @@ static size_t scan(struct h2 *h, const char *p, size_t n, int32_t *ret_id)
     return i;
 }
 
-static ssize_t receive(struct h2 *h, const char *p, size_t n)
+static ssize_t receive(struct h2 *h, const char *p, size_t n, size_t *ret_taken)
 {
     int32_t id = 0;
+    *ret_taken = n;
     if (h->role == H2_CLIENT)
         return nghttp2_session_mem_recv(h->session, (const uint8_t *)p, n);
     while (n > 0) {
+        /* It became so with the last frame of a block, behind which scan() has stopped. */
+        if (h2_crowded(h) && !h->in_block) {
+            *ret_taken -= n;
+            return 0;
+        }
         size_t some = scan(h, p, n, &id);
+        h->received += some;
         ssize_t rv = nghttp2_session_mem_recv(h->session, (const uint8_t *)p, some);
         if (rv < 0 || h->failure_why != REASON_NONE)
             return rv;
@@ -215,14 +248,15 @@ static ssize_t receive(struct h2 *h, const char *p, size_t n)
     return 0;
 }
 
-int h2_feed(struct h2 *h, const char *p, size_t n, usec_t now)
+int h2_feed(struct h2 *h, const char *p, size_t n, usec_t now, size_t *ret_taken)
 {
     CHECK(!h->feeding && !h->pulling);
+    *ret_taken = n;
     if (h->failure_why != REASON_NONE)
         return -EPROTO;
     h->now = now;
     h->feeding = true;
-    ssize_t rv = receive(h, p, n);
+    ssize_t rv = receive(h, p, n, ret_taken);
     h->feeding = false;
     if (h->final_waits && h->failure_why == REASON_NONE)
         h2_goaway_final(h, h->final_code);
@@ -486,6 +520,7 @@ void h2_leave(struct h2_stream *st)
         return;
     st->left = true;
     st->head = st->trailers = NULL;
+    h2_head_gone(st);
     st->blocked = false; /* nobody is left to be told that it is not */
     list_remove(&st->ready);
     h2_credit(st, st->held);

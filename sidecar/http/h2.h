@@ -64,9 +64,10 @@ struct h2_settings {
  * connection that h2_pull() makes before the transport has taken them. */
 enum { H2_STREAM_KEEPS = 16 * 1024, H2_PULL_MOST = 128 * 1024 };
 
-/* What the heads of a connection's open requests come to is limited as well, because HPACK makes
- * much of few bytes: so many full ones, and a share for each stream. */
-enum { H2_FULL_HEADS = 4, H2_HEAD_SHARE = 4 * 1024 };
+/* What the heads of a connection's requests come to is limited by what it has sent, because HPACK
+ * makes much of few bytes: so many times as much, but one full head at least, and so many full ones
+ * and a share for each stream at most. See h2_crowded(). */
+enum { H2_HEAD_TIMES = 4, H2_FULL_HEADS = 4, H2_HEAD_SHARE = 4 * 1024 };
 
 /* One stream; a member of what its owner has for it. */
 struct h2_stream {
@@ -93,7 +94,7 @@ struct h2_stream {
     enum reason bad;
     const char *bad_detail;
     uint32_t field_bytes, n_fields, n_cookies;
-    uint32_t head_bytes; /* of its request's head, counted in h2->head_bytes */
+    uint32_t head_bytes; /* of its request, counted in h2->head_bytes */
     uint32_t held;       /* received, not yet credited */
     struct message *own_trailers;
     struct list ready; /* on h2->ready: writable is to be told */
@@ -141,8 +142,10 @@ struct h2 {
     struct h2_guard guard;
     struct list streams; /* h2_stream.link: open ones, oldest first */
     uint32_t n_streams;
-    uint64_t head_bytes;       /* server: of the requests on `streams`, counted as field_bytes is */
-    uint32_t peer_max_streams; /* client: what the server allows at once */
+    uint64_t received;   /* server: bytes, of all kinds */
+    uint64_t head_bytes; /* server: of fields that the owner holds for `streams`, counted as in
+                          * h2_settings, beyond what a message_room has for each */
+    uint32_t peer_max_streams;  /* client: what the server allows at once */
     bool peer_connect_protocol; /* client: the server takes extended CONNECT */
     bool peer_settings;         /* its first SETTINGS have come */
     bool goaway_received;
@@ -155,6 +158,7 @@ struct h2 {
     enum reason failure_why; /* a guard's word, for metrics; REASON_NONE: plain protocol error */
     /* The codec's own. */
     bool feeding, pulling, no_memory;
+    bool in_block;   /* a header block has begun, and is not whole */
     void *frame_map; /* the session's buffer for a frame, in pages of its own */
     size_t frame_map_bytes;
     struct h2_stream *last;   /* that was looked up; NULL: none */
@@ -183,8 +187,15 @@ int h2_init(struct h2 *h, enum h2_role role, const struct h2_settings *s, const 
 void h2_free(struct h2 *h);
 
 /* Bytes from the peer. 0; -EPROTO: the connection ends with h->failure (pull, send, close);
- * -ENOMEM: close. `now` is for the guard's rates. */
-int h2_feed(struct h2 *h, const char *p, size_t n, usec_t now);
+ * -ENOMEM: close. `now` is for the guard's rates. A server takes less than n (*ret_taken) when it
+ * is crowded: the rest is to be fed when it is no more. */
+int h2_feed(struct h2 *h, const char *p, size_t n, usec_t now, size_t *ret_taken);
+/* Server: the heads that the owner holds come to too much for what the client has sent. It has to
+ * pass some of them on, and to say so (h2_head_gone), before more is read: the client waits, and no
+ * request is refused. */
+bool h2_crowded(const struct h2 *h);
+/* The owner holds st's head and trailers no more, or no more of them than fits in a room. */
+void h2_head_gone(struct h2_stream *st);
 /* Appends frames to `to`, until it holds `most` bytes or nothing is left. 0; -ENOMEM: close. */
 int h2_pull(struct h2 *h, struct buf *to, size_t most);
 /* h2_pull() has something to do. Cheap. */

@@ -187,19 +187,18 @@ static bool other_field(struct h2_stream *st, struct message *m, struct str name
     return true;
 }
 
-/* What a request's field adds to what the connection's requests hold. False: too much. */
-static bool take_share(struct h2_stream *st, uint32_t bytes)
+/* Beyond what every stream has room for: the field adds to what the connection's requests hold. */
+static void count_held(struct h2_stream *st, size_t bytes)
 {
     struct h2 *h = st->h2;
-    uint64_t most = (uint64_t)H2_FULL_HEADS * h->settings.max_field_bytes +
-                    (uint64_t)H2_HEAD_SHARE * h->settings.max_concurrent_streams;
-    if (h->role != H2_SERVER || st->head_done)
-        return true;
-    if (h->head_bytes + bytes > most)
-        return false;
+    if (h->role != H2_SERVER)
+        return;
+    if (!st->head_done)
+        bytes = st->field_bytes > MESSAGE_ROOM_BYTES
+                    ? st->field_bytes - MESSAGE_ROOM_BYTES - st->head_bytes
+                    : 0;
     h->head_bytes += bytes;
-    st->head_bytes += bytes;
-    return true;
+    st->head_bytes += (uint32_t)bytes;
 }
 
 bool h2_head_field(struct h2_stream *st, struct str name, struct str value)
@@ -215,11 +214,9 @@ bool h2_head_field(struct h2_stream *st, struct str name, struct str value)
         bad(st, REASON_HEADERS_TOO_LARGE, "the fields are too large or too many");
         return true;
     }
-    if (st->bad == REASON_NONE && !take_share(st, (uint32_t)(name.n + value.n) + FIELD_OVERHEAD))
-        bad(st, REASON_HEADERS_TOO_LARGE,
-            "the connection's requests have too many fields together");
     if (!m || st->bad != REASON_NONE)
         return true;
+    count_held(st, name.n + value.n + FIELD_OVERHEAD);
     if (st->head_done) {
         enum field_id id = field_id_of(name);
         if (!field_forbidden_in_trailer(name, id))

@@ -4,6 +4,7 @@
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2 *h = user;
+    h->in_block = true;
     if (h->role != H2_SERVER || frame->headers.cat != NGHTTP2_HCAT_REQUEST ||
         h->failure_why != REASON_NONE)
         return 0;
@@ -233,6 +234,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user
     struct h2 *h = user;
     struct h2_stream *st = h2_stream_of(h, f->hd.stream_id);
     bool end = (f->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    if (f->hd.type == NGHTTP2_HEADERS)
+        h->in_block = false;
     if (h->failure_why != REASON_NONE)
         return 0;
     if (depends_on_itself(f)) {

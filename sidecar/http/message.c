@@ -329,8 +329,10 @@ static bool stays(const struct field *f, uint64_t ids)
     return f->id != FIELD_OTHER && (ids >> f->id & 1);
 }
 
-static struct text move_text(const struct message *m, struct text t, char *buf, uint32_t *at)
+static struct text move_text(const struct message *m, struct text t, char *buf, uint32_t *at,
+                             uint32_t most)
 {
+    t.len = t.len < most ? t.len : most;
     struct text moved = {*at, t.len};
     if (t.len > 0)
         memcpy(buf + *at, m->buf + t.off, t.len);
@@ -338,32 +340,45 @@ static struct text move_text(const struct message *m, struct text t, char *buf, 
     return moved;
 }
 
-int message_shrink(struct message *m, uint64_t ids)
+static size_t least(uint32_t a, uint32_t b)
 {
-    size_t n = (size_t)m->method_text.len + m->path.len + m->query.len + m->authority.len;
+    return a < b ? a : b;
+}
+
+int message_shrink(struct message *m, uint64_t ids, uint32_t most)
+{
+    size_t n = least(m->method_text.len, most) + least(m->path.len, most) +
+               least(m->query.len, most) + least(m->authority.len, most);
+    size_t values = 0;
     uint16_t n_fields = 0;
     uint32_t at = 0;
-    for (unsigned i = 0; i < m->n_fields; i++) {
-        const struct field *f = &m->fields[i];
-        n += stays(f, ids) ? f->value_len : 0;
-        n_fields = (uint16_t)(n_fields + stays(f, ids));
+    unsigned first = m->n_fields;
+    for (; first > 0; first--) {
+        const struct field *f = &m->fields[first - 1];
+        if (!stays(f, ids))
+            continue;
+        if (values + f->value_len + sizeof(*f) > most)
+            break;
+        values += f->value_len + sizeof(*f);
+        n += f->value_len;
+        n_fields++;
     }
     struct field *fields = mem_alloc(n_fields * sizeof(*fields) + n + 1); /* and the bytes */
     if (!fields)
         return -ENOMEM;
     struct message old = *m;
     char *buf = (char *)(fields + n_fields);
-    m->method_text = move_text(&old, m->method_text, buf, &at);
-    m->path = move_text(&old, m->path, buf, &at);
-    m->query = move_text(&old, m->query, buf, &at);
-    m->authority = move_text(&old, m->authority, buf, &at);
+    m->method_text = move_text(&old, m->method_text, buf, &at, most);
+    m->path = move_text(&old, m->path, buf, &at, most);
+    m->query = move_text(&old, m->query, buf, &at, most);
+    m->authority = move_text(&old, m->authority, buf, &at, most);
     m->reason = (struct text){0};
     m->n_fields = 0;
-    for (unsigned i = 0; i < old.n_fields; i++) {
+    for (unsigned i = first; i < old.n_fields; i++) {
         struct field f = old.fields[i];
         if (!stays(&f, ids))
             continue;
-        struct text value = move_text(&old, (struct text){f.value, f.value_len}, buf, &at);
+        struct text value = move_text(&old, (struct text){f.value, f.value_len}, buf, &at, most);
         f.name = f.name_len = 0;
         f.value = value.off;
         fields[m->n_fields++] = f;

@@ -163,8 +163,14 @@ void message_free(struct message *m);
 void message_clear(struct message *m);
 /* Leaves the room: method, target and authority, and the fields of those ids (bits; dropped ones
  * too) move to one block of just their size, without the fields' names, which their ids tell. The
- * others go. 0, or -ENOMEM and nothing has changed. */
-int message_shrink(struct message *m, uint64_t ids);
+ * others go. A text keeps `most` bytes, and so do all fields together: the last of them, because
+ * ours come last. 0, or -ENOMEM and nothing has changed. */
+int message_shrink(struct message *m, uint64_t ids, uint32_t most);
+/* It holds memory besides its room. */
+static inline bool message_has_outgrown(const struct message *m)
+{
+    return m->room && !m->shrunk && !(m->buf_roomed && m->fields_roomed);
+}
 
 static inline struct str message_str(const struct message *m, struct text t)
 {

@@ -88,9 +88,12 @@ void downstream_h2_wake_at(struct downstream_h2 *c, usec_t at)
 
 static void on_deadline_changed(struct stream *s)
 {
-    if (s->down)
-        downstream_h2_wake_at(CONTAINER_OF(s->down, struct h2_request, side)->conn,
-                              stream_next_deadline(s));
+    if (!s->down)
+        return;
+    struct downstream_h2 *c = CONTAINER_OF(s->down, struct h2_request, side)->conn;
+    downstream_h2_wake_at(c, stream_next_deadline(s));
+    if (c->look_at != 0) /* its head may have gone on */
+        downstream_h2_pump_soon(c);
 }
 
 static struct h2_stream *on_begin(struct h2 *h)
@@ -246,6 +249,7 @@ static void take_down(struct downstream_h2 *c, enum reason reason)
         }
     }
     turn_end_cancel(&c->pump);
+    buf_clear(&d->worker->loop.bufs, &c->unread);
     h2_free(&c->h2);
     d->h2 = NULL;
     loop_reap(&d->worker->loop, &c->reap, h2_reaped);
@@ -284,6 +288,10 @@ static void pump(struct turn_end *t)
     struct downstream_h2 *c = CONTAINER_OF(t, struct downstream_h2, pump);
     struct downstream *d = c->d;
     CHECK_OBJ(c, DOWNSTREAM_H2_MAGIC);
+    if (c->look_at != 0)
+        downstream_h2_go_on(c);
+    if (d->h2 != c)
+        return;
     for (int i = 0; i < PULLS_IN_A_TURN && !d->conn.blocked && h2_wants_pull(&c->h2); i++) {
         if (h2_pull(&c->h2, &d->conn.out, H2_PULL_MOST) < 0) {
             count_add(&d->worker->stats.reasons[REASON_OUT_OF_MEMORY], 1);
@@ -314,15 +322,24 @@ static void flush_touched(struct downstream_h2 *c)
     }
 }
 
-static void feed(struct downstream_h2 *c, const char *p, size_t n)
+void downstream_h2_feed(struct downstream_h2 *c, const char *p, size_t n)
 {
-    int rc = h2_feed(&c->h2, p, n, now_of(c));
+    size_t taken;
+    int rc;
+    do {
+        rc = h2_feed(&c->h2, p, n, now_of(c), &taken);
+        p += taken;
+        n -= taken;
+        if (rc != -ENOMEM)
+            flush_touched(c);
+    } while (rc == 0 && n > 0 && downstream_h2_make_room(c));
+    if (rc == 0 && n > 0)
+        rc = downstream_h2_hold(c, p, n);
     if (rc == -ENOMEM) {
         count_add(&c->d->worker->stats.reasons[REASON_OUT_OF_MEMORY], 1);
         on_gone(c->d, REASON_OUT_OF_MEMORY);
         return;
     }
-    flush_touched(c);
     note_failure(c);
     uint64_t most = conf_of(c)->max_requests;
     if (most > 0 && c->d->requests >= most && c->goodbye == H2_STAYS)
@@ -337,7 +354,7 @@ static void on_readable(struct conn *conn)
     CHECK_OBJ(d, DOWNSTREAM_MAGIC);
     ssize_t n = conn_read(conn, l->scratch, LOOP_SCRATCH_BYTES);
     if (n > 0) {
-        feed(d->h2, l->scratch, (size_t)n);
+        downstream_h2_feed(d->h2, l->scratch, (size_t)n);
     } else if (n != -EAGAIN) {
         d->request_eof = n == 0;
         if (n == 0 && transport_is_tls(&conn->transport))
@@ -403,6 +420,8 @@ static usec_t next_deadline(const struct downstream *d)
     usec_t at = d->idle && c->goodbye != H2_FINAL ? idle_deadline(d) : USEC_NEVER;
     if (c->goodbye == H2_NOTICED)
         at = min_u64(at, c->noticed_at + GOODBYE_MS * USEC_PER_MSEC);
+    if (c->look_at != 0)
+        at = min_u64(at, c->look_at);
     LIST_FOREACH (it, &c->h2.streams) {
         const struct h2_request *r =
             CONTAINER_OF(LIST_ENTRY(it, struct h2_stream, link), struct h2_request, st);
@@ -546,5 +565,5 @@ void downstream_h2_begin(struct downstream *d, const char *p, size_t n)
         drain_leave_for(&w->process->drain, dir) == DRAIN_LEAVE_ASKED)
         notice(d);
     if (n > 0)
-        feed(c, p, n);
+        downstream_h2_feed(c, p, n);
 }

@@ -25,7 +25,9 @@ struct downstream_h2 {
     struct h2 h2;
     struct list touched; /* h2_request.touched: whose upstream side has something to send */
     struct turn_end pump;
-    uint32_t walk; /* counts walks over the requests */
+    uint32_t walk;     /* counts walks over the requests */
+    struct buf unread; /* came while its requests were too large together (downstream_h2_crowd.c) */
+    usec_t look_at;    /* whether they are still; 0: they are not */
     usec_t noticed_at;
     usec_t drained_at; /* the client has taken what the connection kept; 0: never kept */
     struct reap reap;
@@ -54,7 +56,10 @@ extern const struct side_ops downstream_h2_side;
  * connection is d->h2's; it may be closed on return. */
 void downstream_h2_begin(struct downstream *d, const char *p, size_t n);
 
-/* Between its two files. */
+/* Between its files. */
+
+/* Bytes from the client; the connection may be closed on return. */
+void downstream_h2_feed(struct downstream_h2 *c, const char *p, size_t n);
 
 /* Frames are made at the end of the turn. */
 static inline void downstream_h2_pump_soon(struct downstream_h2 *c)
@@ -63,6 +68,12 @@ static inline void downstream_h2_pump_soon(struct downstream_h2 *c)
 }
 /* Something has to be looked at, at `at` or before. */
 void downstream_h2_wake_at(struct downstream_h2 *c, usec_t at);
+/* What has gone on of its requests is given back; true: it is crowded no more. */
+bool downstream_h2_make_room(struct downstream_h2 *c);
+/* These wait until it is so; nothing more is read. 0 or -ENOMEM. */
+int downstream_h2_hold(struct downstream_h2 *c, const char *p, size_t n);
+/* At the end of a turn: what waits goes on, if it can. The connection may be closed on return. */
+void downstream_h2_go_on(struct downstream_h2 *c);
 /* The codec has let go of it (st.h2 is NULL) and no stream has it: freed at the end of the turn. */
 void downstream_h2_free_request(struct h2_request *r);
 

@@ -32,6 +32,8 @@ struct side_ops {
     void (*end)(struct side *s, const struct message *trailers);
     /* Sends what head and end left. Once at the end of each callback. */
     void (*flush)(struct side *s);
+    /* Upstream: nothing that head(), end() and body() were given is left in our memory. */
+    bool (*gone_out)(const struct side *s);
     /* Takes back a response of which nothing has reached the kernel; false when some has. */
     bool (*recall)(struct side *s);
     /* n body bytes that this side delivered have been taken by the other one. */

@@ -86,6 +86,7 @@ struct worker_stats {
     counter_t websocket_messages[2]; /* from clients, from servers */
     counter_t websocket_closes[WEBSOCKET_CLOSE_CLASSES];
     counter_t websocket_pings_missed;
+    counter_t h2_crowded; /* times that a client had to wait (downstream_h2_crowd.c) */
 };
 
 #endif

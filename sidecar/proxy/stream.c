@@ -55,11 +55,30 @@ void stream_end_exchange(struct stream *s)
 {
     CHECK(!list_linked(&s->exchange->wait.link) && !s->exchange->wait.making);
     /* Where memory is short it stays as it is. */
-    if (message_shrink(&s->req, STREAM_KEPT_FIELDS) < 0)
+    if (message_shrink(&s->req, STREAM_KEPT_FIELDS, STREAM_KEPT_MOST) < 0)
         return;
     message_free(&s->exchange->res);
     slab_free(&s->worker->exchanges, s->exchange);
     s->exchange = NULL;
+}
+
+bool stream_let_head_go(struct stream *s)
+{
+    /* An upgrade's is compared with its answer. */
+    if (s->step != STREAM_RESPOND || s->req.websocket || !s->up || !s->up->ops->gone_out(s->up))
+        return s->step == STREAM_FINISHED;
+    if (message_has_outgrown(&s->req)) {
+        if (message_shrink(&s->req, STREAM_KEPT_FIELDS, STREAM_KEPT_LEAST) < 0)
+            return false;
+        s->head_gone = true;
+    }
+    if (s->request_ended && s->trailers[0]) {
+        message_free(s->trailers[0]);
+        free(s->trailers[0]);
+        s->trailers[0] = NULL;
+        s->head_gone = true;
+    }
+    return s->request_ended || !s->trailers[0] || s->trailers[0]->n_fields == 0;
 }
 
 int stream_begin_raw(struct stream *s, struct str name)

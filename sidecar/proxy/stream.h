@@ -71,6 +71,7 @@ struct stream {
     bool fresh;       /* no reused connection for this try */
     bool admitted;    /* counted in upstream_shared.requests */
     bool last_called; /* answered by LAST_CALL */
+    bool head_gone;   /* of the request only what the log tells is left: it can't be sent again */
     uint8_t tries;
     uint8_t interims;
     uint16_t status; /* given to the client */
@@ -159,6 +160,10 @@ void stream_force(struct stream *s);
 /* In which order they are let go of: tunnels and TCP, responses under way, the others. */
 enum force_rank stream_force_rank(const struct stream *s);
 enum drain_class stream_drain_class(const struct stream *s);
+
+/* The request's head (and its trailers) have gone on: what they hold beyond the stream's own room
+ * is given back, and with it the right to send them again. False: they are needed still. */
+bool stream_let_head_go(struct stream *s);
 
 /* How many hops in front of us, the connection's peer first, are believed in X-Forwarded-For. */
 uint32_t stream_trusted_hops(const struct stream *s);

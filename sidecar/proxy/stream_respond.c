@@ -175,9 +175,9 @@ void stream_check_tunnel(struct stream *s)
  * sent once more on a new connection, where repeating it does no harm (RFC 9110 §9.2.2). */
 static bool may_send_again(const struct stream *s, bool nothing)
 {
-    return nothing && !s->fresh && !s->tcp && s->request_ended && s->request.bytes == 0 &&
-           method_is_idempotent((enum http_method)s->req.method) && !s->response_begun &&
-           s->interims == 0;
+    return nothing && !s->fresh && !s->head_gone && !s->tcp && s->request_ended &&
+           s->request.bytes == 0 && method_is_idempotent((enum http_method)s->req.method) &&
+           !s->response_begun && s->interims == 0;
 }
 
 static void send_again(struct stream *s)
@@ -220,7 +220,8 @@ void stream_on_upstream_unprocessed(struct stream *s, const char *detail, const 
 {
     if (s->step == STREAM_FINISHED)
         return;
-    if (!sent || s->response_begun || s->interims > 0 || s->tries >= CONNECT_TRIES ||
+    if (!sent || s->head_gone || s->response_begun || s->interims > 0 ||
+        s->tries >= CONNECT_TRIES ||
         relay_rewind(&s->request, &s->worker->loop.bufs, sent->p, sent->n) < 0) {
         stream_on_upstream_failed(s, REASON_UPSTREAM_RESET, detail, false);
         return;

@@ -39,6 +39,9 @@ int stream_grpc_status(const struct stream *s, enum reason reason);
 #define STREAM_KEPT_FIELDS                                                                         \
     ((uint64_t)1 << FIELD_X_FORWARDED_FOR | (uint64_t)1 << FIELD_TRACEPARENT |                     \
      (uint64_t)1 << FIELD_X_REQUEST_ID | (uint64_t)1 << FIELD_USER_AGENT)
+/* Of each of its texts: no more than the access log tells. Where memory is short: enough to
+ * recognise it. */
+enum { STREAM_KEPT_MOST = 1024, STREAM_KEPT_LEAST = 256 };
 /* It is a tunnel from now on: the memory of what it needs no more goes to others. */
 void stream_end_exchange(struct stream *s);
 

@@ -48,6 +48,12 @@ static void side_head(struct side *side, const struct message *m, enum side_end 
         conn_break(&u->conn, ENOMEM);
 }
 
+static bool side_gone_out(const struct side *side)
+{
+    const struct upstream_conn *u = CONTAINER_OF(side, struct upstream_conn, h1.side);
+    return buf_len(&u->conn.out) == 0;
+}
+
 static void side_interim(struct side *side, const struct message *m)
 {
     (void)side;
@@ -129,6 +135,7 @@ static void side_release(struct side *side, bool clean, enum reason reason)
 
 static const struct side_ops side_ops = {
     .head = side_head,
+    .gone_out = side_gone_out,
     .interim = side_interim,
     .body = side_body,
     .end = side_finish,

@@ -154,7 +154,8 @@ static void on_drained(struct conn *c)
 static void feed(struct upstream_h2 *h2, const char *p, size_t n)
 {
     h2->busy = true;
-    int rc = h2_feed(&h2->codec, p, n, h2->u->worker->loop.now);
+    size_t taken; /* all, as a client */
+    int rc = h2_feed(&h2->codec, p, n, h2->u->worker->loop.now, &taken);
     h2->busy = false;
     h2->heard = h2->u->worker->loop.now;
     upstream_h2_flush(h2);

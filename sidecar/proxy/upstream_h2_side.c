@@ -109,6 +109,14 @@ static void side_head(struct side *side, const struct message *m, enum side_end 
         send_head(hs, m);
 }
 
+static bool side_gone_out(const struct side *side)
+{
+    const struct upstream_h2_stream *hs = CONTAINER_OF(side, struct upstream_h2_stream, side);
+    /* Frames are made at the end of a turn, of all streams together. */
+    return hs->h2 && hs->st.h2 && !hs->unsent && buf_len(&hs->st.out) == 0 &&
+           !h2_wants_pull(&hs->h2->codec) && buf_len(&hs->h2->u->conn.out) == 0;
+}
+
 static void side_interim(struct side *side, const struct message *m)
 {
     (void)side;
@@ -208,6 +216,7 @@ static void side_release(struct side *side, bool clean, enum reason reason)
 
 static const struct side_ops side_ops = {
     .head = side_head,
+    .gone_out = side_gone_out,
     .interim = side_interim,
     .body = side_body,
     .end = side_finish,

@@ -274,7 +274,14 @@ static int feed(struct owner *w, const uint8_t *data, size_t n, usec_t now)
     char *piece = malloc(n);
     CHECK(piece);
     memcpy(piece, data, n);
-    int rc = h2_feed(&w->h2, piece, n, now);
+    size_t at = 0, taken = 0;
+    int rc;
+    while ((rc = h2_feed(&w->h2, piece + at, n - at, now, &taken)) == 0 && at + taken < n) {
+        CHECK(h2_crowded(&w->h2));
+        at += taken;
+        for (uint32_t i = 0; i < w->n; i++)
+            h2_head_gone(&w->streams[i].st);
+    }
     free(piece);
     return rc;
 }

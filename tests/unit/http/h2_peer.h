@@ -52,6 +52,7 @@ struct peer {
     bool no_credit, reset_in_body, reset_in_head;
     int goaways, settings, pings;
     usec_t now;
+    int crowded; /* times that it was */
 };
 
 static inline struct peer *peer_of(struct h2 *h)
@@ -210,6 +211,25 @@ static inline int peer_pull(struct peer *p)
     return h2_pull(&p->h2, &p->out, PEER_MOST);
 }
 
+/* All of it: who is crowded passes its heads on. */
+static inline int peer_feed(struct peer *p, const char *in, size_t n)
+{
+    size_t taken;
+    int rc = h2_feed(&p->h2, in, n, p->now, &taken);
+    while (rc == 0 && taken < n) {
+        assert_true(h2_crowded(&p->h2));
+        p->crowded++;
+        for (int i = 0; i < (int)p->n; i++) {
+            if (p->streams[i])
+                h2_head_gone(&p->streams[i]->st);
+        }
+        in += taken;
+        n -= taken;
+        rc = h2_feed(&p->h2, in, n, p->now, &taken);
+    }
+    return rc;
+}
+
 /* What waits in `from` goes to `to`, `step` bytes at a time (0: at once). */
 static inline int peer_carry(struct peer *from, struct peer *to, size_t step)
 {
@@ -219,7 +239,7 @@ static inline int peer_carry(struct peer *from, struct peer *to, size_t step)
         char *piece = malloc(n);
         assert_non_null(piece);
         memcpy(piece, buf_data(&from->out), n);
-        rc = h2_feed(&to->h2, piece, n, to->now);
+        rc = peer_feed(to, piece, n);
         free(piece);
         buf_consume(&from->pool, &from->out, n);
     }
@@ -342,7 +362,7 @@ static inline int raw_feed(struct raw *r, struct peer *to)
     char *copy = malloc(n + 1);
     assert_non_null(copy);
     memcpy(copy, buf_data(&r->b), n);
-    int rc = h2_feed(&to->h2, copy, n, to->now);
+    int rc = peer_feed(to, copy, n);
     free(copy);
     buf_clear(&r->pool, &r->b);
     return rc;

@@ -133,7 +133,7 @@ static void shrunk(void **state)
         assert_int_equal(message_drop(&m, FIELD_X_FORWARDED_FOR), 1);
         assert_int_equal(message_add_known(&m, FIELD_COOKIE, STR("secret")), 0);
         uint64_t ids = (uint64_t)1 << FIELD_USER_AGENT | (uint64_t)1 << FIELD_X_FORWARDED_FOR;
-        assert_int_equal(message_shrink(&m, ids), 0);
+        assert_int_equal(message_shrink(&m, ids, 1024), 0);
         memset(&room, 0xee, sizeof(room));
         assert_true(str_eq(message_str(&m, m.method_text), STR("GET")));
         assert_true(str_eq(message_str(&m, m.path), STR("/path")));
@@ -144,7 +144,7 @@ static void shrunk(void **state)
         assert_true(f && str_eq(field_value(&m, f), STR("test/1")));
         assert_null(message_find(&m, FIELD_X_FORWARDED_FOR)); /* dropped, and there */
         assert_true(str_eq(field_value(&m, &m.fields[1]), STR("192.0.2.1")));
-        assert_int_equal(message_shrink(&m, ids), 0); /* it is out of its room already */
+        assert_int_equal(message_shrink(&m, ids, 1024), 0); /* it is out of its room already */
         assert_int_equal(m.n_fields, 2);
         assert_int_equal(message_add_known(&m, FIELD_COOKIE, STR("more")), 0); /* it grows again */
         assert_true(str_eq(field_value(&m, &m.fields[1]), STR("192.0.2.1")));
@@ -163,7 +163,7 @@ static void shrink_memory_short(void **state)
     message_init_in(&m, true, &room);
     assert_int_equal(message_append(&m, "/path", 5, &m.path), 0);
     mem_fail_at(1, false);
-    assert_int_equal(message_shrink(&m, 0), -ENOMEM);
+    assert_int_equal(message_shrink(&m, 0, 1024), -ENOMEM);
     mem_fail_at(0, false);
     assert_ptr_equal(m.buf, room.buf);
     assert_true(str_eq(message_str(&m, m.path), STR("/path")));
