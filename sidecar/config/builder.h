@@ -61,6 +61,8 @@ void build_upstream_tls(struct builder *b, struct conf_upstream *u, const struct
 /* build_learn.c: node: the value of "learn"; NULL: there is none. */
 void build_learn(struct builder *b, const struct draft_route *draft, const struct yaml_node *node,
                  struct conf_route *route);
+/* build_app.c: behind the listeners. */
+void build_app(struct builder *b);
 
 /* build_match.c */
 void build_match(struct builder *b, const struct draft_match *draft, const struct yaml_node *node,

@@ -256,6 +256,19 @@ struct conf_lifecycle {
     struct str termination_message_path; /* /dev/termination-log; empty: off */
 };
 
+/* The application that we serve (lifecycle/app.h). */
+struct conf_app {
+    uint32_t n_command; /* 0: we don't run it. Needs a restart */
+    struct str *command;
+    struct str process; /* whose end is its end, in a shared PID namespace; empty: none */
+    uint32_t n_ports;   /* 0: those of loopback endpoints behind inbound listeners */
+    uint32_t *ports;
+    usec_t death_grace; /* 1 s */
+    /* Where it listens: of the ports, or of the endpoints. */
+    uint32_t n_addresses;
+    struct address *addresses;
+};
+
 struct conf_admin {
     bool tcp_enabled;         /* admin.address: off */
     struct address tcp;       /* 127.0.0.1:15900 */
@@ -285,6 +298,7 @@ struct conf {
     bool allow_link_local;     /* endpoints in link-local ranges need this; false */
     enum log_level log_level;
     struct conf_lifecycle lifecycle;
+    struct conf_app app;
     struct conf_admin admin;
     bool health_enabled;
     struct address health; /* 0.0.0.0:15901 */

@@ -3,19 +3,11 @@
 
 #include "config/problems.h"
 
-static bool is_loopback(const struct address *a)
-{
-    struct cidr four, six;
-    CHECK(cidr_parse(STR("127.0.0.0/8"), &four) == 0 && cidr_parse(STR("::1"), &six) == 0);
-    struct ip ip = address_ip(a);
-    return cidr_contains(&four, &ip) || cidr_contains(&six, &ip);
-}
-
 /* Not without effect, but with one that few mean. */
 static void exposed_admin(struct builder *b)
 {
     const struct yaml_node *address = yaml_get(yaml_get(b->root, "admin"), "address");
-    if (address && b->conf->admin.tcp_enabled && !is_loopback(&b->conf->admin.tcp))
+    if (address && b->conf->admin.tcp_enabled && !address_is_loopback(&b->conf->admin.tcp))
         warning_at(b->problems, address,
                    "not a loopback address: whoever reaches it can read the state");
 }

@@ -420,6 +420,24 @@ static const struct schema_key lifecycle_keys[] = {
 };
 static const struct schema_map lifecycle_map = {MAP(lifecycle_keys)};
 
+#define APP(member) MEMBER(struct conf_app, member)
+static const struct schema_key app_word = {
+    .type = SCHEMA_STRING, .width = sizeof(struct str), .format = FORMAT_VALUE};
+static const struct schema_key app_port = {
+    .type = SCHEMA_INT, .width = sizeof(uint32_t), .min = 1, .max = 65535};
+static const struct schema_key app_keys[] = {
+    {"command", "run as a child: the program, and its arguments", SCHEMA_LIST,
+     .flags = KEY_RESTART | KEY_ORDERED, ITEMS(struct conf_app, command, n_command),
+     .of = &app_word, .min = 1, .max = 1024},
+    {"process", "its name in a shared PID namespace, or that of its file", SCHEMA_STRING,
+     FORMAT_LINE, APP(process)},
+    {"ports", "where it listens; those of loopback endpoints behind inbound listeners", SCHEMA_LIST,
+     ITEMS(struct conf_app, ports, n_ports), .of = &app_port, .min = 1, .max = 32},
+    {"deathGrace", "ports refuse and connections are closed for so long, then it has gone",
+     SCHEMA_DURATION, APP(death_grace), .preset = "1s", .min = 100 * MSEC, .max = WEEK},
+};
+static const struct schema_map app_map = {MAP(app_keys)};
+
 static const struct schema_key allowed_host = {
     .type = SCHEMA_STRING, .width = sizeof(struct str), .format = FORMAT_HOST};
 static const struct schema_key admin_keys[] = {
@@ -503,6 +521,8 @@ static const struct schema_key root_keys[] = {
      MEMBER(struct draft, conf.allow_link_local), .preset = "false"},
     {"lifecycle", "how long each phase of the end takes", SCHEMA_MAP,
      MEMBER(struct draft, conf.lifecycle), .map = &lifecycle_map},
+    {"app", "the application that is served, and how its end is known", SCHEMA_MAP,
+     MEMBER(struct draft, conf.app), .map = &app_map},
     {"admin", "state and changes, for operators", SCHEMA_MAP, .flags = KEY_RESTART,
      MEMBER(struct draft, conf.admin), .map = &admin_map},
     {"health", "probes and metrics", SCHEMA_MAP, MEMBER(struct draft, conf), .map = &health_map},

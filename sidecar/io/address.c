@@ -1,6 +1,8 @@
 /* address.c - socket addresses as operators write them. */
 #include "io/address.h"
 
+#include "base/check.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -203,6 +205,14 @@ bool cidr_contains(const struct cidr *c, const struct ip *ip)
         return true;
     uint8_t mask = (uint8_t)(0xff << (8 - rest));
     return ((c->bytes[whole] ^ b[whole]) & mask) == 0;
+}
+
+bool address_is_loopback(const struct address *a)
+{
+    struct cidr four, six;
+    struct ip ip = address_ip(a);
+    CHECK(cidr_parse(STR("127.0.0.0/8"), &four) == 0 && cidr_parse(STR("::1"), &six) == 0);
+    return cidr_contains(&four, &ip) || cidr_contains(&six, &ip);
 }
 
 bool address_is_link_local(const struct address *a)

@@ -46,6 +46,8 @@ struct cidr {
 int cidr_parse(struct str text, struct cidr *ret);
 bool cidr_contains(const struct cidr *c, const struct ip *ip);
 
+/* 127.0.0.0/8, ::1; not a Unix socket. */
+bool address_is_loopback(const struct address *a);
 /* 169.254.0.0/16, fe80::/10, fd00:ec2::254: where clouds keep instance metadata. */
 bool address_is_link_local(const struct address *a);
 

@@ -457,6 +457,29 @@ static void test_names(void **state)
         assert_null(endpoint_check_name(str_of(good_srv[i])));
 }
 
+/* Loopback endpoints of what inbound listeners lead to, each once. */
+static void test_where_the_application_listens(void **state)
+{
+    (void)state;
+    struct conf *c = build_good(
+        "version: 1\nlisteners:\n"
+        "- {name: in, address: \"127.0.0.1:1\", routes: [{match: {path: /b}, upstream: b}, "
+        "{upstream: a}]}\n"
+        "- {name: out, direction: outbound, address: \"127.0.0.1:2\", routes: [{upstream: c}]}\n"
+        "upstreams:\n"
+        "- {name: a, endpoints: [\"127.0.0.1:80\", \"192.0.2.1:80\", \"localhost:81\"]}\n"
+        "- {name: b, endpoints: [\"127.0.0.1:80\", \"unix:/run/app.sock\"]}\n"
+        "- {name: c, endpoints: [\"127.0.0.1:82\"]}\n");
+    static const char *const expected[] = {"127.0.0.1:80", "unix:/run/app.sock", "127.0.0.1:81",
+                                           "[::1]:81"};
+    assert_int_equal(c->app.n_addresses, ARRAY_LEN(expected));
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++)
+        assert_address(&c->app.addresses[i], expected[i]);
+    assert_int_equal(c->app.death_grace, SEC);
+    assert_int_equal(c->app.n_command, 0);
+    c = config_free(c);
+}
+
 static void test_every_key(void **state)
 {
     (void)state;
@@ -467,6 +490,13 @@ static void test_every_key(void **state)
     assert_int_equal(c->lifecycle.app_cleanup, 30 * SEC);
     assert_int_equal(c->lifecycle.termination_grace, 44 * SEC);
     assert_int_equal(c->lifecycle.close_listeners, CLOSE_LISTENERS_AT_EXIT);
+    assert_int_equal(c->app.n_command, 3);
+    assert_str(c->app.command[2], "8080");
+    assert_str(c->app.process, "app");
+    assert_int_equal(c->app.death_grace, 1500 * USEC_PER_MSEC);
+    assert_int_equal(c->app.n_addresses, 4);
+    assert_address(&c->app.addresses[0], "127.0.0.1:8080");
+    assert_address(&c->app.addresses[3], "[::1]:8081");
     assert_address(&c->admin.tcp, "[::1]:15902");
     assert_int_equal(c->admin.socket_path.n, 0);
     assert_str(c->admin.allowed_hosts[1], "admin.example");
@@ -660,6 +690,7 @@ int main(void)
         cmocka_unit_test(test_server_names),
         cmocka_unit_test(test_sample),
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_where_the_application_listens),
         cmocka_unit_test(test_every_key),
         cmocka_unit_test(test_spellings),
         cmocka_unit_test(test_all_at_once),

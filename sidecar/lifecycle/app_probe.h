@@ -1,0 +1,17 @@
+/* app_probe.h - does somebody listen there? Asked without disturbing who does.
+ *
+ * The kernel's list of listening TCP sockets (/proc/self/net/tcp) tells at no cost to the
+ * application: we share its network namespace. Only where nobody is in it is the address connected
+ * to, and the connection closed at once: it is refused then, or it is answered by somebody whom the
+ * list does not show. Nothing waits: who does not answer at once on this machine has a full
+ * backlog, and so has a listener. */
+#ifndef SLUICE_LIFECYCLE_APP_PROBE_H
+#define SLUICE_LIFECYCLE_APP_PROBE_H
+
+#include "io/address.h"
+#include "lifecycle/app_proof.h"
+
+/* All of these, or until one accepts. *ret_disturbed: a connection was made for it. */
+enum app_probed app_probe(const struct address *at, uint32_t n, bool *ret_disturbed);
+
+#endif
