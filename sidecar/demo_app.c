@@ -6,6 +6,8 @@
 
 #include "base/mem.h"
 #include "demo_app_conn.h"
+#include "demo_app_device.h"
+#include "demo_app_holder.h"
 #include "io/address.h"
 
 #include <errno.h>
@@ -17,7 +19,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { MAX_LISTENERS = 8, ACCEPTS_A_TURN = 64, TEXT_BYTES = 512 };
+enum { MAX_LISTENERS = 8, ACCEPTS_A_TURN = 64, TEXT_BYTES = 512, MS_MAX = 60000 };
 
 struct listener {
     int fd;
@@ -27,6 +29,15 @@ struct listener {
 
 static struct listener listeners[MAX_LISTENERS];
 static size_t n_listeners;
+
+void demo_unlisten(void)
+{
+    for (size_t i = 0; i < n_listeners; i++) {
+        if (listeners[i].fd >= 0)
+            (void)close(listeners[i].fd);
+        listeners[i].fd = -1;
+    }
+}
 
 static void listener_event(struct app *a, const struct listener *l)
 {
@@ -88,7 +99,8 @@ static void app_run(struct app *a)
 {
     struct epoll_event events[256];
     for (;;) {
-        int n = epoll_wait(a->epoll, events, ARRAY_LEN(events), a->n_timers > 0 ? 1 : -1);
+        int wait = a->n_timers > 0 ? 1 : holder_wait_ms();
+        int n = epoll_wait(a->epoll, events, ARRAY_LEN(events), wait);
         for (int i = 0; i < n; i++) {
             const struct listener *l = events[i].data.ptr;
             if (l >= listeners && l < listeners + MAX_LISTENERS)
@@ -97,6 +109,7 @@ static void app_run(struct app *a)
                 demo_conn_event(a, events[i].data.ptr, events[i].events);
         }
         app_fire_timers(a);
+        holder_tick();
     }
 }
 
@@ -124,11 +137,17 @@ static int listen_on(const char *text, bool tcp_echo)
     return 0;
 }
 
+enum { OPTION_LOGIN_MS = OPTION_LONG, OPTION_LOGIN, OPTION_USE_MS };
+
 static const struct command_option options[] = {
     {'l', "listen", "ADDRESS", "serves HTTP there", OPTION_REQUIRED | OPTION_REPEATS},
     {'t', "tcp-echo", "ADDRESS", "sends back what comes there", OPTION_REPEATS},
     {'v', "version", "NAME", "what it calls itself in answers (v1)", 0},
     {'w', "workers", "N", "processes, 1 to 64 (1)", 0},
+    {'s', "sessions", "N", "is a device: N may log in at /login, each until its /logout", 0},
+    {OPTION_LOGIN_MS, "login-ms", "MS", "the device answers a login so late", 0},
+    {OPTION_LOGIN, "login", "ADDRESS", "logs in to a device there, and holds the session", 0},
+    {OPTION_USE_MS, "use-ms", "MS", "uses the session so often (never)", 0},
     {0},
 };
 
@@ -137,7 +156,10 @@ static int cmd_demo_app(int argc, char **argv)
     const struct command *self = &command_demo_app;
     struct command_line l;
     const char *version = "v1";
-    uint64_t workers = 1;
+    const char *why = NULL;
+    uint64_t workers = 1, sessions = 0, login_ms = 0, use_ms = 0;
+    struct address device = {0};
+    bool logs_in = false;
     int key;
 
     command_line_init(&l, self, argc, argv);
@@ -147,6 +169,19 @@ static int cmd_demo_app(int argc, char **argv)
         else if (key == 'w') {
             if (!str_to_u64(str_of(optarg), &workers) || workers < 1 || workers > 64)
                 return command_misuse(self, "--workers is a number from 1 to 64");
+        } else if (key == 's') {
+            if (!str_to_u64(str_of(optarg), &sessions) || sessions < 1 ||
+                sessions > DEVICE_SESSIONS_MAX)
+                return command_misuse(self, "--sessions is a number from 1 to %d",
+                                      DEVICE_SESSIONS_MAX);
+        } else if (key == OPTION_LOGIN_MS || key == OPTION_USE_MS) {
+            if (!str_to_u64(str_of(optarg), key == OPTION_USE_MS ? &use_ms : &login_ms) ||
+                use_ms > MS_MAX || login_ms > MS_MAX)
+                return command_misuse(self, "milliseconds are a number up to %d", MS_MAX);
+        } else if (key == OPTION_LOGIN) {
+            logs_in = true;
+            if (address_parse(str_of(optarg), &device, &why) < 0)
+                return command_misuse(self, "--login %s: %s", optarg, why);
         } else if (listen_on(optarg, key == 't') < 0)
             return EXIT_NO;
     }
@@ -156,6 +191,8 @@ static int cmd_demo_app(int argc, char **argv)
         return command_misuse(self, "--listen ADDRESS is required");
     if (strlen(version) > 64)
         return command_misuse(self, "--version has at most 64 bytes");
+    if (workers > 1 && (sessions > 0 || logs_in))
+        return command_misuse(self, "with --sessions or --login there is one process");
 
     struct rlimit fds;
     if (getrlimit(RLIMIT_NOFILE, &fds) == 0) {
@@ -177,6 +214,13 @@ static int cmd_demo_app(int argc, char **argv)
         (void)fputs("sluice demo-app: could not start\n", stderr);
         return 1;
     }
+    app.login_ms = (uint32_t)login_ms;
+    if (sessions > 0 && device_init((uint32_t)sessions) < 0)
+        return 1;
+    if (logs_in && holder_login(&device, (uint32_t)use_ms) < 0) {
+        (void)fputs("sluice demo-app: could not log in\n", stderr);
+        return 1;
+    }
     app_run(&app);
     return 0;
 }
@@ -188,7 +232,11 @@ const struct command command_demo_app = {
     .description =
         "An application to put a sidecar in front of; a signal ends it at once.\n\n"
         "Paths: / /healthz /stats /headers /status?code= /delay?ms= /bytes?n= "
-        "/chunked?n=&size=&ms= /cut?n= /upload /echo /early /hang /close /reset /websocket",
+        "/chunked?n=&size=&ms= /cut?n= /upload /echo /early /hang /close /reset /websocket\n\n"
+        "With --sessions it plays a device that knows nothing of its clients' deaths: POST /login "
+        "gives a session, POST /logout?session= ends it, and /sessions tells who is logged in. "
+        "With --login it plays the client, which gives nothing back; /exit?code= /abort /oom "
+        "/unlisten are its ends.",
     .options = options,
     .exits = {NULL, "it could not start"},
 };

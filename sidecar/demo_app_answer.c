@@ -9,7 +9,8 @@
  *   /upload  /echo                   the request's body: counted and summed; sent back as it comes
  *   /early[?close=1]                 answers before it reads the body
  *   /hang  /close  /reset            no answer at all
- *   /websocket                       a WebSocket whose frames come back */
+ *   /websocket                       a WebSocket whose frames come back
+ * and those of sessions, in demo_app_session.c */
 #include "demo_app_conn.h"
 
 #include <inttypes.h>
@@ -40,6 +41,15 @@ static const struct {
     {{"/headers", 8}, HANDLE_HEADERS},
     {{"/websocket", 10}, HANDLE_WEBSOCKET},
     {{"/stats", 6}, HANDLE_STATS},
+    {{"/login", 6}, HANDLE_LOGIN},
+    {{"/logout", 7}, HANDLE_LOGOUT},
+    {{"/use", 4}, HANDLE_USE},
+    {{"/sessions", 9}, HANDLE_SESSIONS},
+    {{"/held", 5}, HANDLE_HELD},
+    {{"/exit", 5}, HANDLE_EXIT},
+    {{"/abort", 6}, HANDLE_ABORT},
+    {{"/oom", 4}, HANDLE_OOM},
+    {{"/unlisten", 9}, HANDLE_UNLISTEN},
 };
 
 static enum app_handler handler_of(struct str path)
@@ -51,20 +61,23 @@ static enum app_handler handler_of(struct str path)
     return HANDLE_NOT_FOUND;
 }
 
-/* The number after `name=` in a query; `otherwise` when it is missing or no number. */
-static uint64_t query_number(struct str query, struct str name, uint64_t otherwise)
+struct str answer_query_text(struct str query, struct str name)
 {
     while (query.n > 0) {
         const char *amp = memchr(query.p, '&', query.n);
         struct str item = {query.p, amp ? (size_t)(amp - query.p) : query.n};
         query = amp ? (struct str){amp + 1, query.n - item.n - 1} : STR_NONE;
-        if (item.n <= name.n || !str_starts(item, name) || item.p[name.n] != '=')
-            continue;
-        uint64_t value = 0;
-        if (str_to_u64((struct str){item.p + name.n + 1, item.n - name.n - 1}, &value))
-            return value;
+        if (item.n > name.n && str_starts(item, name) && item.p[name.n] == '=')
+            return (struct str){item.p + name.n + 1, item.n - name.n - 1};
     }
-    return otherwise;
+    return STR_NONE;
+}
+
+/* The number after `name=` in a query; `otherwise` when it is missing or no number. */
+uint64_t answer_query_number(struct str query, struct str name, uint64_t otherwise)
+{
+    uint64_t value = 0;
+    return str_to_u64(answer_query_text(query, name), &value) ? value : otherwise;
 }
 
 static const char *phrase_of(unsigned status)
@@ -129,8 +142,8 @@ static void send_length(struct app *a, struct app_conn *c, unsigned status, cons
 }
 
 /* A whole answer that is at hand. One send for head and body where it is small. */
-static void send_whole(struct app *a, struct app_conn *c, unsigned status, const char *type,
-                       const char *body, size_t n)
+void answer_text(struct app *a, struct app_conn *c, unsigned status, const char *type,
+                 const char *body, size_t n)
 {
     bool bodiless = status == 204 || status == 304;
     char whole[1024];
@@ -157,7 +170,7 @@ static void send_whole(struct app *a, struct app_conn *c, unsigned status, const
 
 static void send_text(struct app *a, struct app_conn *c, unsigned status, const char *text)
 {
-    send_whole(a, c, status, "text/plain", text, strlen(text));
+    answer_text(a, c, status, "text/plain", text, strlen(text));
 }
 
 static void send_root(struct app *a, struct app_conn *c)
@@ -167,7 +180,7 @@ static void send_root(struct app *a, struct app_conn *c)
         demo_conn_answered(c);
         return;
     }
-    send_whole(a, c, 200, "text/plain", a->body, a->body_bytes);
+    answer_text(a, c, 200, "text/plain", a->body, a->body_bytes);
 }
 
 static void send_stats(struct app *a, struct app_conn *c)
@@ -177,7 +190,7 @@ static void send_stats(struct app *a, struct app_conn *c)
                      "{\"version\":\"%.*s\",\"requests\":%" PRIu64 ",\"connections\":%" PRIu64
                      ",\"open\":%" PRIu64 "}\n",
                      STR_FMT(a->version), a->requests, a->connections, a->open);
-    send_whole(a, c, 200, "application/json", text, (size_t)n);
+    answer_text(a, c, 200, "application/json", text, (size_t)n);
 }
 
 /* FNV-1a over little-endian words of 8 bytes, the last one filled with zeros: fast enough not to
@@ -213,7 +226,7 @@ static void send_upload(struct app *a, struct app_conn *c)
     int n = snprintf(text, sizeof(text),
                      "{\"version\":\"%.*s\",\"bytes\":%" PRIu64 ",\"sum\":\"%016" PRIx64 "\"}\n",
                      STR_FMT(a->version), c->body_bytes, c->sum);
-    send_whole(a, c, 200, "application/json", text, (size_t)n);
+    answer_text(a, c, 200, "application/json", text, (size_t)n);
 }
 
 static void begin_stream(struct app *a, struct app_conn *c)
@@ -273,7 +286,8 @@ static void answer_whole(struct app *a, struct app_conn *c)
         demo_conn_die(c, true);
         break;
     default:
-        send_text(a, c, 404, "no such path\n");
+        if (!answer_session(a, c))
+            send_text(a, c, 404, "no such path\n");
         break;
     }
 }
@@ -298,20 +312,23 @@ void answer_begin(struct app *a, struct app_conn *c, const struct app_request *r
 
     switch ((enum app_handler)c->handler) {
     case HANDLE_DELAY:
-        c->stream_ms = (uint32_t)min_u64(query_number(r->query, STR("ms"), 100), MAX_WAIT_MS);
+        c->stream_ms =
+            (uint32_t)min_u64(answer_query_number(r->query, STR("ms"), 100), MAX_WAIT_MS);
         break;
     case HANDLE_STATUS:
-        c->code = (uint32_t)query_number(r->query, STR("code"), 200);
+        c->code = (uint32_t)answer_query_number(r->query, STR("code"), 200);
         if (c->code < 200 || c->code > 599)
             c->code = 400;
         break;
     case HANDLE_BYTES:
     case HANDLE_CHUNKED:
     case HANDLE_CUT:
-        c->stream_left = query_number(r->query, STR("n"), c->handler == HANDLE_CHUNKED ? 10 : 1024);
-        c->stream_size = (uint32_t)min_u64(query_number(r->query, STR("size"), 16), APP_READ_BYTES);
+        c->stream_left =
+            answer_query_number(r->query, STR("n"), c->handler == HANDLE_CHUNKED ? 10 : 1024);
+        c->stream_size =
+            (uint32_t)min_u64(answer_query_number(r->query, STR("size"), 16), APP_READ_BYTES);
         c->stream_size += c->stream_size == 0;
-        c->stream_ms = (uint32_t)min_u64(query_number(r->query, STR("ms"), 0), MAX_WAIT_MS);
+        c->stream_ms = (uint32_t)min_u64(answer_query_number(r->query, STR("ms"), 0), MAX_WAIT_MS);
         break;
     case HANDLE_ECHO:
         if (r->chunked)
@@ -323,19 +340,21 @@ void answer_begin(struct app *a, struct app_conn *c, const struct app_request *r
         return;
     case HANDLE_EARLY:
         c->answered = true;
-        if (query_number(r->query, STR("close"), 0) != 0)
+        if (answer_query_number(r->query, STR("close"), 0) != 0)
             c->keep_alive = false;
         send_text(a, c, 200,
                   "early\n"); /* demo_conn_answered() sees that the body is still to come */
         return;
     case HANDLE_HEADERS: /* the head is not kept, so this too does not wait for the body */
         c->answered = true;
-        send_whole(a, c, 200, "text/plain", r->head.p, r->head.n);
+        answer_text(a, c, 200, "text/plain", r->head.p, r->head.n);
         return;
     case HANDLE_WEBSOCKET:
         demo_websocket_begin(a, c, r);
         return;
     default:
+        if (answer_session_begin(a, c, r))
+            return;
         break;
     }
     if (!has_body)
@@ -385,7 +404,10 @@ void answer_timer(struct app *a, struct app_conn *c)
         answer_stream(a, c);
         return;
     }
-    send_whole(a, c, 200, "text/plain", a->body, a->body_bytes);
+    if (c->handler == HANDLE_LOGIN)
+        answer_session_timer(a, c);
+    else
+        answer_text(a, c, 200, "text/plain", a->body, a->body_bytes);
 }
 
 void answer_stream(struct app *a, struct app_conn *c)

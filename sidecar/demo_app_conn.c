@@ -124,6 +124,10 @@ static void read_field(struct app_request *r, struct str name, struct str value)
         if (str_ieq(name, STR("expect")))
             r->expects_continue = str_ieq(value, STR("100-continue"));
         break;
+    case 'i':
+        if (str_ieq(name, STR("idempotency-key")))
+            r->idempotency_key = value;
+        break;
     case 'u':
         if (str_ieq(name, STR("upgrade")))
             r->upgrade_websocket = str_ieq(value, STR("websocket"));

@@ -38,6 +38,15 @@ enum app_handler {
     HANDLE_HEADERS,
     HANDLE_WEBSOCKET,
     HANDLE_STATS,
+    HANDLE_LOGIN,
+    HANDLE_LOGOUT,
+    HANDLE_USE,
+    HANDLE_SESSIONS,
+    HANDLE_HELD,
+    HANDLE_EXIT,
+    HANDLE_ABORT,
+    HANDLE_OOM,
+    HANDLE_UNLISTEN,
     HANDLE_NOT_FOUND,
 };
 
@@ -56,8 +65,9 @@ struct app {
     uint32_t n_timers;
     struct list wheel[APP_WHEEL_SLOTS];
     uint64_t requests, connections, open;
-    char *in;      /* APP_READ_BYTES */
-    char *pattern; /* APP_READ_BYTES of printable bytes, for /bytes and /chunked */
+    uint32_t login_ms; /* /login answers so late */
+    char *in;          /* APP_READ_BYTES */
+    char *pattern;     /* APP_READ_BYTES of printable bytes, for /bytes and /chunked */
 };
 
 /* The frame in hand. */
@@ -91,7 +101,8 @@ struct app_conn {
     uint64_t stream_left; /* bytes (/bytes) or chunks (/chunked) to write */
     uint32_t stream_size; /* of a chunk */
     uint32_t stream_ms;   /* between chunks */
-    uint32_t code;        /* /status */
+    uint32_t code;        /* /status, /exit */
+    uint64_t session;     /* /login: its number; 0: none */
     struct app_websocket websocket;
     uint64_t due; /* in wheel */
     struct list timer;
@@ -101,7 +112,7 @@ struct app_conn {
 struct app_request {
     struct str head; /* all of it, with the empty line */
     struct str method, path, query;
-    struct str websocket_key;
+    struct str websocket_key, idempotency_key;
     uint64_t content_length;
     bool chunked, has_length, http10, keep_alive, expects_continue, upgrade_websocket;
 };
@@ -115,6 +126,22 @@ void answer_timer(struct app *a, struct app_conn *c);
 void answer_stream(struct app *a, struct app_conn *c);
 /* A request that cannot be read: 400 and the end. */
 void answer_bad_request(struct app *a, struct app_conn *c);
+
+/* demo_app_session.c: paths of a device and of one that holds a session. False: it is none of
+ * them. */
+bool answer_session_begin(struct app *a, struct app_conn *c, const struct app_request *r);
+bool answer_session(struct app *a, struct app_conn *c);
+void answer_session_timer(struct app *a, struct app_conn *c);
+
+/* demo_app.c: no new connections from now on. */
+void demo_unlisten(void);
+
+/* What demo_app_answer.c has for others. */
+void answer_text(struct app *a, struct app_conn *c, unsigned status, const char *type,
+                 const char *body, size_t n);
+uint64_t answer_query_number(struct str query, struct str name, uint64_t otherwise);
+/* .p NULL: it is not there. */
+struct str answer_query_text(struct str query, struct str name);
 
 /* demo_app_websocket.c */
 void demo_websocket_begin(struct app *a, struct app_conn *c, const struct app_request *r);
