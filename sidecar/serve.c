@@ -273,6 +273,7 @@ static void control_free(struct control *c)
 void control_started(struct control *c, bool ok)
 {
     if (ok && control_open_servers(c) == 0) {
+        control_prestop_adopt(c);
         (void)inherited_close_rest(c->channel);
         (void)channel_ready(c->channel);
         if (control_manager_start(c) < 0)

@@ -60,8 +60,9 @@ struct control {
     bool closing_for_drain;
     struct http_server *servers[CONTROL_SERVERS];
     uint32_t n_servers;
-    struct str *allowed_hosts; /* copies: the snapshot of the start may go */
-    char *token_file;          /* likewise; NULL: none */
+    struct http_server *health; /* one of them; NULL: off */
+    struct str *allowed_hosts;  /* copies: the snapshot of the start may go */
+    char *token_file;           /* likewise; NULL: none */
 
     const char *last_good; /* directory of the copy for a bad start; NULL: none is kept */
 

@@ -256,7 +256,11 @@ void control_resume_drain(struct control *c)
     struct drain_resumed r = {0};
     char words[CHANNEL_TRIGGER_MAX];
     usec_t now = clock_mono();
-    if (!channel_drain_state(&r.started, &r.deadline, words, sizeof(words)))
+    if (!channel_drain_state(&r.started, &r.deadline, words, sizeof(words))) {
+        control_prestop_forgotten(c);
+        return;
+    }
+    if (control_prestop_resume(c, words, r.started, r.deadline))
         return;
     r.pod = strncmp(words, "prestop", 7) == 0;
     r.ready_in_notice = strstr(words, " ready") != NULL;
@@ -264,6 +268,8 @@ void control_resume_drain(struct control *c)
     c->exit_after_drain = r.pod ? strstr(words, " signal") != NULL : strcmp(words, "admin") != 0;
     drain_resume(&c->process.drain, &c->snapshot->conf->lifecycle, &r, now);
     quiet_begin(&c->quiet, arrived(c), now);
+    if (r.pod)
+        control_prestop_ends(c);
     log_warn("the drain that began %.1f s ago (%s) goes on", (double)(now - r.started) / 1e6,
              words);
     control_step(c);

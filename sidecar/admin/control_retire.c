@@ -68,7 +68,7 @@ void control_retire(struct control *c)
     }
     if (c->retiring)
         return;
-    if (c->process.drain.started != 0) {
+    if (c->process.drain.started != 0 || c->prestop.rules.state != PRESTOP_IDLE) {
         /* The supervisor learns of the drain by its own message, and gives up the upgrade. */
         log_warn("no upgrade while a drain runs: the drain goes on");
         return;

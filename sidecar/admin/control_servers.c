@@ -70,6 +70,7 @@ void control_close_servers(struct control *c)
     for (uint32_t i = 0; i < c->n_servers; i++)
         c->servers[i] = http_server_free(c->servers[i]);
     c->n_servers = 0;
+    c->health = NULL;
     free(c->allowed_hosts);
     c->allowed_hosts = NULL;
     free(c->token_file);
@@ -99,6 +100,7 @@ int control_open_servers(struct control *c)
         rc = add_server(c, &conf->health, &h, "health");
         if (rc < 0)
             return rc;
+        c->health = c->servers[c->n_servers - 1];
     }
     if (admin->socket_path.n > 0) {
         struct address a = {.u.un.sun_family = AF_UNIX};

@@ -424,3 +424,24 @@ struct http_conn *http_conn_new(struct http_server *s, int fd)
     conn_arm(c, s->options.idle_time);
     return c;
 }
+
+struct http_request *http_server_adopt(struct http_server *s, int fd, enum http_method method)
+{
+    struct http_conn *c = http_conn_new(s, fd);
+    if (!c)
+        return NULL;
+    c->msg.method = (uint8_t)method;
+    c->msg.version_minor = 1;
+    c->last = true;
+    c->req = (struct http_request){
+        .magic = HTTP_REQUEST_MAGIC, .method = method, .head = &c->msg, .conn = c};
+    c->state = CONN_HANDLING;
+    conn_arm(c, 0);
+    return &c->req;
+}
+
+int http_request_fd(const struct http_request *req)
+{
+    CHECK_OBJ(req, HTTP_REQUEST_MAGIC);
+    return req->conn->fd;
+}

@@ -98,6 +98,12 @@ struct str http_request_field(const struct http_request *req, const char *name);
  * or does not fit. A name without '=' has an empty value. */
 bool http_query_get(const struct http_request *req, const char *name, char *out, size_t cap);
 
+/* The connection of a request, which stays the server's. */
+int http_request_fd(const struct http_request *req);
+/* A connection whose request another process has read: it is answered as any other, and closed
+ * behind it. The fd is the server's when it succeeds. NULL when memory is short. */
+struct http_request *http_server_adopt(struct http_server *s, int fd, enum http_method method);
+
 /* In constant time but for the lengths. An empty `expected` equals nothing. */
 bool http_token_equal(struct str given, struct str expected);
 

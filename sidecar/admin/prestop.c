@@ -1,23 +1,28 @@
-/* prestop.c - GET /prestop: the calls that are held, and what they set going. */
+/* prestop.c - GET /prestop: the calls that are held, and how each is answered. */
 #include "admin/control.h"
 
 #include "admin/guard.h"
 #include "base/mem.h"
-#include "config/build.h"
+#include "lifecycle/inherited.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-#define PORTS_EVERY (50 * USEC_PER_MSEC)
 static const char token_variable[] = "SLUICE_PRESTOP_TOKEN";
 static const char token_field[] = "X-Sluice-Token";
+/* The supervisor's word for a call's connection, and behind it what must be known of the call. No
+ * name of a service manager has a colon. */
+static const char held_prefix[] = "sluice:prestop:";
 
 struct prestop_call {
     struct list link; /* on control_prestop.held */
     struct control *control;
     struct http_request *req;
     usec_t since;
-    bool trusted; /* it brought the token */
+    bool trusted;                /* it brought the token */
+    bool kept;                   /* the supervisor has a copy of its connection */
+    char name[CHANNEL_NAME_MAX]; /* there */
 };
 
 /* --- who may begin it -------------------------------------------------------------------- */
@@ -47,6 +52,9 @@ static enum prestop_token token_of(struct control *c, struct http_request *req)
 /* Any answer releases the caller's container. */
 static void refuse(struct http_request *req, enum prestop_token token)
 {
+    log_warn("prestop: refused: %s", token == TOKEN_MISSING ? "no token was sent"
+                                     : token == TOKEN_WRONG ? "the token is wrong"
+                                                            : "there is no token");
     if (token == TOKEN_MISSING)
         http_reply_problem(req, 401, "token_required",
                            "The token goes into the field X-Sluice-Token.");
@@ -60,86 +68,40 @@ static void refuse(struct http_request *req, enum prestop_token token)
 
 /* --- the calls that are held ------------------------------------------------------------- */
 
-static void forget(struct prestop_call *call)
+/* It is not held any more. First of all at the supervisor: who comes after us should we crash must
+ * not answer it again. Returns its request, which nobody tells us of any more. */
+static struct http_request *let_go(struct prestop_call *call, enum prestop_result how)
 {
     struct control_prestop *p = &call->control->prestop;
+    struct http_request *req = call->req;
+    if (call->kept)
+        (void)channel_drop(call->control->channel, call->name);
+    req->on_gone = NULL;
     list_remove(&call->link);
     p->n_held--;
+    p->results[how]++;
     free(call);
+    return req;
 }
 
 static void on_gone(struct http_request *req)
 {
-    struct prestop_call *call = req->user;
-    struct control_prestop *p = &call->control->prestop;
-    p->results[PRESTOP_CALL_CALLER_GONE]++;
-    forget(call);
+    (void)let_go(req->user, PRESTOP_CALL_CALLER_GONE);
 }
 
 static void answer(struct prestop_call *call)
 {
-    struct control *c = call->control;
-    struct http_request *req = call->req;
     char text[96];
     int n = snprintf(text, sizeof(text), "{\"held_ms\":%llu,\"phase\":\"%s\"}\n",
                      (unsigned long long)((clock_mono() - call->since) / USEC_PER_MSEC),
-                     drain_phase_word(drain_now(&c->process.drain)));
-    c->prestop.results[PRESTOP_CALL_HELD]++;
-    req->on_gone = NULL;
-    forget(call);
-    http_reply(req, 200, "application/json", text, (size_t)n);
+                     drain_phase_word(drain_now(&call->control->process.drain)));
+    http_reply(let_go(call, PRESTOP_CALL_HELD), 200, "application/json", text, (size_t)n);
 }
 
-/* One that brought no token makes room for one that did. */
-static bool make_room(struct control_prestop *p, bool trusted)
-{
-    if (p->n_held < PRESTOP_HELD_MAX)
-        return true;
-    LIST_FOREACH (it, &p->held) {
-        struct prestop_call *call = LIST_ENTRY(it, struct prestop_call, link);
-        if (!trusted || call->trusted)
-            continue;
-        struct http_request *req = call->req;
-        req->on_gone = NULL;
-        forget(call);
-        p->results[PRESTOP_CALL_TOO_MANY]++;
-        http_reply_problem(req, 503, "too_many_calls", "Too many calls are held.");
-        return true;
-    }
-    return false;
-}
-
-static void hold(struct control *c, struct http_request *req, bool trusted)
+void control_prestop_answer_all(struct control *c)
 {
     struct control_prestop *p = &c->prestop;
-    struct prestop_call *call = make_room(p, trusted) ? mem_zalloc(sizeof(*call)) : NULL;
-    if (!call) {
-        p->results[PRESTOP_CALL_TOO_MANY]++;
-        http_reply_problem(req, 503, "too_many_calls", "Too many calls are held.");
-        return;
-    }
-    call->control = c;
-    call->req = req;
-    call->since = clock_mono();
-    call->trusted = trusted;
-    req->user = call;
-    req->on_gone = on_gone;
-    list_push_back(&p->held, &call->link);
-    p->n_held++;
-}
-
-static bool is_released(const struct control *c)
-{
-    const struct drain *d = &c->process.drain;
-    if (d->started != 0)
-        return drain_now(d) >= DRAIN_EGRESS_ONLY;
-    return prestop_lets_go(&c->prestop.rules);
-}
-
-static void release(struct control *c)
-{
-    struct control_prestop *p = &c->prestop;
-    if (p->n_held == 0 || !is_released(c))
+    if (p->n_held == 0)
         return;
     log_info("prestop: %u calls are answered (%s)", p->n_held,
              c->process.drain.started != 0 ? drain_phase_word(drain_now(&c->process.drain))
@@ -153,119 +115,75 @@ bool control_prestop_holds(const struct control *c)
     return c->prestop.n_held > 0;
 }
 
-/* --- what the state means for the rest --------------------------------------------------- */
-
-static struct prestop_facts facts_of(const struct control *c)
+static void refuse_one_more(struct http_request *req)
 {
-    const struct conf_lifecycle *l = &c->snapshot->conf->lifecycle;
-    return (struct prestop_facts){
-        .drain_runs = c->process.drain.started != 0,
-        .released = c->process.drain.started != 0 && is_released(c),
-        .restart_drain = l->restart_drain,
-        .grace = l->termination_grace,
-    };
+    http_reply_problem(req, 503, "too_many_calls", "Too many calls are held.");
 }
 
-/* Those that inbound routes lead to. */
-static void find_ports(struct control *c)
+/* One that brought no token makes room for one that did. */
+static bool make_room(struct control_prestop *p, bool trusted)
 {
-    const struct conf *conf = c->snapshot->conf;
-    for (uint32_t i = 0; c->generation && i < conf->n_listeners; i++) {
-        const struct conf_listener *l = &conf->listeners[i];
-        for (uint32_t j = 0; l->direction == DIRECTION_INBOUND && j < l->n_routes; j++) {
-            const struct conf_route *r = &l->routes[j];
-            for (uint32_t b = 0; b < r->n_backends; b++) {
-                const struct upstream_shared *u =
-                    c->generation->upstreams[r->backends[b].upstream->index];
-                for (uint32_t e = 0; e < u->n_endpoints; e++)
-                    app_ports_add(&c->prestop.ports, &u->endpoints[e]->address);
-            }
-        }
+    if (p->n_held < PRESTOP_HELD_MAX)
+        return true;
+    LIST_FOREACH (it, &p->held) {
+        struct prestop_call *call = LIST_ENTRY(it, struct prestop_call, link);
+        if (!trusted || call->trusted)
+            continue;
+        refuse_one_more(let_go(call, PRESTOP_CALL_TOO_MANY));
+        return true;
     }
+    return false;
 }
 
-static void tell_leave(struct control *c, enum drain_leave leave)
-{
-    const struct prestop *r = &c->prestop.rules;
-    bool ask = leave == DRAIN_LEAVE_ASKED;
-    drain_set_leave(&c->process.drain, leave, r->asked_at, r->asked_at + r->restart_drain);
-    for (uint32_t i = 0; ask && i < c->process.n_workers; i++)
-        worker_leave(&c->workers[i]);
-}
-
-/* The rules have come to another state: what follows from it. */
-static void tell(struct control *c)
+/* NULL when memory is short. */
+static struct prestop_call *hold(struct control *c, struct http_request *req, usec_t since,
+                                 bool trusted)
 {
     struct control_prestop *p = &c->prestop;
-    enum prestop_state before = p->told, now = p->rules.state;
-    if (before == now)
+    struct prestop_call *call = mem_zalloc(sizeof(*call));
+    if (!call)
+        return NULL;
+    call->control = c;
+    call->req = req;
+    call->since = since;
+    call->trusted = trusted;
+    req->user = call;
+    req->on_gone = on_gone;
+    list_push_back(&p->held, &call->link);
+    p->n_held++;
+    return call;
+}
+
+/* If this process dies, the connection stands, and the next one answers it. */
+static void keep(struct prestop_call *call)
+{
+    struct control *c = call->control;
+    (void)snprintf(call->name, sizeof(call->name), "%s%c%c:%llu:%u", held_prefix,
+                   call->req->method == METHOD_HEAD ? 'h' : 'g', call->trusted ? 't' : '-',
+                   (unsigned long long)call->since, ++c->prestop.n_ever);
+    int rc = channel_hold(c->channel, call->name, http_request_fd(call->req));
+    call->kept = rc == 0;
+    if (rc < 0)
+        log_warn("prestop: the supervisor does not keep the call: %s", strerror(-rc));
+}
+
+static void take(struct control *c, struct http_request *req, bool trusted)
+{
+    struct prestop_call *call =
+        make_room(&c->prestop, trusted) ? hold(c, req, clock_mono(), trusted) : NULL;
+    if (call) {
+        keep(call);
         return;
-    p->told = now;
-    switch (now) {
-    case PRESTOP_ASKED:
-        find_ports(c);
-        tell_leave(c, DRAIN_LEAVE_OFFERED);
-        break;
-    case PRESTOP_RESTART:
-        log_info("prestop: a container restarts; it is held for %.1f s, and /readyz says 503",
-                 (double)p->rules.restart_drain / 1e6);
-        tell_leave(c, DRAIN_LEAVE_ASKED);
-        break;
-    case PRESTOP_LEAVING:
-    case PRESTOP_AWAY:
-        break;
-    case PRESTOP_IDLE:
-        p->ports.n = 0;
-        tell_leave(c, DRAIN_LEAVE_NOT);
-        log_info("prestop: the restart is over, serving again");
-        break;
-    case PRESTOP_END:
-    case PRESTOP_STATES:
-        log_info("prestop: the pod ends");
-        control_drain(c, DRAIN_BY_PRESTOP, 0);
-        tell_leave(c, DRAIN_LEAVE_NOT);
-        break;
     }
-}
-
-static void step(struct control *c)
-{
-    struct control_prestop *p = &c->prestop;
-    usec_t now = clock_mono(), next;
-    bool looks = p->rules.state != PRESTOP_IDLE && p->rules.state != PRESTOP_END;
-    (void)prestop_step(&p->rules, looks ? app_ports_ask(&p->ports) : PRESTOP_PORT_UNKNOWN, now,
-                       &next);
-    tell(c);
-    if (prestop_unready(&p->rules))
-        next = min_u64(next, now + PORTS_EVERY);
-    p->timer.at = 0;
-    if (next != USEC_NEVER)
-        timer_set(&c->loop, &p->timer, next);
-    release(c);
-}
-
-static void on_timer(struct timer *t)
-{
-    step(CONTAINER_OF(t, struct control, prestop.timer));
-}
-
-void control_prestop_drained(struct control *c)
-{
-    struct control_prestop *p = &c->prestop;
-    if (p->rules.state != PRESTOP_END && p->rules.state != PRESTOP_IDLE) {
-        prestop_give_way(&p->rules);
-        p->told = PRESTOP_IDLE;
-        tell_leave(c, DRAIN_LEAVE_NOT);
-        timer_stop(&c->loop, &p->timer);
-    }
-    release(c);
+    c->prestop.results[PRESTOP_CALL_TOO_MANY]++;
+    refuse_one_more(req);
 }
 
 void prestop_get(struct http_request *req, void *ctx)
 {
     struct control *c = ctx;
     struct control_prestop *p = &c->prestop;
-    struct prestop_facts f = facts_of(c);
+    struct prestop_facts f = control_prestop_facts(c);
     enum prestop_token token = token_of(c, req);
     char value[8];
     bool self = http_query_get(req, "self", value, sizeof(value)) && strcmp(value, "1") == 0;
@@ -273,7 +191,9 @@ void prestop_get(struct http_request *req, void *ctx)
 
     switch (prestop_called(&p->rules, self, trusted, &f, clock_mono())) {
     case PRESTOP_HOLD:
-        hold(c, req, trusted);
+        /* What the supervisor knows of what runs comes before the connection. */
+        control_prestop_step(c);
+        take(c, req, trusted);
         break;
     case PRESTOP_ANSWER:
         p->results[PRESTOP_CALL_AT_ONCE]++;
@@ -281,45 +201,47 @@ void prestop_get(struct http_request *req, void *ctx)
         break;
     case PRESTOP_REFUSE:
         p->results[PRESTOP_CALL_REFUSED]++;
-        log_warn("prestop: refused: %s", token == TOKEN_MISSING ? "no token was sent"
-                                         : token == TOKEN_WRONG ? "the token is wrong"
-                                                                : "there is no token");
         refuse(req, token);
         break;
     }
-    step(c);
+    control_prestop_step(c);
 }
 
-void control_prestop_init(struct control *c)
+/* --- those of a process that died -------------------------------------------------------- */
+
+/* "g-:1234567:3" */
+static bool adopt(struct control *c, const char *name)
 {
-    struct control_prestop *p = &c->prestop;
-    prestop_init(&p->rules);
-    list_init(&p->held);
-    timer_init(&p->timer, on_timer);
+    const char *about = name + sizeof(held_prefix) - 1;
+    size_t digits = about[0] && about[1] && about[2] == ':' ? strcspn(about + 3, ":") : 0;
+    uint64_t since = clock_mono();
+    if (digits > 0 && !str_to_u64((struct str){about + 3, digits}, &since))
+        return false;
+    int fd = inherited_take(name);
+    if (fd < 0 || !c->health)
+        return false;
+    struct http_request *req =
+        http_server_adopt(c->health, fd, about[0] == 'h' ? METHOD_HEAD : METHOD_GET);
+    struct prestop_call *call = req ? hold(c, req, since, about[1] == 't') : NULL;
+    if (!call) {
+        if (!req)
+            (void)close(fd);
+        return false; /* the process is out of memory: it ends */
+    }
+    call->kept = true;
+    (void)snprintf(call->name, sizeof(call->name), "%s", name);
+    return true;
 }
 
-/* --- what is told of it ------------------------------------------------------------------ */
-
-void prestop_metrics(const struct control_prestop *p, struct exposition *t)
+void control_prestop_adopt(struct control *c)
 {
-    static const char *const results[PRESTOP_CALL_RESULTS] = {"held", "at_once", "refused",
-                                                              "too_many", "caller_gone"};
-    metric_family(t, "prestop_held", "gauge", "Calls of /prestop that are held.");
-    metric_put(t, "sluice_prestop_held %u\n", p->n_held);
-    metric_family(t, "prestop_calls_total", "counter", "Calls of /prestop, by how they ended.");
-    for (int i = 0; i < PRESTOP_CALL_RESULTS; i++)
-        metric_put(t, "sluice_prestop_calls_total{result=\"%s\"} %llu\n", results[i],
-                   (unsigned long long)p->results[i]);
-    metric_family(t, "prestop_state", "gauge", "1 for what the calls of /prestop mean now.");
-    for (int i = 0; i < PRESTOP_STATES; i++)
-        metric_put(t, "sluice_prestop_state{state=\"%s\"} %d\n",
-                   prestop_state_word((enum prestop_state)i), i == (int)p->rules.state);
-}
-
-json_t *prestop_json(const struct control_prestop *p)
-{
-    json_t *o = json_object();
-    (void)json_object_set_new(o, "state", json_string(prestop_state_word(p->rules.state)));
-    (void)json_object_set_new(o, "held", json_integer(p->n_held));
-    return o;
+    size_t i = 0;
+    while (i < inherited_left()) {
+        char name[CHANNEL_NAME_MAX];
+        (void)snprintf(name, sizeof(name), "%s", inherited_left_name(i));
+        if (strncmp(name, held_prefix, sizeof(held_prefix) - 1) != 0 || !adopt(c, name))
+            i++;
+    }
+    if (c->prestop.n_held > 0)
+        log_warn("prestop: %u calls of the process before are held on", c->prestop.n_held);
 }

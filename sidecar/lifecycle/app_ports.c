@@ -41,13 +41,13 @@ static bool accepts(const struct address *a)
     return error != ECONNREFUSED && error != ENOENT;
 }
 
-void app_ports_add(struct app_ports *p, const struct address *a)
+void app_ports_add(struct app_ports *p, const struct address *a, bool anyway)
 {
     for (uint32_t i = 0; i < p->n; i++) {
         if (address_equal(&p->at[i], a))
             return;
     }
-    if (p->n < APP_PORTS_MAX && is_ours(a) && accepts(a))
+    if (p->n < APP_PORTS_MAX && is_ours(a) && (anyway || accepts(a)))
         p->at[p->n++] = *a;
 }
 

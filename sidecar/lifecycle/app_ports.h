@@ -16,9 +16,9 @@ struct app_ports {
     struct address at[APP_PORTS_MAX]; /* those that accepted when they were added */
 };
 
-/* Keeps those that it has. One that is not ours, or that refuses now, is not added; what is over
- * APP_PORTS_MAX neither. */
-void app_ports_add(struct app_ports *p, const struct address *a);
+/* Keeps those that it has. One that is not ours, or that refuses now (unless `anyway`), is not
+ * added; what is over APP_PORTS_MAX neither. */
+void app_ports_add(struct app_ports *p, const struct address *a, bool anyway);
 enum prestop_port app_ports_ask(const struct app_ports *p);
 
 #endif
