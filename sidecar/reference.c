@@ -44,6 +44,8 @@ static const char *format_words(enum format format)
         return "a method";
     case FORMAT_MEDIA_TYPE:
         return "a media type";
+    case FORMAT_URL:
+        return "a URL, http:// or https://";
     case FORMAT_SPIFFE_RULE:
         return "a SPIFFE id, perhaps with /* in its end";
     default:

@@ -209,6 +209,8 @@ static void build_conf(struct builder *b, const char *file)
         build_listeners(b);
     if (!b->fill.no_memory)
         build_app(b);
+    if (!b->fill.no_memory)
+        build_cleanups(b);
     if (b->problems->errors != b->errors_before)
         return;
     lint(b); /* after a mistake it could not be certain */

@@ -64,6 +64,9 @@ void build_learn(struct builder *b, const struct draft_route *draft, const struc
 /* build_app.c: behind the listeners. */
 void build_app(struct builder *b);
 
+/* build_cleanup.c: cleanups, leases and hooks. */
+void build_cleanups(struct builder *b);
+
 /* build_match.c */
 void build_match(struct builder *b, const struct draft_match *draft, const struct yaml_node *node,
                  struct route_match *match);

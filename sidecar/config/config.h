@@ -284,6 +284,55 @@ struct conf_access_log {
     uint32_t buffer_bytes; /* per worker; 256 KiB */
 };
 
+/* A request that we make by ourselves. Texts have a NUL behind them. */
+struct conf_header {
+    struct str name, value;
+};
+
+enum { CONF_HEADERS_MAX = 32, CONF_AFTER_MAX = 32 };
+
+struct conf_request {
+    bool given;
+    struct str method, url;
+    uint32_t n_headers;
+    struct conf_header *headers;
+    struct str body;
+    struct conf_file ca; /* none: the system's CAs */
+    struct conf_tls_pair pair;
+};
+
+/* What runs at CLEANUP: a request, or a command. */
+struct conf_cleanup {
+    struct str name;
+    uint32_t n_after; /* names of cleanups */
+    struct str *after;
+    usec_t timeout;   /* of one try; 5 s */
+    uint32_t retries; /* besides the first try; 3 */
+    struct conf_request request;
+    uint32_t n_command;
+    struct str *command;
+};
+
+enum journal_failure { JOURNAL_REFUSE, JOURNAL_ALLOW };
+
+struct conf_leases {
+    uint32_t max;            /* held at once; 10000 */
+    usec_t max_ttl;          /* 24 h */
+    uint32_t concurrency;    /* releases at once; 16 */
+    struct str journal_path; /* empty: none */
+    struct str journal_key_file;
+    enum journal_failure on_failure;
+    bool journal_given; /* journal.path is in the file */
+};
+
+/* Who is told that we serve, such as a registry. */
+struct conf_hook {
+    struct str name;
+    struct conf_request on_ready, heartbeat, on_drain;
+    usec_t heartbeat_interval; /* 10 s */
+    usec_t timeout;            /* of one try of each; 5 s */
+};
+
 struct setting;
 
 /* The supervisor holds a copy of each socket (CHANNEL_MAX_HELD), those that are closing and our
@@ -305,6 +354,11 @@ struct conf {
     struct conf_access_log access_log;
     struct conf_reload reload;
     struct conf_dns dns;
+    uint32_t n_cleanups;
+    struct conf_cleanup *cleanups;
+    struct conf_leases leases;
+    uint32_t n_hooks;
+    struct conf_hook *hooks;
     uint32_t n_listeners;
     struct conf_listener *listeners;
     uint32_t n_upstreams;

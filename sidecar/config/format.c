@@ -101,6 +101,30 @@ static const char *check_host(struct str s, bool pattern, bool port)
     return port ? "a host such as example.com or example.com:8080" : "a host such as example.com";
 }
 
+/* Its characters are RFC 3986's; libcurl would take more. */
+static const char *check_url(struct str s)
+{
+    size_t at = str_starts(s, STR("http://")) ? 7 : str_starts(s, STR("https://")) ? 8 : 0;
+    size_t end = at;
+    if (at == 0)
+        return "a URL that begins with http:// or https://";
+    while (end < s.n && !strchr("/?#", s.p[end]))
+        end++;
+    struct str authority = {s.p + at, end - at};
+    if (memchr(s.p, '@', end))
+        return "a URL without user and password (a header can carry them)";
+    if (check_host(authority, false, true))
+        return "a URL with a host, such as https://device:8443/logout";
+    for (size_t i = end; i < s.n; i++) {
+        char c = s.p[i];
+        if (c <= 0x20 || c >= 0x7f || strchr("\"<>\\^`{|}", c))
+            return "a URL of URL characters (others are written %XX)";
+        if (c == '#')
+            return "a URL without fragment (#)";
+    }
+    return NULL;
+}
+
 const char *format_check(enum format format, struct str s)
 {
     bool good = true;
@@ -144,6 +168,8 @@ const char *format_check(enum format format, struct str s)
     case FORMAT_MEDIA_TYPE:
         good = s.n > 0 && no_controls(s) && memchr(s.p, '/', s.n) && !memchr(s.p, ' ', 1);
         return good ? NULL : "a media type such as text/plain";
+    case FORMAT_URL:
+        return check_url(s);
     case FORMAT_SPIFFE_RULE:
         return tls_is_spiffe_rule(s)
                    ? NULL

@@ -20,6 +20,7 @@ enum format {
     FORMAT_METHOD,       /* a token in capitals */
     FORMAT_PSEUDONYM,    /* what Via calls us: RFC 9110 §7.6.3 */
     FORMAT_MEDIA_TYPE,   /* text/plain; charset=utf-8 */
+    FORMAT_URL,          /* http:// or https://, for a request of ours */
     FORMAT_SPIFFE_RULE,  /* a SPIFFE id, or all below one: io/tls.h */
 };
 

@@ -76,6 +76,8 @@ const char *pattern_of_format(enum format format)
         return "^[A-Za-z0-9!#$%&'*+.^_`|~:\\[\\]-]+$";
     case FORMAT_MEDIA_TYPE:
         return "^(?! )(?=.*/)" PRINTABLE "+$";
+    case FORMAT_URL:
+        return "^https?://" HOST "(?::" PORT ")?(?:[/?](?:" URL_CHAR "|[%?])*)?$";
     case FORMAT_SPIFFE_RULE:
         return "^spiffe://[a-z0-9._-]{1,255}(?:/[A-Za-z0-9._-]+)*(?:/\\*)?$";
     }
@@ -89,6 +91,7 @@ enum pattern_numbers pattern_numbers(enum format format)
     case FORMAT_PATH:
     case FORMAT_METHOD:
     case FORMAT_MEDIA_TYPE:
+    case FORMAT_URL:
     case FORMAT_SPIFFE_RULE:
         return NUMBERS_NONE;
     case FORMAT_LABEL:

@@ -480,6 +480,72 @@ static void test_where_the_application_listens(void **state)
     c = config_free(c);
 }
 
+static void check_rich_cleanups(const struct conf *c)
+{
+    assert_int_equal(c->n_cleanups, 2);
+    const struct conf_cleanup *k = &c->cleanups[0];
+    assert_str(k->name, "registry");
+    assert_int_equal(k->n_after, 1);
+    assert_str(k->after[0], "sessions");
+    assert_int_equal(k->timeout, 2 * SEC);
+    assert_int_equal(k->retries, 5);
+    assert_true(k->request.given);
+    assert_str(k->request.method, "PUT");
+    assert_str(k->request.headers[0].value, "secret");
+    assert_str(k->request.body, "{}");
+    assert_str(k->request.pair.key.path, "/etc/tls/registry.key");
+    assert_int_equal(c->cleanups[1].n_command, 2);
+    assert_false(c->cleanups[1].request.given);
+    assert_int_equal(c->leases.max, 500);
+    assert_int_equal(c->leases.max_ttl, 3600 * SEC);
+    assert_int_equal(c->leases.concurrency, 4);
+    assert_str(c->leases.journal_path, "/var/lib/sluice/leases");
+    assert_str(c->leases.journal_key_file, "/etc/sluice/key");
+    assert_int_equal(c->leases.on_failure, JOURNAL_ALLOW);
+    assert_int_equal(c->n_hooks, 1);
+    assert_str(c->hooks[0].on_ready.method, "PUT");
+    assert_str(c->hooks[0].heartbeat.method, "POST");
+    assert_int_equal(c->hooks[0].heartbeat_interval, 20 * SEC);
+    assert_int_equal(c->hooks[0].timeout, 3 * SEC);
+}
+
+static void test_after_a_learned_session(void **state)
+{
+    (void)state;
+    struct conf *c = build_good(
+        "version: 1\ncleanups: [{name: x, after: [device], command: [a]}]\nlisteners:\n- name: "
+        "out\n"
+        "  direction: outbound\n  address: 127.0.0.1:1\n  routes:\n  - upstream: a\n    learn:\n"
+        "    - {name: device, acquire: {path: /in}, hold: {path: /out}}\n" TAIL);
+    assert_str(c->cleanups[0].after[0], "device");
+    (void)config_free(c);
+}
+
+/* Beside the admin socket, unless said otherwise. */
+static void test_journal_place(void **state)
+{
+    (void)state;
+    static const char *const places[][2] = {
+        {"admin: {socket: /x/y.sock}", "/x/y.leases"},
+        {"admin: {socket: /x/y}", "/x/y.leases"},
+        {"admin: {socket: off}", ""},
+        {"leases: {journal: {path: off}}", ""},
+        {"leases: {journal: {path: /z}}", "/z"},
+        {"{}", "/run/sluice/admin.leases"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        char text[512];
+        (void)snprintf(text, sizeof(text), "version: 1\n%s\n" GOOD_LISTENERS TAIL,
+                       places[i][0][0] == '{' ? "" : places[i][0]);
+        struct conf *c = build_good(text);
+        if (places[i][1][0])
+            assert_str(c->leases.journal_path, places[i][1]);
+        else
+            assert_int_equal(c->leases.journal_path.n, 0);
+        (void)config_free(c);
+    }
+}
+
 static void test_every_key(void **state)
 {
     (void)state;
@@ -509,6 +575,7 @@ static void test_every_key(void **state)
     check_rich_routes(c->listeners[0].routes);
     check_rich_dns(c);
     check_rich_tls(c);
+    check_rich_cleanups(c);
     assert_int_equal(c->upstreams[0].n_endpoints, 3);
     assert_int_equal(c->upstreams[0].connect_timeout, 1500);
     assert_int_equal(c->upstreams[0].max_pending, 0);
@@ -692,6 +759,8 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_where_the_application_listens),
         cmocka_unit_test(test_every_key),
+        cmocka_unit_test(test_journal_place),
+        cmocka_unit_test(test_after_a_learned_session),
         cmocka_unit_test(test_spellings),
         cmocka_unit_test(test_all_at_once),
         cmocka_unit_test(test_many_problems),
