@@ -3,6 +3,7 @@
 #include "cmd_diff.h"
 #include "cmd_drain.h"
 #include "cmd_help.h"
+#include "cmd_lease.h"
 #include "cmd_proxy.h"
 #include "cmd_reload.h"
 #include "cmd_schema.h"
@@ -11,7 +12,17 @@
 #include "demo_app.h"
 
 const struct command *const commands[] = {
-    &command_proxy,    &command_validate,    &command_schema, &command_diff,
-    &command_status,   &command_connections, &command_reload, &command_drain,
-    &command_demo_app, &command_version,     &command_help,   NULL,
+    &command_proxy,
+    &command_validate,
+    &command_schema,
+    &command_diff,
+    &command_status,
+    &command_connections,
+    &command_reload,
+    &command_drain,
+    &command_lease,
+    &command_demo_app,
+    &command_version,
+    &command_help,
+    NULL,
 };

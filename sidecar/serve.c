@@ -139,6 +139,7 @@ static void on_second(struct ev_loop *ev, struct ev_timer *t, int events)
     (void)events;
     control_update_max_connections(c);
     control_drain_sample(c);
+    leases_tick(c->leases);
     if (c->generation)
         generation_deliver_missed(c->generation);
     for (uint32_t i = 0; i < c->process.n_workers; i++) {
@@ -224,7 +225,7 @@ static void tell_report(struct control *c)
 {
     for (uint32_t i = 0; i < c->process.n_workers; i++)
         drain_tally_merge(&c->tally, &c->workers[i].tally);
-    char *text = drain_report_json(&c->process.drain, &c->tally,
+    char *text = drain_report_json(&c->process.drain, &c->tally, leases_results_json(c->leases),
                                    atomic_load(&c->process.connections), clock_mono());
     log_info("drain report %s", text ? text : "{}");
     free(text);
@@ -244,6 +245,7 @@ static void control_free(struct control *c)
             worker_end(&c->workers[i]);
     }
     control_reload_join(c);
+    control_leases_free(c); /* the disk's last answers come by the mailbox */
     if (c->loop.ev)
         mailbox_free(&c->mailbox);
     control_reload_free(c);
@@ -280,6 +282,7 @@ void control_started(struct control *c, bool ok)
             log_warn("the service manager is not told how we fare: out of memory");
         log_info("sluice %s serves: %u listeners, %u workers, pid %d", SLUICE_VERSION,
                  c->snapshot->conf->n_listeners, c->process.n_workers, (int)getpid());
+        control_leases_start(c);
         control_resume_drain(c);
         return;
     }
@@ -294,6 +297,8 @@ static int set_up(struct control *c)
         return rc;
     mailbox_init(&c->mailbox, &c->loop, c);
     control_drain_init(c);
+    if (control_leases_init(c) < 0)
+        return -ENOMEM;
     rc = open_log(c);
     if (rc < 0)
         return rc;

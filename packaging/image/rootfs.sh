@@ -15,7 +15,12 @@ strip --strip-all "$root/usr/bin/sluice"
 install -D -m 644 "$here/LICENSE" "$root/usr/share/doc/sluice/copyright"
 
 # "libev.so.4 => /lib/…/libev.so.4 (0x…)", and the loader: "/lib64/ld-linux-x86-64.so.2 (0x…)".
-ldd "$program" | sed -nE 's,^[^/]*(/[^ ]+) \(.*,\1,p' | sort -u | while read -r library; do
+# libcurl is loaded when something is to be released, and so not among them.
+curl=$(ldconfig -p | sed -nE 's,.*libcurl\.so\.4 .*=> (/.*),\1,p' | head -n 1)
+{
+    echo "$curl"
+    ldd "$program" "$curl" | sed -nE 's,^[^/]*(/[^ ]+) \(.*,\1,p'
+} | sort -u | while read -r library; do
     install -D -m 755 "$library" "$root$library"
     package=$(dpkg-query -S "$(realpath "$library")" 2>/dev/null || dpkg-query -S "$library")
     package=${package%%:*}

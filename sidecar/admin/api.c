@@ -1,6 +1,7 @@
 /* api.c - what the admin and health servers answer. */
 #include "admin/connections.h"
 #include "admin/control.h"
+#include "admin/lease_api.h"
 
 #include "base/mem.h"
 
@@ -107,7 +108,9 @@ static void tally_done(struct gather *g)
     }
     if (g->request) {
         uint64_t open = atomic_load(&c->process.connections);
-        char *text = sum ? drain_report_json(&c->process.drain, sum, open, clock_mono()) : NULL;
+        char *text = sum ? drain_report_json(&c->process.drain, sum, leases_results_json(c->leases),
+                                             open, clock_mono())
+                         : NULL;
         reply_owned(g->request, json, text, text ? strlen(text) : 0);
     }
     free(sum);
@@ -158,9 +161,12 @@ static void post_reload(struct http_request *req, void *ctx)
 }
 
 static const struct http_route admin_routes[] = {
-    {"GET", "/v1/status", get_status, false}, {"GET", "/v1/connections", connections_get, false},
-    {"GET", "/v1/drain", get_drain, false},   {"POST", "/v1/drain", post_drain, true},
-    {"GET", "/v1/config", get_config, false}, {"POST", "/v1/reload", post_reload, true},
+    {"GET", "/v1/status", get_status, false},   {"GET", "/v1/connections", connections_get, false},
+    {"GET", "/v1/drain", get_drain, false},     {"POST", "/v1/drain", post_drain, true},
+    {"GET", "/v1/config", get_config, false},   {"POST", "/v1/reload", post_reload, true},
+    {"GET", "/v1/leases", leases_get, false},   {"POST", "/v1/leases", leases_post, true},
+    {"GET", "/v1/leases/*", lease_get, false},  {"PUT", "/v1/leases/*", lease_put, true},
+    {"POST", "/v1/leases/*", lease_post, true}, {"DELETE", "/v1/leases/*", lease_delete, true},
     {"GET", "/metrics", get_metrics, false},
 };
 

@@ -14,6 +14,8 @@
 #include "io/loop.h"
 #include "io/mailbox.h"
 #include "lifecycle/channel.h"
+#include "lifecycle/hooks.h"
+#include "lifecycle/lease.h"
 #include "proxy/discovery.h"
 #include "proxy/worker.h"
 
@@ -50,6 +52,10 @@ struct control {
     struct certificates certificates;
     struct discovery *discovery;
     struct reload *reload;
+    struct cleanup_engine *cleanups;
+    struct leases *leases;
+    struct hooks *hooks;
+    void (*cleaned)(struct control *c); /* CLEANUP waits for it; NULL: nobody waits */
     struct worker *workers;
     struct control_ping *pings;
     struct channel *channel;
@@ -81,6 +87,7 @@ struct control {
     struct control_prestop prestop;
     struct quiet quiet;
     bool cleanups_begun, cleanups_done;
+    usec_t told_deadline; /* of the drain, to hooks and cleanups; 0: not yet */
 
     struct ev_async poke; /* from a worker: something ended while draining */
     struct timer drain_timer, retire_timer, tickets_timer;
@@ -146,6 +153,18 @@ int control_manager_start(struct control *c);
 void control_manager_drain(struct control *c);
 void control_manager_free(struct control *c);
 
+/* What is held for the application, and who is told of us (control_leases.c). */
+int control_leases_init(struct control *c); /* 0 or -ENOMEM */
+void control_leases_free(struct control *c);
+void control_leases_configure(struct control *c); /* a configuration is in force */
+void control_leases_start(struct control *c);     /* we serve */
+void control_leases_retire(struct control *c);    /* another process serves */
+/* The drain has begun, or its deadline is sooner. */
+void control_leases_drain(struct control *c, usec_t deadline);
+/* CLEANUP; `done` is called once, perhaps from within, when all has a result. Again when the
+ * deadline is sooner. */
+void control_leases_cleanup(struct control *c, usec_t deadline, void (*done)(struct control *c));
+
 /* The HTTP interfaces: api.c. */
 void api_admin(struct http_request *req, void *ctx);
 void api_health(struct http_request *req, void *ctx);
@@ -154,6 +173,9 @@ void api_health(struct http_request *req, void *ctx);
 char *status_json(struct control *c);
 /* Prometheus text (0.0.4); the caller frees it. NULL when memory is short. */
 char *metrics_text(struct control *c, size_t *ret_len);
+
+/* metrics_leases.c: leases, releases, the journal, hooks. */
+void metrics_leases(struct exposition *t, const struct control *c);
 
 /* metrics_tls.c: the families [upstream_]tls_*. */
 void metrics_tls(struct exposition *t, const struct control *c);

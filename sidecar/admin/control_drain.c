@@ -8,6 +8,8 @@
 
 /* SIGTERM at the end of a pod's grace: SIGKILL follows 2 s later. */
 #define GRACE_OVER (1500 * USEC_PER_MSEC)
+/* So that the results of what did not end are in the report. */
+#define RESULTS_BEFORE_D (50 * USEC_PER_MSEC)
 
 static void tell_workers(struct control *c, enum drain_phase phase)
 {
@@ -48,9 +50,29 @@ enum drain_app control_app(const struct control *c)
 }
 
 /* CLEANUP begins; the drain goes on when each release has its result. */
+static void cleanups_done(struct control *c)
+{
+    c->cleanups_done = true;
+    ev_async_send(c->loop.ev, &c->poke); /* perhaps from within a step */
+}
+
 static void begin_cleanups(struct control *c)
 {
-    c->cleanups_begun = c->cleanups_done = true;
+    const struct drain *d = &c->process.drain;
+    c->cleanups_begun = true;
+    control_leases_cleanup(c, d->budget.deadline - RESULTS_BEFORE_D, cleanups_done);
+}
+
+/* Hooks are told that the drain begins; and whoever is at work that D is sooner than it was. */
+static void tell_deadline(struct control *c)
+{
+    usec_t deadline = c->process.drain.budget.deadline;
+    if (c->retiring || deadline == c->told_deadline)
+        return;
+    c->told_deadline = deadline;
+    control_leases_drain(c, deadline - RESULTS_BEFORE_D);
+    if (c->cleanups_begun && !c->cleanups_done)
+        control_leases_cleanup(c, deadline - RESULTS_BEFORE_D, cleanups_done);
 }
 
 static uint64_t arrived(const struct control *c)
@@ -123,6 +145,7 @@ void control_step(struct control *c)
     if (drain_now(&p->drain) == DRAIN_SERVING)
         return;
     control_reload_unwatch(c);
+    tell_deadline(c);
     for (;;) {
         usec_t now = clock_mono(), look = USEC_NEVER;
         struct drain_facts f = facts_now(c, now, &look);

@@ -229,6 +229,7 @@ static void put_in_force(struct control *c, struct generation *g)
     certificates_watch(&c->certificates, c->snapshot->conf, NULL);
     control_keep_listeners(c, c->snapshot->conf);
     take_process_settings(c);
+    control_leases_configure(c);
     c->reload->step = RELOAD_ENTERING;
     generation_post(g);
     reload_hold_in_memory(c);

@@ -347,6 +347,7 @@ char *metrics_text(struct control *c, size_t *ret_len)
     put_routes(&t, c);
     put_upstreams(&t, c);
     metrics_tls(&t, c);
+    metrics_leases(&t, c);
     put_websockets(&t, c);
     put_h2(&t, c);
     if (t.failed) {

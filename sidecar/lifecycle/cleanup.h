@@ -32,13 +32,33 @@ struct cleanup_action {
     const struct cleanup_field *fields;
     uint32_t n_fields;
     struct str body;
-    char *const *command; /* instead of a request, NULL-terminated; only on a host */
+    char *const *command; /* instead of a request, NULL-terminated; 0 of its exit: released */
     usec_t timeout;       /* of one try; 5 s */
     uint32_t retries;     /* besides the first try; 3: exponential backoff 100 ms to 5 s, jitter */
     const char *idempotency_key; /* sent as Idempotency-Key; the same for every try and replay */
 };
 
 struct cleanup_engine; /* libcurl's multi interface on the control loop (io/curl_loop.h) */
+struct loop;
+
+/* NULL when memory is short. libcurl is not loaded yet. */
+struct cleanup_engine *cleanup_engine_new(struct loop *l);
+/* No run is under way. */
+struct cleanup_engine *cleanup_engine_free(struct cleanup_engine *e);
+/* Requests can be made: false with *ret_why, a text for the log. Loads libcurl the first time,
+ * which costs the process 1.3 MB: so it is asked where something is taken on that will need it. */
+bool cleanup_engine_ready(struct cleanup_engine *e, const char **ret_why);
+/* Addresses like 169.254.169.254, where clouds keep credentials, are not connected to unless
+ * this says so. */
+void cleanup_engine_allow_link_local(struct cleanup_engine *e, bool allow);
+
+/* One block of memory with all texts in it; free(). NULL when memory is short. */
+struct cleanup_action *cleanup_action_copy(const struct cleanup_action *a);
+bool cleanup_action_equal(const struct cleanup_action *a, const struct cleanup_action *b);
+/* "POST https://device:8443", "command /usr/bin/umount": what may be shown. Paths, queries, fields
+ * and bodies hold what a session is known by. Returns out. */
+enum { CLEANUP_SHOWN_MAX = 160 };
+char *cleanup_action_shown(const struct cleanup_action *a, char out[CLEANUP_SHOWN_MAX]);
 
 /* A run under way, embedded by its owner; done is called once, never from within start. */
 struct cleanup_run {
@@ -47,12 +67,14 @@ struct cleanup_run {
     enum cleanup_result result;
     uint32_t tries;
     unsigned status; /* of the last answer; 0: none */
-    char error[96];  /* of the last try, in words, without secrets */
+    char error[96];  /* of the last try, in words, without secrets; empty: there is a status */
     usec_t took;
-    void *inner;
+    struct cleanup_inner *inner; /* NULL: it does not run */
 };
 /* Ends by `deadline` (absolute) whatever happens. 0 or -ENOMEM. */
 int cleanup_start(struct cleanup_engine *e, struct cleanup_run *r, usec_t deadline);
-void cleanup_cancel(struct cleanup_run *r); /* done is not called */
+/* It ends by then, if that is sooner. Harmless where it does not run. */
+void cleanup_shorten(struct cleanup_run *r, usec_t deadline);
+void cleanup_cancel(struct cleanup_run *r); /* done is not called; harmless likewise */
 
 #endif

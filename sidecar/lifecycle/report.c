@@ -110,8 +110,8 @@ static json_t *budget_json(const struct drain *d, usec_t now)
     return o;
 }
 
-char *drain_report_json(const struct drain *d, const struct drain_tally *t, uint64_t open,
-                        usec_t now)
+char *drain_report_json(const struct drain *d, const struct drain_tally *t, json_t *cleanups,
+                        uint64_t open, usec_t now)
 {
     json_t *o = json_object();
     (void)json_object_set_new(o, "phase", json_string(drain_phase_word(drain_now(d))));
@@ -136,8 +136,10 @@ char *drain_report_json(const struct drain *d, const struct drain_tally *t, uint
         (void)json_object_set_new(o, "forced_total", json_integer(t->n_forced));
         (void)json_object_set_new(o, "longest",
                                   t->longest.age ? entry_json(&t->longest, true) : json_null());
+        (void)json_object_set(o, "cleanups", cleanups ? cleanups : json_null());
     }
     char *text = json_dumps(o, JSON_COMPACT);
+    json_decref(cleanups);
     json_decref(o);
     return text;
 }

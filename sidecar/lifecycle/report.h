@@ -7,6 +7,8 @@
 #include "base/outcome.h"
 #include "lifecycle/drain.h"
 
+#include <jansson.h>
+
 enum drain_class {
     DRAIN_H1_IDLE,
     DRAIN_H1_ACTIVE,
@@ -53,8 +55,9 @@ void drain_tally_add(struct drain_tally *t, enum drain_class c, enum drain_how h
                      enum reason reason, usec_t age, struct str peer, struct str route);
 void drain_tally_merge(struct drain_tally *into, const struct drain_tally *from);
 
-/* The report as JSON, one line, for malloc'ed text the caller frees; NULL when memory is short. */
-char *drain_report_json(const struct drain *d, const struct drain_tally *t, uint64_t open,
-                        usec_t now);
+/* The report as JSON, one line, for malloc'ed text the caller frees; NULL when memory is short.
+ * cleanups: as leases_results_json() gives them; the reference is taken, NULL: none. */
+char *drain_report_json(const struct drain *d, const struct drain_tally *t, json_t *cleanups,
+                        uint64_t open, usec_t now);
 
 #endif

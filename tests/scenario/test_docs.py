@@ -65,12 +65,20 @@ def test_every_tls_key_is_in_its_table():
         assert sorted(keys) == sorted(re.findall(r"`(\w+)`", first)), section
 
 
+def test_every_key_of_cleanups_is_documented():
+    keys = set(re.findall(r'^\s+\{"(\w+)",\s+"', read("sidecar/config/schema_cleanup.c"), re.M))
+    assert len(keys) > 20
+    text = read("docs/guide/cleanup.md") + read("docs/guide/configuration.md")
+    missing = sorted(k for k in keys if not re.search(rf"`(?:\w+\.)*{k}`", text))
+    assert not missing, missing
+
+
 def test_every_metric_of_the_sources_is_documented():
     """Those too that a proxy tells only when it has what they count."""
     names = set()
     for name in os.listdir(os.path.join(ROOT, "sidecar/admin")):
         if name.endswith(".c"):
-            names |= set(re.findall(r'metric_family\(\s*\w+,\s*"(\w+)"', read(f"sidecar/admin/{name}")))
+            names |= set(re.findall(r'(?:metric_family|put_one)\(\s*\w+,\s*"(\w+)"', read(f"sidecar/admin/{name}")))
     assert len(names) > 30
     text = read("docs/guide/operations.md")
     missing = sorted(n for n in names if f"`sluice_{n}`" not in text)

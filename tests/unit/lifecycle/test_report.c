@@ -82,7 +82,7 @@ static void test_merge(UNUSED void **state)
 
 static json_t *report(const struct drain *d, const struct drain_tally *t, usec_t now)
 {
-    char *text = drain_report_json(d, t, 7, now);
+    char *text = drain_report_json(d, t, NULL, 7, now);
     assert_non_null(text);
     assert_null(strchr(text, '\n'));
     json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
