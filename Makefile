@@ -171,6 +171,10 @@ websocket-conformance: $(PROGRAM) venv ## The families of Autobahn's WebSocket t
 soak: $(PROGRAM) $(TOOL_BIN) ## The long run: a million requests, 50 drains, 20 kills, 50 upgrades, 500 reloads (SOAK_ARGS=--short: a minute)
 	@BUILD=$(BUILD) $(PYTHON) tests/soak/soak.py $(SOAK_ARGS)
 
+.PHONY: test-kills
+test-kills: $(PROGRAM) ## Sessions of an application that is killed, and of a sluice that is: 1,000 kills of each kind (SLUICE_KILLS=N, KILLS_ARGS=--short)
+	@BUILD=$(BUILD) $(PYTHON) tests/e2e/session_kills.py $(KILLS_ARGS)
+
 .PHONY: sanitize asan tsan
 sanitize: ## The whole suite under ASan+UBSan, then under TSan
 	@$(MAKE) --no-print-directory asan
