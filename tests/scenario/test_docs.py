@@ -44,6 +44,15 @@ def test_yaml_in_the_documents_is_valid(tmp_path):
     assert found >= 1
 
 
+def test_the_configuration_in_the_pod_is_valid(tmp_path):
+    """That of docs/guide/kubernetes.md, within the ConfigMap."""
+    block = re.search(r"^  sluice\.yaml: \|\n((?:    .*\n)+)", read("docs/guide/kubernetes.md"), re.M).group(1)
+    path = tmp_path / "sluice.yaml"
+    path.write_text(re.sub("^    ", "", block, flags=re.M))
+    run = subprocess.run([SLUICE, "validate", "--strict", str(path)], capture_output=True)
+    assert run.returncode == 0, run.stderr.decode()
+
+
 def test_every_key_is_documented():
     keys = set(re.findall(r'^\s+\{"(\w+)",\s+"', read("sidecar/config/schema.c") +
                           read("sidecar/config/schema_tls.c"), re.M))
