@@ -56,6 +56,7 @@ static int new_session(struct h2 *h)
         h2_send_callbacks(callbacks);
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_no_closed_streams(option, 1);
+        nghttp2_option_set_no_http_messaging(option, 1); /* h2_field.c, h2_head.c */
         nghttp2_option_set_max_reserved_remote_streams(option, 0);
         nghttp2_option_set_stream_reset_rate_limit(option, NGHTTP2_RESETS, NGHTTP2_RESETS);
         nghttp2_option_set_max_continuations(option, NGHTTP2_CONTINUATIONS);
@@ -78,7 +79,7 @@ int h2_init(struct h2 *h, enum h2_role role, const struct h2_settings *s, const 
         .settings = *s,
         .role = role,
         .peer_max_streams = 100,
-        .scan_left = H2_PREFACE_LEN,
+        .in.left = role == H2_SERVER ? H2_PREFACE_LEN : 0,
     };
     list_init(&h->streams);
     list_init(&h->ready);
@@ -131,6 +132,7 @@ void h2_free(struct h2 *h)
     while (!list_empty(&h->blocks))
         h2_block_free(h, LIST_ENTRY(h->blocks.next, struct h2_block, link));
     hpack_free(&h->hpack);
+    h2_in_free(h);
 }
 
 void h2_fail(struct h2 *h, enum h2_error code, enum reason why)
@@ -163,91 +165,6 @@ void h2_head_gone(struct h2_stream *st)
     st->head_bytes = 0;
 }
 
-/* What nghttp2 passes over in silence has to be seen here: DATA on a stream that is closed, which
- * is a mistake, and a stream above our last GOAWAY, whose client would wait for ever. So the
- * frames' heads are looked at on their way. Returns how many bytes may go to nghttp2 before
- * `receive` has something to do; *ret_id: DATA has come on this stream, which is not there. */
-static size_t scan(struct h2 *h, const char *p, size_t n, int32_t *ret_id)
-{
-    size_t i = 0;
-    uint64_t head_bytes = h->head_bytes, most = head_bytes_most(h);
-    *ret_id = 0;
-    while (i < n) {
-        if (h->scan_left > 0) {
-            size_t skip = min_u64(h->scan_left, n - i);
-            h->scan_left -= (uint32_t)skip;
-            i += skip;
-        }
-        if (h->scan_stops && h->scan_left == 0) {
-            h->scan_stops = false;
-            break;
-        }
-        if (i == n)
-            break;
-        size_t take = min_u64(H2_FRAME_HEAD - h->scan_n, n - i);
-        memcpy(h->scan_head + h->scan_n, p + i, take);
-        h->scan_n = (uint8_t)(h->scan_n + take);
-        i += take;
-        if (h->scan_n < H2_FRAME_HEAD)
-            break;
-        const uint8_t *f = h->scan_head;
-        int32_t id =
-            (int32_t)((f[5] & 0x7fu) << 24 | (uint32_t)f[6] << 16 | (uint32_t)f[7] << 8 | f[8]);
-        h->scan_n = 0;
-        h->scan_left = (uint32_t)f[0] << 16 | (uint32_t)f[1] << 8 | f[2];
-        /* nghttp2 tells nobody of those that it does not know. */
-        if (f[3] > NGHTTP2_CONTINUATION && !h2_guard_count(&h->guard, H2_ABUSE_PRIORITY, 1, h->now))
-            h2_fail(h, H2_ENHANCE_YOUR_CALM, h2_abuse_reason(H2_ABUSE_PRIORITY));
-        if (f[3] == NGHTTP2_HEADERS || f[3] == NGHTTP2_CONTINUATION) {
-            head_bytes += h->settings.max_field_bytes;
-            h->scan_stops |= head_bytes > most; /* this one may be too much */
-        }
-        if (f[3] == NGHTTP2_HEADERS && h->goaway_final && (id & 1) && id > h->last_id) {
-            h->last_id = id; /* trailers of it are not refused once more */
-            h->refuse_id = id;
-            h->scan_stops = true;
-        } else if (f[3] == NGHTTP2_RST_STREAM) {
-            h->scan_stops = true; /* DATA behind it may have come with it */
-        } else if (f[3] == NGHTTP2_DATA && !h2_stream_of(h, id)) {
-            *ret_id = id;
-            break;
-        }
-    }
-    return i;
-}
-
-static ssize_t receive(struct h2 *h, const char *p, size_t n, size_t *ret_taken)
-{
-    int32_t id = 0;
-    *ret_taken = n;
-    if (h->role == H2_CLIENT)
-        return nghttp2_session_mem_recv(h->session, (const uint8_t *)p, n);
-    while (n > 0) {
-        /* It became so with the last frame of a block, behind which scan() has stopped. */
-        if (h2_crowded(h) && !h->in_block) {
-            *ret_taken -= n;
-            return 0;
-        }
-        size_t some = scan(h, p, n, &id);
-        h->received += some;
-        ssize_t rv = nghttp2_session_mem_recv(h->session, (const uint8_t *)p, some);
-        if (rv < 0 || h->failure_why != REASON_NONE)
-            return rv;
-        if (id != 0 && !h2_stream_of(h, id))
-            h2_look_back(h, id, false);
-        /* Only now does nghttp2 know of the stream, and takes a reset of it. */
-        if (h->refuse_id != 0 && h->scan_left == 0) {
-            if (nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, h->refuse_id,
-                                          NGHTTP2_REFUSED_STREAM) == 0)
-                h->own_resets++;
-            h->refuse_id = 0;
-        }
-        p += some;
-        n -= some;
-    }
-    return 0;
-}
-
 int h2_feed(struct h2 *h, const char *p, size_t n, usec_t now, size_t *ret_taken)
 {
     CHECK(!h->feeding && !h->pulling);
@@ -256,7 +173,7 @@ int h2_feed(struct h2 *h, const char *p, size_t n, usec_t now, size_t *ret_taken
         return -EPROTO;
     h->now = now;
     h->feeding = true;
-    ssize_t rv = receive(h, p, n, ret_taken);
+    ssize_t rv = h2_receive(h, p, n, ret_taken);
     h->feeding = false;
     if (h->final_waits && h->failure_why == REASON_NONE)
         h2_goaway_final(h, h->final_code);

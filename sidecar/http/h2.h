@@ -18,6 +18,7 @@
 #include "http/h2_guard.h"
 #include "http/h2_past.h"
 #include "http/hpack.h"
+#include "http/hpack_decode.h"
 #include "http/message.h"
 
 struct h2;
@@ -90,7 +91,10 @@ struct h2_stream {
     bool refused;   /* `bad` was told of its head: what comes is discarded */
     bool had_empty; /* DATA of no bytes, which the guard lets pass once */
     bool end_out;   /* END_STREAM has gone out */
-    uint8_t seen;
+    bool malformed; /* to be reset with PROTOCOL_ERROR */
+    bool has_length;
+    uint64_t length_left; /* has_length: bytes that must still come (RFC 9113 §8.1.1) */
+    uint16_t seen;
     enum reason bad;
     const char *bad_detail;
     uint32_t field_bytes, n_fields, n_cookies;
@@ -134,6 +138,23 @@ struct h2_ops {
     void (*ping_acked)(struct h2 *h);
 };
 
+/* What comes in, as far as it was read (h2_frames.c). */
+struct h2_in {
+    struct hpack_decoder hpack;
+    uint32_t left; /* bytes of the frame's payload, or of the preface, that are still to come */
+    uint8_t type, flags, head_len; /* head_len: of the next frame's head, in `head` */
+    bool is_block;                 /* the payload is a part of a header block */
+    bool open;                     /* CONTINUATION must follow, on open_id */
+    bool whole;                    /* block is to be read */
+    int32_t id, open_id;
+    const char *block;
+    size_t block_len;
+    struct h2_stream *to;                   /* whose block is being read; NULL: nobody's */
+    char *kept;                             /* a block that comes in pieces; NULL: none */
+    uint32_t kept_len, kept_cap, kept_from; /* kept_from: where the frame's part begins */
+    char head[H2_FRAME_HEAD];
+};
+
 struct h2 {
     struct nghttp2_session *session;
     const struct h2_ops *ops;
@@ -158,7 +179,6 @@ struct h2 {
     enum reason failure_why; /* a guard's word, for metrics; REASON_NONE: plain protocol error */
     /* The codec's own. */
     bool feeding, pulling, no_memory;
-    bool in_block;   /* a header block has begun, and is not whole */
     void *frame_map; /* the session's buffer for a frame, in pages of its own */
     size_t frame_map_bytes;
     struct h2_stream *last;   /* that was looked up; NULL: none */
@@ -167,9 +187,7 @@ struct h2 {
     bool head_made;           /* the HEADERS frame that nghttp2 is at has gone out already */
     int32_t refuse_id;        /* of the frame being read: above our last GOAWAY */
     bool pings_behind_notice; /* our first GOAWAY waits to go out, the PING behind it */
-    uint32_t scan_left;       /* bytes until the next frame's head */
-    bool scan_stops;          /* behind the frame being read: what it does must be known then */
-    uint8_t scan_n, scan_head[H2_FRAME_HEAD];
+    struct h2_in in;
     struct h2_past past;    /* server: the peer's streams that are gone */
     uint32_t own_resets;    /* submitted by the owner, not yet sent */
     uint32_t ping_credit;   /* PINGs: by them receivers of bodies measure the way (gRPC does) */

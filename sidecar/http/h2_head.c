@@ -1,8 +1,7 @@
 /* h2_head.c - from the fields of an HTTP/2 header block to a message (RFC 9113 §8).
  *
- * nghttp2 has checked before that names are lower-case tokens, that values hold no control
- * characters, that pseudo-fields come first and once, and that there are no connection-specific
- * fields. Here is what remains until the message can go on as HTTP/1 without a second reading. */
+ * What a field is by itself was found out before (h2_field.c). Here is what follows from the others
+ * around it, until the message can go on as HTTP/1 without a second reading. */
 #include "http/authority.h"
 #include "http/field_rules.h"
 #include "http/grpc.h"
@@ -14,7 +13,19 @@
 enum { METHOD_MAX = 32, FIELD_OVERHEAD = 32 };
 
 /* Bits of h2_stream.seen */
-enum { SEEN_HOST = 1, SEEN_AUTHORITY = 2, SEEN_LENGTH = 4, SEEN_PROTOCOL = 8, SEEN_WEBSOCKET = 16 };
+enum {
+    SEEN_METHOD = 1,
+    SEEN_PATH = 2,
+    SEEN_SCHEME = 4,
+    SEEN_AUTHORITY = 8,
+    SEEN_PROTOCOL = 16,
+    SEEN_STATUS = 32,
+    SEEN_HOST = 64,
+    SEEN_LENGTH = 128,
+    SEEN_WEBSOCKET = 256,
+    SEEN_FIELDS = 512, /* no pseudo-field may follow */
+    SEEN_TARGET = SEEN_METHOD | SEEN_PATH | SEEN_SCHEME,
+};
 
 static void bad(struct h2_stream *st, enum reason reason, const char *detail)
 {
@@ -27,30 +38,29 @@ static void bad(struct h2_stream *st, enum reason reason, const char *detail)
     st->bad_detail = detail;
 }
 
-/* As a line, so that it can go on to HTTP/1 in one piece. */
-static void add(struct h2_stream *st, struct message *m, struct str name, struct str value,
-                enum field_id id)
+static struct str value_of(const struct hpack_got *f)
 {
-    char *to = message_reserve(m, name.n + value.n + 4);
-    if (!to) {
+    return (struct str){f->line + f->name_len + 2, f->value_len};
+}
+
+/* As the line that it is, so that it can go on to HTTP/1 in one piece. */
+static void add(struct h2_stream *st, struct message *m, const struct hpack_got *f)
+{
+    uint32_t n = f->name_len + f->value_len + 4;
+    char *to = message_reserve(m, n);
+    struct field field = {
+        .name = m->len,
+        .value = m->len + f->name_len + 2,
+        .value_len = f->value_len,
+        .name_len = (uint16_t)f->name_len,
+        .id = (uint8_t)(f->note & H2_NAME),
+    };
+    if (!to || message_add_slice(m, field) < 0) {
         bad(st, REASON_OUT_OF_MEMORY, NULL);
         return;
     }
-    struct field f = {
-        .name = m->len,
-        .value = m->len + (uint32_t)name.n + 2,
-        .value_len = (uint32_t)value.n,
-        .name_len = (uint16_t)name.n,
-        .id = (uint8_t)id,
-    };
-    memcpy(to, name.p, name.n);
-    memcpy(to + name.n, ": ", 2);
-    if (value.n > 0)
-        memcpy(to + name.n + 2, value.p, value.n);
-    memcpy(to + name.n + 2 + value.n, "\r\n", 2);
-    m->len += (uint32_t)(name.n + value.n + 4);
-    if (message_add_slice(m, f) < 0)
-        bad(st, REASON_OUT_OF_MEMORY, NULL);
+    memcpy(to, f->line, n);
+    m->len += n;
 }
 
 static void keep(struct h2_stream *st, struct message *m, struct str s, struct text *ret)
@@ -61,20 +71,9 @@ static void keep(struct h2_stream *st, struct message *m, struct str s, struct t
 
 /* ---- pseudo-fields ---- */
 
-/* VCHAR without '#': what HTTP/1 would not carry, or would end at. */
-static bool target_bytes_ok(struct str s)
+static void field_path(struct h2_stream *st, struct message *m, struct str v, bool odd)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c <= 0x20 || c >= 0x7f || c == '#')
-            return false;
-    }
-    return true;
-}
-
-static void field_path(struct h2_stream *st, struct message *m, struct str v)
-{
-    if (!target_bytes_ok(v)) {
+    if (odd) {
         bad(st, REASON_BAD_REQUEST, "a byte of the target is not allowed");
         return;
     }
@@ -108,57 +107,98 @@ static void field_status(struct h2_stream *st, struct message *m, struct str v)
         status = status * 10 + (unsigned)(v.p[i] - '0');
     }
     /* 101 has no meaning in HTTP/2 (RFC 9113 §8.6). */
-    if (v.n != 3 || status < 100 || status > 999 || status == 101) {
-        bad(st, REASON_BAD_REQUEST, "the status is not valid");
-        return;
-    }
+    st->malformed = v.n != 3 || status < 100 || status > 999 || status == 101;
     m->status = (uint16_t)status;
 }
 
-static void pseudo_field(struct h2_stream *st, struct message *m, struct str name, struct str v)
+static uint16_t seen_of(unsigned name)
 {
-    if (str_eq(name, STR(":path"))) {
-        field_path(st, m, v);
-    } else if (str_eq(name, STR(":method"))) {
+    switch (name) {
+    case HPACK_METHOD:
+        return SEEN_METHOD;
+    case HPACK_PATH:
+        return SEEN_PATH;
+    case HPACK_SCHEME:
+        return SEEN_SCHEME;
+    case HPACK_AUTHORITY:
+        return SEEN_AUTHORITY;
+    case HPACK_STATUS:
+        return SEEN_STATUS;
+    default:
+        return SEEN_PROTOCOL;
+    }
+}
+
+/* RFC 9113 §8.3: those of the kind of message only, each once, before all others. */
+static bool pseudo_in_place(const struct h2_stream *st, uint16_t seen)
+{
+    if (st->seen & (seen | SEEN_FIELDS) || (seen == SEEN_STATUS) != (st->h2->role == H2_CLIENT))
+        return false;
+    return seen != SEEN_PROTOCOL || st->h2->settings.connect_protocol;
+}
+
+static void pseudo_field(struct h2_stream *st, struct message *m, uint16_t note, struct str v)
+{
+    uint16_t seen = seen_of(note & H2_NAME);
+    if (!pseudo_in_place(st, seen)) {
+        st->malformed = true;
+        return;
+    }
+    st->seen |= seen;
+    switch (seen) {
+    case SEEN_PATH:
+        field_path(st, m, v, note & H2_ODD);
+        break;
+    case SEEN_METHOD:
         field_method(st, m, v);
-    } else if (str_eq(name, STR(":authority"))) {
-        st->seen |= SEEN_AUTHORITY;
+        break;
+    case SEEN_AUTHORITY:
         keep(st, m, v, &m->authority);
-    } else if (str_eq(name, STR(":status"))) {
+        break;
+    case SEEN_STATUS:
         field_status(st, m, v);
-    } else if (str_eq(name, STR(":scheme"))) {
-        if (!str_ieq(v, STR("http")) && !str_ieq(v, STR("https")))
+        break;
+    case SEEN_SCHEME:
+        if (note & H2_ODD)
             bad(st, REASON_BAD_REQUEST, "the scheme is neither http nor https");
-    } else if (str_eq(name, STR(":protocol"))) {
-        st->seen |= SEEN_PROTOCOL;
+        break;
+    default:
         if (str_ieq(v, STR("websocket")))
             st->seen |= SEEN_WEBSOCKET;
+        break;
     }
 }
 
 /* ---- others ---- */
 
+/* False: the field says nothing, and is left out. */
 static bool content_length(struct h2_stream *st, struct message *m, struct str v)
 {
-    if (st->seen & SEEN_LENGTH)
-        return false;
+    bool again = st->seen & SEEN_LENGTH;
     st->seen |= SEEN_LENGTH;
-    return str_to_u64(v, &m->content_length);
+    if (again || !str_to_u64(v, &m->content_length))
+        st->malformed = true;
+    if (m->is_request)
+        return true;
+    /* RFC 9110 §8.6: none may have one, but a 204 that says "0" is met with. */
+    if (m->status < 200 || (m->status == 204 && m->content_length != 0))
+        st->malformed = true;
+    return m->status != 204 && !(st->asked_websocket && m->status < 300);
 }
 
-static bool other_field(struct h2_stream *st, struct message *m, struct str name, struct str v)
+static void other_field(struct h2_stream *st, struct message *m, const struct hpack_got *f)
 {
-    enum field_id id = field_id_of(name);
-    switch (id) {
+    struct str v = value_of(f);
+    st->seen |= SEEN_FIELDS;
+    switch ((enum field_id)(f->note & H2_NAME)) {
     case FIELD_CONTENT_LENGTH:
         if (!content_length(st, m, v))
-            return false;
+            return;
         break;
     case FIELD_HOST:
         if (!m->is_request)
             break;
-        if (st->seen & SEEN_HOST)
-            return false;
+        st->malformed |= st->seen & SEEN_HOST || v.n == 0 || f->note & H2_ODD;
         st->seen |= SEEN_HOST;
         break;
     case FIELD_TE:
@@ -177,14 +217,12 @@ static bool other_field(struct h2_stream *st, struct message *m, struct str name
         m->grpc = m->is_request && grpc_is_content_type(v);
         break;
     default:
-        if (id == FIELD_OTHER && m->is_request && memchr(name.p, '_', name.n) &&
-            field_underscore_double(name))
+        if (f->note & H2_ODD && m->is_request)
             bad(st, REASON_BAD_REQUEST, "a field name has an underscore in place of a dash");
         break;
     }
-    if (st->bad == REASON_NONE)
-        add(st, m, name, v, id);
-    return true;
+    if (st->bad == REASON_NONE && !st->malformed)
+        add(st, m, f);
 }
 
 /* Beyond what every stream has room for: the field adds to what the connection's requests hold. */
@@ -201,33 +239,33 @@ static void count_held(struct h2_stream *st, size_t bytes)
     st->head_bytes += (uint32_t)bytes;
 }
 
-bool h2_head_field(struct h2_stream *st, struct str name, struct str value)
+void h2_head_field(struct h2_stream *st, const struct hpack_got *f)
 {
     struct message *m = st->head_done ? st->trailers : st->head;
+    uint32_t bytes = f->name_len + f->value_len + FIELD_OVERHEAD;
 
+    st->malformed |= f->note & H2_MALFORMED || (st->head_done && f->note & H2_PSEUDO);
+    if (st->malformed)
+        return;
     /* Counted before anything is kept, crumbs of cookies too: a small block on the wire can name a
      * large entry of the table many times. */
     st->n_fields++;
-    st->field_bytes += (uint32_t)(name.n + value.n) + FIELD_OVERHEAD;
+    st->field_bytes += bytes;
     if (st->n_fields > h2_max_fields(st->h2, st) ||
-        st->field_bytes > h2_max_field_bytes(st->h2, st) || name.n > UINT16_MAX) {
+        st->field_bytes > h2_max_field_bytes(st->h2, st) || f->name_len > UINT16_MAX) {
         bad(st, REASON_HEADERS_TOO_LARGE, "the fields are too large or too many");
-        return true;
+        return;
     }
     if (!m || st->bad != REASON_NONE)
-        return true;
-    count_held(st, name.n + value.n + FIELD_OVERHEAD);
-    if (st->head_done) {
-        enum field_id id = field_id_of(name);
-        if (!field_forbidden_in_trailer(name, id))
-            add(st, m, name, value, id);
-        return true;
-    }
-    if (name.n > 0 && name.p[0] == ':') {
-        pseudo_field(st, m, name, value);
-        return true;
-    }
-    return other_field(st, m, name, value);
+        return;
+    count_held(st, bytes);
+    if (f->note & H2_PSEUDO)
+        pseudo_field(st, m, f->note, value_of(f));
+    else if (!st->head_done)
+        other_field(st, m, f);
+    else if (!field_forbidden_in_trailer((struct str){f->line, f->name_len},
+                                         (enum field_id)(f->note & H2_NAME)))
+        add(st, m, f);
 }
 
 /* ---- the whole head ---- */
@@ -331,8 +369,28 @@ static void check_target(struct h2_stream *st, struct message *m)
     }
 }
 
+/* RFC 9113 §8.3.1, §8.5; RFC 8441 §4. */
+static bool has_pseudo_fields(const struct h2_stream *st, const struct message *m)
+{
+    uint16_t seen = st->seen;
+    struct str path = message_str(m, m->path);
+    if (m->method == METHOD_CONNECT && !(seen & SEEN_PROTOCOL))
+        return (seen & SEEN_AUTHORITY) && !(seen & (SEEN_SCHEME | SEEN_PATH));
+    if ((seen & SEEN_TARGET) != SEEN_TARGET || !(seen & (SEEN_AUTHORITY | SEEN_HOST)))
+        return false;
+    if ((seen & SEEN_PROTOCOL) && (m->method != METHOD_CONNECT || !(seen & SEEN_AUTHORITY)))
+        return false;
+    return path.p[0] == '/' ||
+           (m->method == METHOD_OPTIONS && !m->has_query && str_eq(path, STR("*")));
+}
+
 static void finish_request(struct h2_stream *st, struct message *m, bool end)
 {
+    st->has_length = st->seen & SEEN_LENGTH;
+    st->length_left = st->has_length ? m->content_length : 0;
+    st->malformed = !has_pseudo_fields(st, m) || (end && st->length_left > 0);
+    if (st->malformed)
+        return;
     if (st->seen & SEEN_WEBSOCKET) {
         if (websocket_from_connect(m, STR("websocket")) < 0)
             bad(st, REASON_OUT_OF_MEMORY, NULL);
@@ -354,11 +412,14 @@ static void finish_request(struct h2_stream *st, struct message *m, bool end)
 
 static void finish_response(struct h2_stream *st, struct message *m, bool end)
 {
-    bool interim = m->status < 200;
-    if (m->status == 0 || (interim && end)) {
-        bad(st, REASON_BAD_REQUEST, "the response is not complete");
+    bool interim = m->status < 200, none = st->bodiless || m->status == 204 || m->status == 304;
+    st->has_length = !interim && (none || st->seen & SEEN_LENGTH);
+    if (st->asked_websocket && m->status < 300)
+        st->has_length = none; /* 2xx to CONNECT: a tunnel */
+    st->length_left = st->has_length && !none ? m->content_length : 0;
+    st->malformed = !(st->seen & SEEN_STATUS) || (end && (interim || st->length_left > 0));
+    if (st->malformed)
         return;
-    }
     if (st->asked_websocket && !interim && !end) {
         if (websocket_from_ok(m) < 0)
             bad(st, REASON_OUT_OF_MEMORY, NULL);
@@ -375,11 +436,13 @@ enum reason h2_head_finish(struct h2_stream *st, bool end)
     struct message *m = st->head;
     m->http2 = 1;
     m->version_minor = 1;
+    if (st->malformed)
+        return REASON_NONE;
     if (st->bad == REASON_NONE && m->is_request)
         finish_request(st, m, end);
     else if (st->bad == REASON_NONE)
         finish_response(st, m, end);
-    if (st->bad == REASON_NONE && st->n_cookies > 1 && !joined_in_place(m))
+    if (st->bad == REASON_NONE && !st->malformed && st->n_cookies > 1 && !joined_in_place(m))
         join_behind(st, m);
     return st->bad;
 }

@@ -7,13 +7,25 @@
 
 #include <nghttp2/nghttp2.h>
 
+/* h2_field.c: what is known of a field by itself. An enum field_id, or H2_PSEUDO and an enum
+ * hpack_name, or H2_PSEUDO | H2_PROTOCOL; and these bits. */
+enum h2_note {
+    H2_PROTOCOL = HPACK_NAME_OWN,
+    H2_NAME = 0xff,
+    H2_PSEUDO = 0x100,
+    H2_MALFORMED = 0x200, /* no message may have it */
+    H2_ODD = 0x400,       /* no request may */
+};
+uint16_t h2_field_note(uint8_t name_id, struct str name, struct str value);
+
 /* h2_head.c: from fields to a message. */
 
 /* A field of the head or the trailers that st is reading. What is wrong is kept in st->bad, for
- * h2_head_finish(). False: the stream must be reset with PROTOCOL_ERROR. */
-bool h2_head_field(struct h2_stream *st, struct str name, struct str value);
+ * h2_head_finish(), or st->malformed. */
+void h2_head_field(struct h2_stream *st, const struct hpack_got *f);
 /* The head is whole: sets what follows from all of it (body, authority, cookies in one field).
- * REASON_NONE, or what the request is answered with, or why the response is none. */
+ * REASON_NONE, or what the request is answered with, or why the response is none; but nothing of
+ * that when st->malformed is set then. */
 enum reason h2_head_finish(struct h2_stream *st, bool end);
 
 /* h2_write.c: from a message to fields.
@@ -43,6 +55,12 @@ void h2_block_free(struct h2 *h, struct h2_block *b);
 nghttp2_nv h2_block_nv(struct h2_block *b);
 /* The block of a HEADERS frame that is to be sent. */
 struct h2_block *h2_block_of(const nghttp2_frame *frame);
+
+/* h2_frames.c: bytes that come in, as h2_feed() has them. A negative code of nghttp2's, or not. */
+ssize_t h2_receive(struct h2 *h, const char *p, size_t n, size_t *ret_taken);
+/* The header block of the frame that nghttp2 tells of; st is NULL when nobody wants its fields. */
+void h2_read_block(struct h2 *h, struct h2_stream *st);
+void h2_in_free(struct h2 *h);
 
 /* h2_recv.c: the callbacks of what comes in. */
 void h2_recv_callbacks(nghttp2_session_callbacks *c);

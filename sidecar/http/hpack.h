@@ -1,6 +1,6 @@
-/* hpack.h - header compression (RFC 7541): the encoder.
+/* hpack.h - header compression (RFC 7541): the encoder, and what both ends know from the start.
  *
- * What is received is decoded by nghttp2. What is sent is encoded here, because the library's
+ * What is received is decoded by hpack_decode.h. What is sent is encoded here, because nghttp2's
  * encoder is a fifth of the work that a proxied request is: it copies each name and value twice,
  * and spends its time on Huffman codes of values that never come again. Here strings are never
  * Huffman-coded (§5.2 leaves that to the encoder): a third more bytes for what is new in a head,
@@ -64,6 +64,15 @@ static inline size_t hpack_most(const struct hpack_field *f)
 /* The entry of the static table with name and value; 0: none. For names from HPACK_METHOD to
  * HPACK_STATUS. */
 uint8_t hpack_static_field(const struct hpack_field *f);
+
+/* An entry of the static table, as a line of HTTP/1. */
+struct hpack_static_line {
+    char text[36]; /* "name: value\r\n" */
+    uint8_t name_len, value_len;
+    uint8_t name_id;
+};
+/* By its index, 1 to HPACK_STATIC. */
+const struct hpack_static_line *hpack_static_line(uint32_t index);
 
 struct hpack_table;
 

@@ -9,68 +9,73 @@
 enum { SLOTS = 256 };
 #define SLOT(n, first, last) (((n) + 10 * (first) + 4 * (last)) & (SLOTS - 1))
 
-struct name {
-    char text[28];
-    uint8_t n;
-};
-
-#define NAME(s)                                                                                    \
+#define LINE(name_id, name, value)                                                                 \
     {                                                                                              \
-        s, sizeof(s) - 1                                                                           \
+        name ": " value "\r\n", sizeof(name) - 1, sizeof(value) - 1, name_id                       \
     }
-static const struct name names[HPACK_STATIC + 1] = {
-    [1] = NAME(":authority"),
-    [2] = NAME(":method"),
-    [4] = NAME(":path"),
-    [6] = NAME(":scheme"),
-    [8] = NAME(":status"),
-    [15] = NAME("accept-charset"),
-    [16] = NAME("accept-encoding"),
-    [17] = NAME("accept-language"),
-    [18] = NAME("accept-ranges"),
-    [19] = NAME("accept"),
-    [20] = NAME("access-control-allow-origin"),
-    [21] = NAME("age"),
-    [22] = NAME("allow"),
-    [23] = NAME("authorization"),
-    [24] = NAME("cache-control"),
-    [25] = NAME("content-disposition"),
-    [26] = NAME("content-encoding"),
-    [27] = NAME("content-language"),
-    [28] = NAME("content-length"),
-    [29] = NAME("content-location"),
-    [30] = NAME("content-range"),
-    [31] = NAME("content-type"),
-    [32] = NAME("cookie"),
-    [33] = NAME("date"),
-    [34] = NAME("etag"),
-    [35] = NAME("expect"),
-    [36] = NAME("expires"),
-    [37] = NAME("from"),
-    [38] = NAME("host"),
-    [39] = NAME("if-match"),
-    [40] = NAME("if-modified-since"),
-    [41] = NAME("if-none-match"),
-    [42] = NAME("if-range"),
-    [43] = NAME("if-unmodified-since"),
-    [44] = NAME("last-modified"),
-    [45] = NAME("link"),
-    [46] = NAME("location"),
-    [47] = NAME("max-forwards"),
-    [48] = NAME("proxy-authenticate"),
-    [49] = NAME("proxy-authorization"),
-    [50] = NAME("range"),
-    [51] = NAME("referer"),
-    [52] = NAME("refresh"),
-    [53] = NAME("retry-after"),
-    [54] = NAME("server"),
-    [55] = NAME("set-cookie"),
-    [56] = NAME("strict-transport-security"),
-    [57] = NAME("transfer-encoding"),
-    [58] = NAME("user-agent"),
-    [59] = NAME("vary"),
-    [60] = NAME("via"),
-    [61] = NAME("www-authenticate"),
+static const struct hpack_static_line lines[HPACK_STATIC + 1] = {
+    [0] = LINE(HPACK_NAME_OTHER, "", ""),
+    [1] = LINE(1, ":authority", ""),
+    [2] = LINE(2, ":method", "GET"),
+    [3] = LINE(2, ":method", "POST"),
+    [4] = LINE(4, ":path", "/"),
+    [5] = LINE(4, ":path", "/index.html"),
+    [6] = LINE(6, ":scheme", "http"),
+    [7] = LINE(6, ":scheme", "https"),
+    [8] = LINE(8, ":status", "200"),
+    [9] = LINE(8, ":status", "204"),
+    [10] = LINE(8, ":status", "206"),
+    [11] = LINE(8, ":status", "304"),
+    [12] = LINE(8, ":status", "400"),
+    [13] = LINE(8, ":status", "404"),
+    [14] = LINE(8, ":status", "500"),
+    [15] = LINE(15, "accept-charset", ""),
+    [16] = LINE(16, "accept-encoding", "gzip, deflate"),
+    [17] = LINE(17, "accept-language", ""),
+    [18] = LINE(18, "accept-ranges", ""),
+    [19] = LINE(19, "accept", ""),
+    [20] = LINE(20, "access-control-allow-origin", ""),
+    [21] = LINE(21, "age", ""),
+    [22] = LINE(22, "allow", ""),
+    [23] = LINE(23, "authorization", ""),
+    [24] = LINE(24, "cache-control", ""),
+    [25] = LINE(25, "content-disposition", ""),
+    [26] = LINE(26, "content-encoding", ""),
+    [27] = LINE(27, "content-language", ""),
+    [28] = LINE(28, "content-length", ""),
+    [29] = LINE(29, "content-location", ""),
+    [30] = LINE(30, "content-range", ""),
+    [31] = LINE(31, "content-type", ""),
+    [32] = LINE(32, "cookie", ""),
+    [33] = LINE(33, "date", ""),
+    [34] = LINE(34, "etag", ""),
+    [35] = LINE(35, "expect", ""),
+    [36] = LINE(36, "expires", ""),
+    [37] = LINE(37, "from", ""),
+    [38] = LINE(38, "host", ""),
+    [39] = LINE(39, "if-match", ""),
+    [40] = LINE(40, "if-modified-since", ""),
+    [41] = LINE(41, "if-none-match", ""),
+    [42] = LINE(42, "if-range", ""),
+    [43] = LINE(43, "if-unmodified-since", ""),
+    [44] = LINE(44, "last-modified", ""),
+    [45] = LINE(45, "link", ""),
+    [46] = LINE(46, "location", ""),
+    [47] = LINE(47, "max-forwards", ""),
+    [48] = LINE(48, "proxy-authenticate", ""),
+    [49] = LINE(49, "proxy-authorization", ""),
+    [50] = LINE(50, "range", ""),
+    [51] = LINE(51, "referer", ""),
+    [52] = LINE(52, "refresh", ""),
+    [53] = LINE(53, "retry-after", ""),
+    [54] = LINE(54, "server", ""),
+    [55] = LINE(55, "set-cookie", ""),
+    [56] = LINE(56, "strict-transport-security", ""),
+    [57] = LINE(57, "transfer-encoding", ""),
+    [58] = LINE(58, "user-agent", ""),
+    [59] = LINE(59, "vary", ""),
+    [60] = LINE(60, "via", ""),
+    [61] = LINE(61, "www-authenticate", ""),
 };
 
 static const uint8_t slots[SLOTS] = {
@@ -100,28 +105,25 @@ uint8_t hpack_name_of(struct str name)
         return HPACK_NAME_OTHER;
     const unsigned char *p = (const unsigned char *)name.p;
     uint8_t i = slots[SLOT((unsigned)name.n, p[0], p[name.n - 1])];
-    return names[i].n == name.n && memcmp(names[i].text, p, name.n) == 0 ? i : HPACK_NAME_OTHER;
+    return lines[i].name_len == name.n && memcmp(lines[i].text, p, name.n) == 0 ? i
+                                                                                : HPACK_NAME_OTHER;
 }
 
 uint8_t hpack_static_field(const struct hpack_field *f)
 {
-    static const struct {
-        uint8_t index, name;
-        struct str value;
-    } fields[] = {
-        {2, HPACK_METHOD, {"GET", 3}},  {3, HPACK_METHOD, {"POST", 4}},
-        {4, HPACK_PATH, {"/", 1}},      {5, HPACK_PATH, {"/index.html", 11}},
-        {6, HPACK_SCHEME, {"http", 4}}, {7, HPACK_SCHEME, {"https", 5}},
-        {8, HPACK_STATUS, {"200", 3}},  {9, HPACK_STATUS, {"204", 3}},
-        {10, HPACK_STATUS, {"206", 3}}, {11, HPACK_STATUS, {"304", 3}},
-        {12, HPACK_STATUS, {"400", 3}}, {13, HPACK_STATUS, {"404", 3}},
-        {14, HPACK_STATUS, {"500", 3}},
-    };
-    for (size_t i = f->name_id - 2u; i < ARRAY_LEN(fields) && fields[i].name == f->name_id; i++) {
-        if (str_eq(fields[i].value, (struct str){f->value, f->value_len}))
-            return fields[i].index;
+    for (uint8_t i = f->name_id; lines[i].name_id == f->name_id; i++) {
+        const struct hpack_static_line *l = &lines[i];
+        if (l->value_len == f->value_len &&
+            memcmp(l->text + l->name_len + 2, f->value, f->value_len) == 0)
+            return i;
     }
     return 0;
+}
+
+const struct hpack_static_line *hpack_static_line(uint32_t index)
+{
+    CHECK(index > 0 && index <= HPACK_STATIC);
+    return &lines[index];
 }
 
 enum hpack_how hpack_how_of(uint8_t name_id, size_t value_len)
