@@ -84,7 +84,7 @@ enum journal_scan {
 };
 /* Takes the index to the end of the file. 0; -EKEYREJECTED (opening only); -ENOMEM, -EIO. */
 int journal_scan(struct journal *j, enum journal_scan how);
-/* Opens the file and scans it. */
+/* Opens the file and scans it; only at the opening does it wait for who replaces it. */
 int journal_attach(struct journal *j, enum journal_scan how);
 /* The record itself as it stands in the file, and what is in it (of RECORD_MAX and BYTES_MAX
  * bytes). 0; -EIO: it is not what was there before. */

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const usec_t open_patience = 5 * USEC_PER_SEC;
+static const usec_t first_patience = 5 * USEC_PER_SEC;
 
 int journal_open_body(struct seal *s, const struct journal_record *r, char *out, size_t *ret_n)
 {
@@ -160,7 +160,7 @@ static int read_header(struct journal *j)
 int journal_attach(struct journal *j, enum journal_scan how)
 {
     bool writable = false;
-    int fd = journal_disk_open(j->path, open_patience, &writable);
+    int fd = journal_disk_open(j->path, how == JOURNAL_OPENING ? first_patience : 0, &writable);
 
     if (fd < 0)
         return fd;
