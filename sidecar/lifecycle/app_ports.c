@@ -1,8 +1,8 @@
-/* app_ports.c - do the application's ports accept? */
+/* app_ports.c - does one of the application's ports refuse? */
 #include "lifecycle/app_ports.h"
 
-#include <errno.h>
-#include <poll.h>
+#include "lifecycle/app_probe.h"
+
 #include <unistd.h>
 
 static bool is_ours(const struct address *a)
@@ -21,24 +21,10 @@ static bool is_ours(const struct address *a)
     return ours;
 }
 
-/* What has not been answered within the call is taken for a full backlog: somebody listens. */
 static bool accepts(const struct address *a)
 {
-    int error = 0;
-    socklen_t n = sizeof(error);
-    int fd = socket(a->u.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return true; /* no descriptor is no proof */
-    if (connect(fd, &a->u.sa, a->len) < 0)
-        error = errno;
-    if (error == EINPROGRESS) {
-        struct pollfd p = {.fd = fd, .events = POLLOUT};
-        error = 0;
-        if (poll(&p, 1, 0) > 0)
-            (void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n);
-    }
-    (void)close(fd);
-    return error != ECONNREFUSED && error != ENOENT;
+    bool disturbed;
+    return app_probe(a, 1, &disturbed) != APP_PROBE_REFUSES;
 }
 
 void app_ports_add(struct app_ports *p, const struct address *a, bool anyway)

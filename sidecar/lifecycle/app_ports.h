@@ -1,5 +1,5 @@
-/* app_ports.h - do the application's ports accept? Asked with a connection that is closed at once,
- * only while a container of the pod restarts (prestop.h).
+/* app_ports.h - does one of the application's ports refuse? Asked while a container of the pod
+ * restarts (prestop.h), by app_probe.h.
  *
  * Addresses of this machine only: there the kernel answers within the call, so nothing waits. On
  * the control thread. */

@@ -43,9 +43,7 @@ static void derive(struct budget *b, const struct conf_lifecycle *c)
     if (all + wanted / 20 < wanted && room < notice + 2 * c->last_call)
         notice = min_u64(notice, room / 2);
     b->notice_end = min_u64(b->start + notice, b->cleanup_at);
-    /* Where a pod's notice is longer than configured, the drain gives the difference. */
-    usec_t from = b->start + (b->kind == BUDGET_POD ? min_u64(notice, c->notice_period) : notice);
-    b->force_at = min_u64(max_u64(from + c->drain_timeout, b->notice_end), b->cleanup_at);
+    b->force_at = min_u64(b->start + notice + c->drain_timeout, b->cleanup_at);
     usec_t last_call = min_u64(c->last_call, c->drain_timeout);
     usec_t at = b->force_at > last_call ? b->force_at - last_call : 0;
     b->last_call_at = max_u64(at, min_u64(b->notice_end, b->force_at));

@@ -279,6 +279,145 @@ static void test_idle_window(UNUSED void **state)
     window(&d, T0 + MSEC(300), T0 + MSEC(300));
 }
 
+static struct drain of_pod(void)
+{
+    struct drain d;
+    drain_init(&d);
+    assert_true(drain_begin(&d, &usual, DRAIN_BY_PRESTOP, 0, T0 - MSEC(14), T0));
+    assert_true(drain_of_pod(&d) && d.ready_in_notice);
+    assert_int_equal(d.started, T0 - MSEC(14));
+    assert_int_equal(d.budget.deadline, T0 - MSEC(14) + MSEC(34500));
+    return d;
+}
+
+/* What is not known of it may still connect: until our SIGTERM says that it has gone. */
+static void test_egress_of_a_pod(UNUSED void **state)
+{
+    struct drain d = of_pod();
+    struct drain_facts f = {.app = DRAIN_APP_UNKNOWN, .cleaned = true};
+    usec_t next;
+    assert_int_equal(step_all(&d, &f, T0 + SEC(5), &next), DRAIN_EGRESS_ONLY);
+    assert_int_equal(next, d.budget.cleanup_at);
+    assert_int_equal(step_all(&d, &f, T0 + SEC(20), &next), DRAIN_EGRESS_ONLY);
+    drain_app_has_gone(&d);
+    assert_int_equal(step_all(&d, &f, T0 + SEC(20), &next), DRAIN_EXIT);
+    assert_int_equal(d.began[DRAIN_CLEANUP], T0 + SEC(20));
+
+    d = of_pod();
+    (void)step_all(&d, &f, T0 + SEC(5), &next);
+    assert_int_equal(step_all(&d, &f, d.budget.cleanup_at, &next), DRAIN_EXIT);
+}
+
+/* Its end is waited for, however many connections it has; and no longer. */
+static void test_egress_of_a_known_application(UNUSED void **state)
+{
+    struct drain d = begun(&usual, 0);
+    struct drain_facts f = {.app = DRAIN_APP_ALIVE, .cleaned = true};
+    usec_t next;
+    (void)step_all(&d, &f, T0 + SEC(5), &next);
+    assert_int_equal(step_all(&d, &f, T0 + SEC(30), &next), DRAIN_EGRESS_ONLY);
+    f.outbound = 3;
+    f.app = DRAIN_APP_GONE;
+    assert_int_equal(step_all(&d, &f, T0 + SEC(30), &next), DRAIN_EXIT);
+}
+
+static void test_quiet_ends_the_notice(UNUSED void **state)
+{
+    struct drain d = of_pod();
+    struct drain_facts f = {.inbound = 1};
+    usec_t next;
+    assert_int_equal(step_all(&d, &f, T0 + SEC(3), &next), DRAIN_NOTICE);
+    f.quiet = true;
+    assert_int_equal(step_all(&d, &f, T0 + SEC(3), &next), DRAIN_DRAIN);
+    assert_int_equal(next, d.budget.last_call_at);
+}
+
+/* SIGTERM behind the application's exit: nobody is there to answer what is open. */
+static void test_the_application_has_gone(UNUSED void **state)
+{
+    struct drain_facts f = {.inbound = 2, .outbound = 2, .cleaned = true};
+    for (usec_t at = 0; at <= SEC(24); at += SEC(4)) {
+        struct drain d = of_pod();
+        usec_t next;
+        (void)step_all(&d, &f, T0 + at, &next);
+        drain_app_has_gone(&d);
+        assert_int_equal(step_all(&d, &f, T0 + at, &next), DRAIN_EXIT);
+        assert_int_equal(d.began[DRAIN_FORCE], T0 + at);
+    }
+}
+
+static void test_cleanup_ends_with_the_last_one_or_at_the_deadline(UNUSED void **state)
+{
+    struct drain d = begun(&usual, 0);
+    struct drain_facts f = {0};
+    usec_t next;
+    assert_int_equal(step_all(&d, &f, T0 + SEC(5), &next), DRAIN_CLEANUP);
+    assert_int_equal(next, d.budget.deadline);
+    struct drain other = d;
+    assert_int_equal(step_all(&d, &f, d.budget.deadline, &next), DRAIN_EXIT);
+    f.cleaned = true;
+    assert_int_equal(step_all(&other, &f, T0 + SEC(6), &next), DRAIN_EXIT);
+}
+
+/* A pod's end behind a drain that an operator began: the same deadline, a pod's rules. */
+static void test_an_admin_drain_becomes_a_pods_end(UNUSED void **state)
+{
+    struct drain d;
+    drain_init(&d);
+    (void)drain_begin(&d, &usual, DRAIN_BY_ADMIN, 0, T0, T0);
+    usec_t deadline = d.budget.deadline;
+    assert_false(drain_of_pod(&d));
+    assert_false(drain_begin(&d, &usual, DRAIN_BY_PRESTOP, 0, T0 + SEC(3), T0 + SEC(3)));
+    assert_true(drain_of_pod(&d));
+    assert_false(d.ready_in_notice); /* it has been unready */
+    assert_int_equal(d.budget.deadline, deadline);
+    assert_int_equal(d.trigger, DRAIN_BY_ADMIN);
+}
+
+static void test_resume_of_a_pod(UNUSED void **state)
+{
+    struct drain d;
+    struct drain_resumed r = {.started = T0,
+                              .deadline = T0 + MSEC(34500),
+                              .pod = true,
+                              .ready_in_notice = true,
+                              .notice_over = true};
+    drain_init(&d);
+    drain_resume(&d, &usual, &r, T0 + SEC(3));
+    assert_true(drain_of_pod(&d) && d.ready_in_notice);
+    step(&d, 1, 0, T0 + SEC(3), DRAIN_DRAIN, USEC_NEVER); /* it had ended early */
+    step(&d, 1, 0, T0 + SEC(3), DRAIN_DRAIN, T0 + SEC(24));
+}
+
+static void test_phase_end(UNUSED void **state)
+{
+    struct drain d = begun(&usual, 0);
+    struct drain_facts f = {.inbound = 1, .outbound = 1};
+    enum drain_phase last = DRAIN_SERVING;
+    usec_t now = T0, next;
+    while (last != DRAIN_EXIT) {
+        last = step_all(&d, &f, now, &next);
+        assert_int_equal(drain_phase_end(&d), next == USEC_NEVER ? 0 : next);
+        now = next;
+    }
+}
+
+/* While a container restarts: the lead, then until its time is over. */
+static void test_leave(UNUSED void **state)
+{
+    struct drain d;
+    drain_init(&d);
+    assert_int_equal(drain_leave_for(&d, DIRECTION_INBOUND), DRAIN_LEAVE_NOT);
+    drain_set_leave(&d, DRAIN_LEAVE_ASKED, T0, T0 + SEC(3));
+    assert_int_equal(drain_leave_for(&d, DIRECTION_INBOUND), DRAIN_LEAVE_ASKED);
+    assert_int_equal(drain_leave_for(&d, DIRECTION_OUTBOUND), DRAIN_LEAVE_NOT);
+    window(&d, T0 + MSEC(500), T0 + SEC(3));
+    drain_set_leave(&d, DRAIN_LEAVE_ASKED, T0, T0 + MSEC(100));
+    window(&d, T0 + MSEC(500), T0 + MSEC(500));
+    drain_set_leave(&d, DRAIN_LEAVE_NOT, 0, 0);
+    assert_int_equal(drain_leave_for(&d, DIRECTION_INBOUND), DRAIN_LEAVE_NOT);
+}
+
 /* Whatever the numbers: phases only grow, their ends lie in order, and nothing is after D. */
 static void test_any_configuration(UNUSED void **state)
 {
@@ -327,6 +466,15 @@ int main(void)
         cmocka_unit_test(test_force),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_idle_window),
+        cmocka_unit_test(test_egress_of_a_pod),
+        cmocka_unit_test(test_egress_of_a_known_application),
+        cmocka_unit_test(test_quiet_ends_the_notice),
+        cmocka_unit_test(test_the_application_has_gone),
+        cmocka_unit_test(test_cleanup_ends_with_the_last_one_or_at_the_deadline),
+        cmocka_unit_test(test_an_admin_drain_becomes_a_pods_end),
+        cmocka_unit_test(test_resume_of_a_pod),
+        cmocka_unit_test(test_phase_end),
+        cmocka_unit_test(test_leave),
         cmocka_unit_test(test_any_configuration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
