@@ -17,13 +17,11 @@ from wire import SLOW, wait_for
 SECRET = "Zq7-secret-4711"
 
 
-def start(sc, **more):
-    journal = more.pop("journal", {})
-    how = more.pop("how", {})
+def start(sc, journal=None, leases=None, how=None, **more):
     config = configuration(sc.directory, **more)
-    config["leases"] = {**more.get("leases", {}), "journal": {**config["leases"].get("journal", {}), **journal}} \
-        if "leases" in more else {"journal": {"path": f"{sc.directory}/leases.journal", **journal}}
-    return sc.proxy(more=config, **how)
+    config["leases"].update(leases or {})
+    config["leases"]["journal"].update(journal or {})
+    return sc.proxy(more=config, **(how or {}))
 
 
 def sluice_lease(sc, *args, code=0):
@@ -309,6 +307,7 @@ def test_a_release_that_was_under_way_is_repeated_with_its_key(sc):
         first, second = registry.wait("/device", 2)
         assert first.key == second.key
         wait_gone(sc, "device")
+        wait_for(lambda: sc.s.metrics().get("sluice_lease_journal_written_total") >= 1, "that is on disk, too")
         crash(sc)
         assert held(sc) == [] and len(registry.calls) == 2, "what is released does not come back"
 
