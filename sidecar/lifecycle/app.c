@@ -16,7 +16,7 @@ enum {
     APP_MAGIC = 0x41505021,
     GRACE_LOOKS = 8,           /* in one deathGrace, while in doubt */
     LOOK_DOUBT_MS = 125,       /* at most between them */
-    LOOK_MS = 500,             /* else */
+    LOOK_MS = 250,             /* else */
     LOOK_DISTURBING_MS = 5000, /* where a look is a connection to the application */
 };
 
@@ -156,9 +156,10 @@ static void ask_ports(struct app *a, struct app_sight *s)
     a->source.connections(a->source.ctx, &s->open, &s->opened);
     a->open = s->open;
     s->held = a->source.sigterm_follows(a->source.ctx);
-    /* Who holds a connection lives; it need not be asked. */
+    /* Who holds a connection lives; it need not be asked, but for the first time: whether there
+     * are ports to prove its end by. */
     a->disturbed = false;
-    if (s->open == 0 || set->n == 0)
+    if (s->open == 0 || set->n == 0 || a->ports == APP_PROBE_NONE)
         a->ports = app_probe(set->at, set->n, &a->disturbed);
     s->ports = a->ports;
 }

@@ -429,6 +429,24 @@ static void test_child_that_ended_before_us(void **state)
     assert_int_equal(app_now(b->app), APP_GONE);
 }
 
+/* A connection is there at the first look already, and so the port is not asked for its sake: that
+ * is a sign of life all the same, and the grace behind it is the short one. */
+static void test_connected_from_the_first_look(void **state)
+{
+    struct bench *b = *state;
+    listen_again(b);
+    stop_listening(b);
+    b->open = b->opened = 1;
+    configure(b, NULL, true);
+    turn(b, 50 * MS);
+    assert_int_equal(APP_ALIVE, app_now(b->app));
+    b->open = 0;
+    usec_t from = clock_mono();
+    wait_state(b, APP_GONE);
+    assert_true(clock_mono() - from >= 200 * MS);
+    assert_int_equal(LEASE_PROOF_PORTS, b->proof);
+}
+
 static void test_stopped_it_tells_nothing(void **state)
 {
     struct bench *b = *state;
@@ -459,6 +477,7 @@ int main(void)
         TEST(test_who_is_found),
         TEST(test_child),
         TEST(test_child_that_ended_before_us),
+        TEST(test_connected_from_the_first_look),
         TEST(test_stopped_it_tells_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
