@@ -89,18 +89,23 @@ static bool refuses(int rc)
            rc == -ENETUNREACH;
 }
 
+static bool listed(const struct address *at, uint32_t n)
+{
+    return listed_in("/proc/self/net/tcp", at, n) || listed_in("/proc/self/net/tcp6", at, n);
+}
+
 enum app_probed app_probe(const struct address *at, uint32_t n, bool *ret_disturbed)
 {
     *ret_disturbed = false;
     if (n == 0)
         return APP_PROBE_NONE;
-    if (listed_in("/proc/self/net/tcp", at, n) || listed_in("/proc/self/net/tcp6", at, n))
+    if (listed(at, n))
         return APP_PROBE_ACCEPTS;
     for (uint32_t i = 0; i < n; i++) {
         int rc = try(&at[i]);
         if (refuses(rc))
             continue;
-        *ret_disturbed = rc == 0;
+        *ret_disturbed = rc == 0 && !listed(at, n); /* it may have begun just now */
         return APP_PROBE_ACCEPTS;
     }
     return APP_PROBE_REFUSES;

@@ -11,7 +11,7 @@
 #include "io/address.h"
 #include "lifecycle/app_proof.h"
 
-/* All of these, or until one accepts. *ret_disturbed: a connection was made for it. */
+/* All of these, or until one accepts. *ret_disturbed: it takes a connection to find that out. */
 enum app_probed app_probe(const struct address *at, uint32_t n, bool *ret_disturbed);
 
 #endif
