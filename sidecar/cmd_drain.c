@@ -97,6 +97,36 @@ static void show_forced(const json_t *forced)
     table_print(&t, stdout);
 }
 
+static void show_cleanups(const json_t *cleanups)
+{
+    struct table t;
+    char took[SHOW_TEXT_MAX];
+    size_t i;
+    json_t *run;
+    const json_t *runs = json_object_get(cleanups, "runs");
+    long long all = json_count(cleanups, "released") + json_count(cleanups, "already_gone") +
+                    json_count(cleanups, "failed");
+
+    if (json_array_size(runs) == 0)
+        return;
+    (void)putchar('\n');
+    table_init(&t, "llrrll");
+    table_head(&t, "CLEANUP|RESULT|TRIES|TOOK|KIND|WHY");
+    json_array_foreach(runs, i, run)
+    {
+        table_cell(&t, "%s", json_text(run, "name"));
+        table_cell(&t, "%s", json_text(run, "result"));
+        table_cell(&t, "%lld", json_count(run, "tries"));
+        table_cell(&t, "%s", show_millis(json_number(run, "took_ms"), took));
+        table_cell(&t, "%s", json_text(run, "kind"));
+        table_cell(&t, "%s%s%s", json_text(run, "why"), *json_text(run, "error") ? ": " : "",
+                   json_text(run, "error"));
+    }
+    table_print(&t, stdout);
+    if (all > (long long)json_array_size(runs))
+        (void)printf("and %lld more\n", all - (long long)json_array_size(runs));
+}
+
 /* "notice_ms" stands as "notice". */
 static void show_phases(struct table *t, const json_t *budget)
 {
@@ -139,14 +169,16 @@ static void show_report(const json_t *o)
     table_cell(&t, "%lld", n_forced);
     if (json_is_object(longest)) {
         table_cell(&t, "longest");
-        table_cell(&t, "%s, %s, route %s", json_text(longest, "class"),
-                   show_millis(json_number(longest, "age_ms"), a), json_text(longest, "route"));
+        table_cell(&t, "%s, %s, route %s, %s", json_text(longest, "class"),
+                   show_millis(json_number(longest, "age_ms"), a), json_text(longest, "route"),
+                   json_text(longest, "reason"));
     }
     table_print(&t, stdout);
     show_classes(json_object_get(o, "classes"));
     show_forced(forced);
     if (n_forced > (long long)json_array_size(forced))
         (void)printf("and %lld more\n", n_forced - (long long)json_array_size(forced));
+    show_cleanups(json_object_get(o, "cleanups"));
 }
 
 /* --- waiting ----------------------------------------------------------------------------- */

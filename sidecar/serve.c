@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "config/build.h"
 #include "lifecycle/inherited.h"
-#include "lifecycle/report.h"
 #include "proxy/access_log.h"
 #include "proxy/listener.h"
 #include "proxy/upstream_shared.h"
@@ -221,16 +220,6 @@ static void start_watchers(struct control *c)
     }
 }
 
-static void tell_report(struct control *c)
-{
-    for (uint32_t i = 0; i < c->process.n_workers; i++)
-        drain_tally_merge(&c->tally, &c->workers[i].tally);
-    char *text = drain_report_json(&c->process.drain, &c->tally, leases_results_json(c->leases),
-                                   atomic_load(&c->process.connections), clock_mono());
-    log_info("drain report %s", text ? text : "{}");
-    free(text);
-}
-
 /* The workers have stopped, or were never there. */
 static void control_free(struct control *c)
 {
@@ -342,7 +331,7 @@ int serve(const char *config_file, const char *last_good_dir)
         worker_stop(&c->workers[i]);
     int code = c->failed ? 1 : 0;
     if (!c->failed)
-        tell_report(c);
+        control_report_end(c);
     control_free(c);
     return code;
 }

@@ -143,6 +143,12 @@ void control_drain_sample(struct control *c);
 enum drain_app control_app(const struct control *c);
 bool control_closes_listeners_at_drain(const struct conf_lifecycle *l);
 
+/* The drain's report (drain_report.c), at the end, when the workers have stopped: in the log, and
+ * as the termination message. */
+void control_report_end(struct control *c);
+/* The message alone, while we wait for the signal to end: SIGKILL may come in its place. */
+void control_report_message(struct control *c);
+
 /* The upgrade (control_retire.c): another process serves the same sockets from now on. Stops
  * accepting at once, drains what it has by drainTimeout, and exits. */
 void control_retire(struct control *c);

@@ -134,8 +134,10 @@ static void enter(struct control *c, enum drain_phase phase, usec_t now)
         control_drain_tell_supervisor(c);
     if (phase == DRAIN_CLEANUP)
         begin_cleanups(c);
-    if (phase == DRAIN_EXIT && !c->exit_after_drain)
+    if (phase == DRAIN_EXIT && !c->exit_after_drain) {
         stay_drained(c);
+        control_report_message(c);
+    }
 }
 
 void control_step(struct control *c)

@@ -462,6 +462,32 @@ def test_a_job_ends_at_once(sc):
     assert leave(sc) < 1 + SPARE
 
 
+# --- the termination message ------------------------------------------------------------------
+
+def test_the_termination_message(sc, tmp_path):
+    """Its last line is the summary; written when all is over, and again behind SIGTERM."""
+    message = tmp_path / "termination-log"
+    message.write_text("of the container before")
+    proxy(sc, script=stuck, more=pod(notice="0s", drain="2s", cleanup="1s",
+                                     terminationMessagePath=str(message)))
+    client = sc.client().request()
+    sc.app.wait_requests(1)
+    assert own(sc) == 200
+    assert client.response().status == 503
+    wait_for(lambda: "drained in" in message.read_text(), "the message is written")
+    assert leave(sc) < 1 + SPARE
+    lines = message.read_text().splitlines()
+    assert "h1_active: last_call 1" in lines
+    assert lines[-1].endswith("by prestop: 0 forced, 0 open, 0 cleanups failed"), lines
+
+
+def test_no_message_where_no_file_is(sc, tmp_path):
+    proxy(sc, more=pod(terminationMessagePath=str(tmp_path / "none")))
+    sc.s.stop()
+    assert not (tmp_path / "none").exists()
+    assert "termination message" not in sc.s.log()
+
+
 # --- the hold outlives the serving process ----------------------------------------------------
 
 def crash(sc):
