@@ -281,9 +281,8 @@ int leases_acquire(struct leases *ls, const struct lease_new *n, lease_done *don
     }
     struct lease *old =
         n->duplicate == LEASE_DUPLICATE_ADDS ? NULL : lease_find_key(ls, n->name, n->key);
-    if (old && old->state != LEASE_PENDING && old->state != LEASE_HELD)
-        old = NULL;
-    if (old && n->duplicate == LEASE_DUPLICATE_COUNTS)
+    bool held = old && (old->state == LEASE_PENDING || old->state == LEASE_HELD);
+    if (held && n->duplicate == LEASE_DUPLICATE_COUNTS)
         return count_one_more(old, n, done, ctx);
     rc = ls->cleaning ? -ESHUTDOWN : !old && ls->n >= ls->max ? -EUSERS : 0;
     if (rc < 0)
@@ -326,15 +325,11 @@ int leases_renew(struct leases *ls, uint64_t id, usec_t ttl, lease_done *done, v
 
 static void forget(struct lease *l)
 {
-    if (l->waiters) {
-        l->run.result = CLEANUP_ALREADY_GONE;
-        lease_tell_waiters(l);
-    }
     log_info("audit: lease forgotten: id %016llx name %s kind %s", (ull)l->id, l->name,
              lease_kind_word(l->kind));
     l->owner->stats.forgotten++;
     lease_record_drop(l);
-    lease_free(l);
+    lease_settle(l);
 }
 
 void leases_forget(struct leases *ls, struct str name, struct str key)

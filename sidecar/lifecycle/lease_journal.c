@@ -27,7 +27,7 @@ static void dropped_one(uint64_t id, struct str bytes, void *ctx)
     struct lease *l = lease_find(ctx, id);
     (void)bytes;
     if (l && l->kind != LEASE_STATIC)
-        lease_free(l);
+        lease_settle(l);
 }
 
 static const char *reason(int error)
@@ -73,14 +73,16 @@ static void answer(struct lease_write *w, int rc)
         w->done(w->ctx, w->id, rc);
 }
 
-/* The older one that it stands for. */
+/* The older one that it stands for; also one whose release is due: that would take from the new
+ * holder what it has just acquired. */
 static void replace(struct leases *ls, uint64_t id)
 {
     struct lease *old = id ? lease_find(ls, id) : NULL;
-    if (!old || old->state == LEASE_WAITING || old->state == LEASE_RELEASING)
+    if (!old)
         return;
     lease_record_drop(old);
-    lease_free(old);
+    lease_settle(old);
+    leases_pump(ls);
 }
 
 /* Its record is not on disk. */

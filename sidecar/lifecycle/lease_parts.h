@@ -135,6 +135,8 @@ void lease_queue(struct lease *l, enum lease_why why);
 /* Starts what may start; and tells that all is done, where it is. */
 void leases_pump(struct leases *ls);
 void lease_tell_waiters(struct lease *l);
+/* Nothing is to be released any more: who waits for it is told so, and it is freed. */
+void lease_settle(struct lease *l);
 const char *lease_why_word(enum lease_why w);
 
 /* lease_time.c */

@@ -83,6 +83,15 @@ void lease_tell_waiters(struct lease *l)
     }
 }
 
+void lease_settle(struct lease *l)
+{
+    cleanup_cancel(&l->run);
+    l->run.result = CLEANUP_ALREADY_GONE;
+    l->run.error[0] = '\0';
+    lease_tell_waiters(l);
+    lease_free(l);
+}
+
 /* Nothing came back, or something that may be better another time. */
 static bool worth_keeping(const struct lease *l)
 {

@@ -3,12 +3,13 @@
 import json
 import os
 import signal
+import subprocess
 import time
 
 import pytest
 
 import tls
-from harness import free_port
+from harness import SLUICE, free_port
 from releases import Registry, cleanup, configuration, drain_report, lease
 from wire import SLOW, SPARE, wait_for
 
@@ -178,6 +179,17 @@ def test_admin_drain_releases_and_stays(sc):
         assert sorted(registry.paths()) == ["/c", "/l"]
         assert lease(sc.s, registry, "late", expect=503)["code"] == "draining"
         assert "l" not in [x["name"] for x in json.loads(sc.s.admin("GET", "/v1/leases")[1].body)["leases"]]
+
+
+def test_drain_wait_shows_them(sc):
+    with Registry({"/bad": 403}) as registry:
+        sc.proxy(more=configuration(sc.directory, cleanups=[cleanup(registry, "good"), cleanup(registry, "bad")], app="1s"))
+        run = subprocess.run([SLUICE, "drain", "--wait", "--admin", sc.s.socket_path], capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        assert "cleanups: 1 released, 0 already gone, 1 failed" in run.stdout
+        bad, good = run.stdout.split("CLEANUP ")[1].split("\n")[1:3]
+        assert bad.split() == ["bad", "static", "failed", "1", *bad.split()[4:6], "status", "403"]
+        assert good.split()[:4] == ["good", "static", "released", "1"]
 
 
 # --- hooks ------------------------------------------------------------------------------------

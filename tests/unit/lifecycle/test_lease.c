@@ -155,6 +155,26 @@ static void test_replaced_only_when_the_new_one_is_on_disk(UNUSED void **state)
     assert_int_equal(rig_on_disk(), 2 - 1);
 }
 
+/* A release that is due, of what has been acquired again, would take it from its new holder. */
+static void test_acquired_again_while_its_release_is_due(UNUSED void **state)
+{
+    uint64_t old = hold("a", "k");
+    leases_holder_gone(ls, LEASE_PROOF_PIDFD);
+    rig_end(rig_runs[0], CLEANUP_FAILED);
+    assert_int_equal(lease_find(ls, old)->state, LEASE_RETRYING);
+    (void)hold("a", "k");
+    assert_null(lease_find(ls, old));
+    assert_int_equal(n_held(), 1);
+    leases_holder_gone(ls, LEASE_PROOF_PIDFD);
+    assert_int_equal(rig_n_runs, 1);
+    (void)hold("a", "k");
+    assert_int_equal(rig_n_runs, 0);
+    assert_int_equal(rig_cancelled, 1);
+    assert_int_equal(n_held(), 1);
+    rig_written(0);
+    assert_int_equal(rig_on_disk(), 1);
+}
+
 static void test_counted(UNUSED void **state)
 {
     for (int i = 0; i < 3; i++) {
@@ -480,6 +500,7 @@ int main(void)
         TEST(test_disk_fails_allow),
         TEST(test_no_room),
         TEST(test_replaced_only_when_the_new_one_is_on_disk),
+        TEST(test_acquired_again_while_its_release_is_due),
         TEST(test_counted),
         TEST(test_added_ones_go_newest_first),
         TEST(test_forgotten_before_it_is_on_disk),
