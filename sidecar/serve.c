@@ -225,6 +225,7 @@ static void control_free(struct control *c)
 {
     uint32_t n = c->workers ? c->process.n_workers : 0;
     c->process.stopping = true;
+    control_app_free(c);
     control_close_servers(c);
     if (c->log)
         (void)access_log_drain(c->log);
@@ -267,6 +268,7 @@ void control_started(struct control *c, bool ok)
         control_prestop_adopt(c);
         (void)inherited_close_rest(c->channel);
         (void)channel_ready(c->channel);
+        control_app_start(c);
         if (control_manager_start(c) < 0)
             log_warn("the service manager is not told how we fare: out of memory");
         log_info("sluice %s serves: %u listeners, %u workers, pid %d", SLUICE_VERSION,

@@ -109,7 +109,7 @@ static void tally_done(struct gather *g)
     if (g->request) {
         uint64_t open = atomic_load(&c->process.connections);
         char *text = sum ? drain_report_json(&c->process.drain, sum, leases_results_json(c->leases),
-                                             open, clock_mono())
+                                             control_app_json(c), open, clock_mono())
                          : NULL;
         reply_owned(g->request, json, text, text ? strlen(text) : 0);
     }

@@ -13,6 +13,7 @@
 #include "admin/prestop.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
+#include "lifecycle/app.h"
 #include "lifecycle/channel.h"
 #include "lifecycle/hooks.h"
 #include "lifecycle/lease.h"
@@ -38,6 +39,15 @@ struct control_manager {
     usec_t told_at;
     uint64_t requests; /* in all, at told_at */
     char told[CHANNEL_TEXT_MAX];
+};
+
+/* The application (control_app.c). */
+struct control_app {
+    struct app *watch;    /* NULL: nothing serves yet, or memory was short */
+    struct ev_io notices; /* of the supervisor */
+    bool expected;        /* the supervisor runs it, and will tell of it in a moment */
+    struct timer flush;   /* it ended by itself, and its answers are on their way */
+    usec_t flush_until;
 };
 
 struct control {
@@ -85,6 +95,7 @@ struct control {
     struct drain_tally tally; /* of all workers, once they have stopped */
 
     struct control_prestop prestop;
+    struct control_app app;
     struct quiet quiet;
     bool cleanups_begun, cleanups_done;
     usec_t told_deadline; /* of the drain, to hooks and cleanups; 0: not yet */
@@ -139,8 +150,6 @@ void control_resume_drain(struct control *c);
 void control_drain_tell_supervisor(struct control *c);
 /* Once a second: what is usual, for quiet.h. */
 void control_drain_sample(struct control *c);
-/* Whether the application is known to be there. */
-enum drain_app control_app(const struct control *c);
 bool control_closes_listeners_at_drain(const struct conf_lifecycle *l);
 
 /* The drain's report (drain_report.c), at the end, when the workers have stopped: in the log, and
@@ -148,6 +157,25 @@ bool control_closes_listeners_at_drain(const struct conf_lifecycle *l);
 void control_report_end(struct control *c);
 /* The message alone, while we wait for the signal to end: SIGKILL may come in its place. */
 void control_report_message(struct control *c);
+
+/* The application (control_app.c). Once this process has said READY: it is watched from here on,
+ * and app.command is told to the supervisor. */
+void control_app_start(struct control *c);
+/* The configuration in force is another one. */
+void control_app_configure(struct control *c);
+/* Whether it is known to be there, as far as a drain has to wait for that. */
+enum drain_app control_app(const struct control *c);
+/* Now, and not as of the last look. */
+void control_app_look(struct control *c);
+/* Our SIGTERM at the end of a pod, and nothing says that it lives. */
+void control_app_sigterm(struct control *c);
+/* The drain has come there: our child is told to end. */
+void control_app_phase(struct control *c, enum drain_phase phase);
+json_t *control_app_json(const struct control *c);
+void control_app_metrics(const struct control *c, struct exposition *t);
+/* Another process serves: it has nothing to say any more. */
+void control_app_stop(struct control *c);
+void control_app_free(struct control *c);
 
 /* The upgrade (control_retire.c): another process serves the same sockets from now on. Stops
  * accepting at once, drains what it has by drainTimeout, and exits. */

@@ -42,13 +42,6 @@ static void stay_drained(struct control *c)
         log_warn("outbound listeners stay open: out of memory");
 }
 
-/* Whether the application is there: lifecycle/app.h, once something watches it. */
-enum drain_app control_app(const struct control *c)
-{
-    (void)c;
-    return DRAIN_APP_UNKNOWN;
-}
-
 /* CLEANUP begins; the drain goes on when each release has its result. */
 static void cleanups_done(struct control *c)
 {
@@ -79,7 +72,7 @@ static uint64_t arrived(const struct control *c)
 {
     uint64_t n = 0;
     for (uint32_t i = 0; i < c->process.n_workers; i++)
-        n += count_read(&c->workers[i].stats.arrived);
+        n += count_read(&c->workers[i].stats.arrived[DIRECTION_INBOUND]);
     return n;
 }
 
@@ -132,6 +125,7 @@ static void enter(struct control *c, enum drain_phase phase, usec_t now)
     }
     if (phase == DRAIN_DRAIN)
         control_drain_tell_supervisor(c);
+    control_app_phase(c, phase);
     if (phase == DRAIN_CLEANUP)
         begin_cleanups(c);
     if (phase == DRAIN_EXIT && !c->exit_after_drain) {
@@ -233,10 +227,12 @@ void control_drain(struct control *c, enum drain_trigger trigger, usec_t budget)
 static void terminate_in_pod(struct control *c, usec_t now)
 {
     struct drain *d = &c->process.drain;
+    control_app_look(c);
     if (control_prestop_holds(c) || control_app(c) == DRAIN_APP_ALIVE) {
         log_warn("SIGTERM while the application is there: the pod's grace is over");
         drain_shorten(d, now + GRACE_OVER, now);
     } else {
+        control_app_sigterm(c);
         drain_app_has_gone(d);
     }
     control_drain_tell_supervisor(c);

@@ -228,6 +228,7 @@ static void put_in_force(struct control *c, struct generation *g)
     certificates_take(&c->certificates, g, &c->reload->job.tls, &c->reload->job.tls_problems);
     certificates_watch(&c->certificates, c->snapshot->conf, NULL);
     control_keep_listeners(c, c->snapshot->conf);
+    control_app_configure(c);
     take_process_settings(c);
     control_leases_configure(c);
     c->reload->step = RELOAD_ENTERING;

@@ -75,6 +75,7 @@ void control_retire(struct control *c)
     }
     c->retiring = c->exit_after_drain = true;
     control_leases_retire(c);
+    control_app_stop(c);
     for (uint32_t i = 0; i < c->n_servers; i++)
         http_server_stop(c->servers[i]);
     loop_forget(&c->loop);

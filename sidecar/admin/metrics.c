@@ -71,6 +71,7 @@ static void put_process(struct exposition *t, const struct control *c)
     metric_put(t, "sluice_drain_phase_remaining_seconds %.3f\n",
                phase_end > now ? (double)(phase_end - now) / 1e6 : 0.);
     prestop_metrics(&c->prestop, t);
+    control_app_metrics(c, t);
     config_state_metrics(&c->config, t);
     certificates_metrics(&c->certificates, c->snapshot->conf, t);
     discovery_metrics(c->discovery, t);

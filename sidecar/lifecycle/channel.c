@@ -379,6 +379,11 @@ int channel_next_notice(struct channel *ch, struct channel_notice *ret, int *ret
     }
 }
 
+bool channel_runs_app(void)
+{
+    return getenv(CHANNEL_APP_ENV) != NULL;
+}
+
 bool channel_restarted(void)
 {
     return getenv(CHANNEL_RESTART_ENV) != NULL;

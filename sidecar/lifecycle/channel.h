@@ -91,6 +91,9 @@ struct channel_notice {
     uint32_t unused[12];
 };
 
+/* Was it started, or has it ended, before this process was? Then a notice comes behind READY. */
+bool channel_runs_app(void);
+
 /* Readable when a notice waits; -1: no supervisor. */
 int channel_fd(const struct channel *ch);
 /* Called when one came while an answer was waited for, so that channel_fd() does not tell of it. */
@@ -130,6 +133,7 @@ enum channel_kind {
 #define CHANNEL_ENV         "SLUICE_CHANNEL"
 #define CHANNEL_DRAIN_ENV   "SLUICE_DRAIN"
 #define CHANNEL_RESTART_ENV "SLUICE_RESTART"
+#define CHANNEL_APP_ENV     "SLUICE_APP"
 /* A 1 for each of LISTEN_FDS that came from the service manager, a 0 for the others. */
 #define CHANNEL_ACTIVATED_ENV "SLUICE_ACTIVATED"
 /* The watchdog's interval in µs, 0: none. Not there: no service manager. */

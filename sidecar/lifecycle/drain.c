@@ -16,8 +16,8 @@ const char *drain_phase_word(enum drain_phase p)
 
 const char *drain_trigger_word(enum drain_trigger t)
 {
-    static const char *const words[DRAIN_TRIGGERS] = {"signal", "admin", "resumed", "upgrade",
-                                                      "prestop"};
+    static const char *const words[DRAIN_TRIGGERS] = {"signal",  "admin",   "resumed",
+                                                      "upgrade", "prestop", "application"};
     return words[t];
 }
 

@@ -33,6 +33,7 @@ enum drain_trigger {
     DRAIN_BY_RESUME,
     DRAIN_BY_UPGRADE, /* another process serves by now: this one ends, both directions alike */
     DRAIN_BY_PRESTOP, /* the end of a Kubernetes pod */
+    DRAIN_BY_APP,     /* the application that we run has ended by itself */
     DRAIN_TRIGGERS,
 };
 

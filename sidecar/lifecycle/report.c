@@ -1,7 +1,6 @@
 /* report.c - what the drain did. */
 #include "lifecycle/report.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
 const char *drain_class_word(enum drain_class c)
@@ -111,10 +110,11 @@ static json_t *budget_json(const struct drain *d, usec_t now)
 }
 
 char *drain_report_json(const struct drain *d, const struct drain_tally *t, json_t *cleanups,
-                        uint64_t open, usec_t now)
+                        json_t *app, uint64_t open, usec_t now)
 {
     json_t *o = json_object();
     (void)json_object_set_new(o, "phase", json_string(drain_phase_word(drain_now(d))));
+    (void)json_object_set_new(o, "app", app);
     (void)json_object_set_new(o, "open", json_integer((json_int_t)open));
     if (d->started != 0) {
         char when[CLOCK_RFC3339_LEN];

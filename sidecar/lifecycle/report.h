@@ -56,8 +56,9 @@ void drain_tally_add(struct drain_tally *t, enum drain_class c, enum drain_how h
 void drain_tally_merge(struct drain_tally *into, const struct drain_tally *from);
 
 /* The report as JSON, one line, for malloc'ed text the caller frees; NULL when memory is short.
- * cleanups: as leases_results_json() gives them; the reference is taken, NULL: none. */
+ * cleanups: as leases_results_json() gives them; app: as app_json() does; the references are
+ * taken, NULL: none. */
 char *drain_report_json(const struct drain *d, const struct drain_tally *t, json_t *cleanups,
-                        uint64_t open, usec_t now);
+                        json_t *app, uint64_t open, usec_t now);
 
 #endif

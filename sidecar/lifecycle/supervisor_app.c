@@ -27,7 +27,7 @@ enum { NOT_FOUND = 127 }; /* as shells say it; EXEC_FAILED for a file that is no
 /* A signal has led to the drain that runs, or that has run: we exit behind it. */
 static bool drain_ends_us(const struct supervisor *s)
 {
-    return s->state.drain_start != 0 && strcmp(s->state.drain_trigger, "signal") == 0;
+    return s->state.drain_start != 0 && strstr(s->state.drain_trigger, "signal") != NULL;
 }
 
 static void describe(int status, char *out, size_t cap)

@@ -13,21 +13,14 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { ENV_SLOTS = 8 };
+enum { ENV_SLOTS = 9 };
 
 /* The first three are our own, and go to a successor; the rest is for one process each. */
-static const char *const own_variables[] = {"NOTIFY_SOCKET=",
-                                            "WATCHDOG_USEC=",
-                                            "WATCHDOG_PID=",
-                                            "LISTEN_FDS=",
-                                            "LISTEN_PID=",
-                                            "LISTEN_FDNAMES=",
-                                            CHANNEL_ENV "=",
-                                            CHANNEL_DRAIN_ENV "=",
-                                            CHANNEL_MANAGER_ENV "=",
-                                            SUCCESSION_ENV "=",
-                                            CHANNEL_ACTIVATED_ENV "=",
-                                            CHANNEL_RESTART_ENV "="};
+static const char *const own_variables[] = {
+    "NOTIFY_SOCKET=",        "WATCHDOG_USEC=",   "WATCHDOG_PID=",           "LISTEN_FDS=",
+    "LISTEN_PID=",           "LISTEN_FDNAMES=",  CHANNEL_ENV "=",           CHANNEL_DRAIN_ENV "=",
+    CHANNEL_MANAGER_ENV "=", SUCCESSION_ENV "=", CHANNEL_ACTIVATED_ENV "=", CHANNEL_RESTART_ENV "=",
+    CHANNEL_APP_ENV "="};
 
 /* Its place in own_variables, or their number. */
 static size_t own_variable(const char *v)
@@ -107,6 +100,10 @@ static void fill_environment(struct supervisor *s, enum role role, const struct 
     if (s->state.ever_ready && role == ROLE_SERVING) {
         static char restart[] = CHANNEL_RESTART_ENV "=1";
         s->env[o++] = restart;
+    }
+    if (s->state.app.life != APP_NONE) {
+        static char app[] = CHANNEL_APP_ENV "=1";
+        s->env[o++] = app;
     }
     s->env[o] = NULL;
 }

@@ -76,7 +76,7 @@ enum websocket_close_class {
 
 struct worker_stats {
     counter_t connections, streams, requests;
-    counter_t arrived;               /* inbound connections, ever */
+    counter_t arrived[2];            /* connections ever, by direction */
     counter_t crossed;               /* keep-alive closes that crossed a request */
     counter_t accept_paused;         /* times that accepting was paused (limit, no fds) */
     counter_t loop_lag_us;           /* of the last ping by the control thread */

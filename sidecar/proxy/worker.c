@@ -58,8 +58,7 @@ void worker_count_connection(struct worker *w, enum direction d, int change)
     struct process *p = w->process;
     count_add(&w->stats.connections, change);
     if (change > 0) {
-        if (d == DIRECTION_INBOUND)
-            count_add(&w->stats.arrived, 1);
+        count_add(&w->stats.arrived[d], 1);
         (void)atomic_fetch_add_explicit(&p->connections, 1, memory_order_relaxed);
         (void)atomic_fetch_add_explicit(&p->open[d], 1, memory_order_relaxed);
         return;

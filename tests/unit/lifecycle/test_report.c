@@ -82,7 +82,7 @@ static void test_merge(UNUSED void **state)
 
 static json_t *report(const struct drain *d, const struct drain_tally *t, usec_t now)
 {
-    char *text = drain_report_json(d, t, NULL, 7, now);
+    char *text = drain_report_json(d, t, NULL, json_pack("{s:s}", "state", "alive"), 7, now);
     assert_non_null(text);
     assert_null(strchr(text, '\n'));
     json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
@@ -105,7 +105,9 @@ static void test_json_while_serving(UNUSED void **state)
     json_t *o = report(&d, &t, T0);
     assert_string_equal(json_string_value(json_object_get(o, "phase")), "serving");
     assert_int_equal(number(o, "open"), 7);
-    assert_int_equal(json_object_size(o), 2);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(o, "app"), "state")),
+                        "alive");
+    assert_int_equal(json_object_size(o), 3);
     json_decref(o);
 }
 
