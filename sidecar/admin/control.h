@@ -46,6 +46,7 @@ struct control_app {
     struct app *watch;    /* NULL: nothing serves yet, or memory was short */
     struct ev_io notices; /* of the supervisor */
     bool expected;        /* the supervisor runs it, and will tell of it in a moment */
+    bool supervisor_gone; /* nothing is told any more */
     struct timer flush;   /* it ended by itself, and its answers are on their way */
     usec_t flush_until;
 };

@@ -12,6 +12,7 @@
 /* It ended by itself: what it has answered still gets so long to reach who asked. */
 #define FLUSH       USEC_PER_SEC
 #define FLUSH_EVERY (10 * USEC_PER_MSEC)
+#define KILL_LEAD   (50 * USEC_PER_MSEC)
 
 /* --- what the watch asks --- */
 
@@ -114,6 +115,8 @@ static void take_notice(struct control *c, const struct channel_notice *n, int f
         app_child_ended(c->app.watch, n->pid, n->status, n->released);
         if (!n->released && !c->retiring)
             ended_by_itself(c);
+        else
+            control_step(c);
         break;
     default: /* a newer supervisor's */
         break;
@@ -131,8 +134,10 @@ static void on_notice(struct ev_loop *ev, struct ev_io *io, int events)
     c->app.expected = false;
     while ((rc = channel_next_notice(c->channel, &n, &fd)) == 0)
         take_notice(c, &n, fd);
-    if (rc == -EPIPE)
+    if (rc == -EPIPE) {
         ev_io_stop(ev, io); /* it has died; SIGTERM tells us, too */
+        c->app.supervisor_gone = true;
+    }
 }
 
 /* One came while the answer to something else was waited for. */
@@ -153,8 +158,12 @@ enum drain_app control_app(const struct control *c)
         return DRAIN_APP_UNKNOWN;
     if (c->app.expected && c->exit_after_drain)
         return DRAIN_APP_ALIVE;
-    if (app_now(a) == APP_GONE)
-        return DRAIN_APP_GONE;
+    if (app_now(a) == APP_GONE) {
+        /* The pidfd is first; how it ended is told in a moment. */
+        const struct app_child *child = app_child_now(a);
+        bool told = child->pid == 0 || child->ended || c->app.supervisor_gone;
+        return told || !c->exit_after_drain ? DRAIN_APP_GONE : DRAIN_APP_ALIVE;
+    }
     bool waits =
         drain_of_pod(&c->process.drain) || (app_child_now(a)->pid != 0 && c->exit_after_drain);
     return waits && app_now(a) == APP_ALIVE ? DRAIN_APP_ALIVE : DRAIN_APP_UNKNOWN;
@@ -172,6 +181,13 @@ void control_app_sigterm(struct control *c)
         app_sigterm(c->app.watch);
 }
 
+/* In time for its end to be known when the cleanups begin. */
+static usec_t kill_at(const struct drain *d, usec_t now)
+{
+    usec_t at = d->budget.cleanup_at;
+    return at > now ? at - min_u64((at - now) / 10, KILL_LEAD) : at;
+}
+
 void control_app_phase(struct control *c, enum drain_phase phase)
 {
     const struct drain *d = &c->process.drain;
@@ -179,7 +195,7 @@ void control_app_phase(struct control *c, enum drain_phase phase)
     if (!a || c->retiring || !c->exit_after_drain)
         return;
     if (phase >= DRAIN_EGRESS_ONLY && app_child_now(a)->pid != 0 && !app_child_now(a)->ended)
-        (void)channel_app_release(c->channel, d->budget.cleanup_at);
+        (void)channel_app_release(c->channel, kill_at(d, clock_mono()));
     if (phase == DRAIN_CLEANUP)
         app_deadline(c->app.watch);
 }

@@ -194,7 +194,9 @@ bool supervisor_read_channel(struct supervisor *s, struct serving *c)
                              .msg_controllen = sizeof(control)};
 
         ssize_t n = recvmsg(c->channel, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (n < 0 && errno == EINTR)
+        /* ECONNRESET, once: it closed with something of ours unread. What it said before stands
+         * behind that. */
+        if (n < 0 && (errno == EINTR || errno == ECONNRESET))
             continue;
         if (n < 0 && errno == EAGAIN)
             return false;

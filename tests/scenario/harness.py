@@ -250,8 +250,16 @@ class Sluice:
 
     @property
     def pid(self):
-        """Of the serving process: the supervisor's youngest child."""
-        return self.children()[-1]
+        """Of the serving process: the supervisor's youngest child but the application."""
+        def serves(pid):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    words = f.read().split(b"\0")
+            except OSError:
+                return True
+            return words == [b""] or b"--serving" in words
+        children = self.children()
+        return [p for p in children if serves(p)][-1] if len(children) > 1 else children[-1]
 
     def children(self):
         pid = self.process.pid
