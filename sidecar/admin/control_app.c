@@ -63,7 +63,7 @@ static bool sigterm_follows(void *ctx)
 static void on_gone(void *ctx, enum lease_proof proof)
 {
     struct control *c = ctx;
-    (void)proof;
+    leases_holder_gone(c->leases, proof);
     /* The drain may be waiting for that; not from within one of its own steps. */
     ev_async_send(c->loop.ev, &c->poke);
 }

@@ -114,7 +114,7 @@ char *drain_report_json(const struct drain *d, const struct drain_tally *t, json
 {
     json_t *o = json_object();
     (void)json_object_set_new(o, "phase", json_string(drain_phase_word(drain_now(d))));
-    (void)json_object_set_new(o, "app", app);
+    (void)json_object_set_new(o, "app", app ? app : json_null());
     (void)json_object_set_new(o, "open", json_integer((json_int_t)open));
     if (d->started != 0) {
         char when[CLOCK_RFC3339_LEN];
