@@ -2,7 +2,7 @@
  * lead to on this machine. */
 #include "config/builder.h"
 
-#include "config/problems.h"
+#include "config/problems.h" /* its count */
 
 #include <arpa/inet.h>
 
@@ -77,10 +77,7 @@ void build_app(struct builder *b)
 {
     struct conf_app *app = &b->conf->app;
     struct addresses list = {.builder = b};
-    const struct yaml_node *node = yaml_get(yaml_get(b->root, "app"), "command");
 
-    if (app->n_command > 0 && app->command[0].n == 0 && node)
-        problem_at(b->problems, node, "expected a program and its arguments, got no program");
     for (uint32_t i = 0; i < app->n_ports; i++)
         add_port(&list, app->ports[i]);
     if (app->n_ports == 0 && b->problems->errors == b->errors_before)

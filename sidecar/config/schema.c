@@ -422,7 +422,7 @@ static const struct schema_map lifecycle_map = {MAP(lifecycle_keys)};
 
 #define APP(member) MEMBER(struct conf_app, member)
 static const struct schema_key app_word = {
-    .type = SCHEMA_STRING, .width = sizeof(struct str), .format = FORMAT_VALUE};
+    .type = SCHEMA_STRING, .width = sizeof(struct str), .format = FORMAT_LINE};
 static const struct schema_key app_port = {
     .type = SCHEMA_INT, .width = sizeof(uint32_t), .min = 1, .max = 65535};
 static const struct schema_key app_keys[] = {

@@ -249,7 +249,7 @@ static const struct mistake mistakes[] = {
     {LIFE_3_3("closeListeners: atdrain"), 3, 19, "lifecycle.closeListeners",
      "(did you mean \"atDrain\"?)"},
     {ROOT_2_1("app: {command: []}"), 2, 16, "app.command", "1"},
-    {ROOT_2_1("app: {command: [\"\", x]}"), 2, 16, "app.command", "got no program"},
+    {ROOT_2_1("app: {command: [\"\", x]}"), 2, 17, "app.command[0]", "expected some text"},
     {ROOT_2_1("app: {command: ./app}"), 2, 16, "app.command", "expected"},
     {ROOT_2_1("app: {ports: [0]}"), 2, 15, "app.ports[0]", "from 1 to 65535"},
     {ROOT_2_1("app: {deathGrace: 1ms}"), 2, 19, "app.deathGrace", "from 100ms"},
