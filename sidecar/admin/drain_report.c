@@ -26,7 +26,8 @@ static void write_message(struct control *c, const char *text)
 static char *report_text(struct control *c, const struct drain_tally *t)
 {
     return drain_report_json(&c->process.drain, t, leases_results_json(c->leases),
-                             control_app_json(c), atomic_load(&c->process.connections), clock_mono());
+                             control_app_json(c), atomic_load(&c->process.connections),
+                             clock_mono());
 }
 
 void control_report_end(struct control *c)
