@@ -251,6 +251,20 @@ class Lane:
                 pass
         return None
 
+    def held(self):
+        """How much sluice knows to be held; None while it does not answer."""
+        try:
+            status, response = self.sluice.admin("GET", "/v1/leases")
+            return json.loads(response.body)["held"] if status == 200 else None
+        except (OSError, EOFError):
+            return None
+
+    def app_status(self):
+        return self.sluice.status().get("app")
+
+    def knows(self, holder):
+        return self.app_status().get("pid") == holder.pid
+
     def only_session(self):
         sessions = self.device.all()["sessions"]
         return sessions[0] if len(sessions) == 1 else None
