@@ -5,7 +5,7 @@ import json
 from cluster import PATIENCE
 from wire import wait_for
 
-NOTICE = 2.0  # s, lifecycle.noticePeriod in the page
+NOTICE = 2.0  # s that it lasts at least, while nobody comes
 
 # name, container, what it writes then; in this order.
 STEPS = (("notice", "sluice", r"drain: notice"), ("drain", "sluice", r"drain: drain"),

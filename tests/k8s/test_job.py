@@ -28,7 +28,7 @@ def test_a_job_completes(cluster):
                  lambda: f"the Job has succeeded: {cluster.told()}", PATIENCE, 0.1)
         took = time.monotonic() - exits
         print(f"\nthe Job is complete {took:.1f} s after its application's exit")
-        # No notice and no waiting for anybody: drainTimeout would be 20 s.
+        # No notice and no waiting for anybody: drainTimeout would be 18 s.
         assert took < 15, took
         [pod] = cluster.pods()
         for status in pod["status"]["containerStatuses"] + pod["status"]["initContainerStatuses"]:

@@ -59,7 +59,7 @@ def test_an_application_that_ignores_sigterm_is_outlived(cluster):
     app = App("deaf", application="trap 'echo SIGTERM' TERM; sluice demo-app --listen 0.0.0.0:8080 &"
                                   " while true; do wait; done")
     app.grace(8)
-    app.config["lifecycle"].update(drainTimeout="3s", appCleanup="2s")
+    app.config["lifecycle"].update(noticePeriod="2s", drainTimeout="3s", appCleanup="2s")
     with cluster.applied(app.objects()):
         [pod] = cluster.wait_ready(app.selector, 1)
         cluster.address("deaf")
