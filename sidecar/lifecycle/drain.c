@@ -2,7 +2,6 @@
 #include "lifecycle/drain.h"
 
 enum {
-    IDLE_LEAD_MS = 500, /* responses say close for this long before idle ones are closed */
     IDLE_WINDOW_MAX_MS = 5000,
 };
 
@@ -204,7 +203,7 @@ void drain_set_leave(struct drain *d, enum drain_leave leave, usec_t from, usec_
 
 void drain_idle_window(const struct drain *d, usec_t *ret_from, usec_t *ret_until)
 {
-    usec_t lead = IDLE_LEAD_MS * USEC_PER_MSEC;
+    usec_t lead = DRAIN_IDLE_LEAD;
     if (drain_now(d) == DRAIN_SERVING) {
         *ret_from = atomic_load_explicit(&d->leave_from, memory_order_relaxed) + lead;
         *ret_until =

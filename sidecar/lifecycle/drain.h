@@ -147,7 +147,10 @@ usec_t drain_phase_end(const struct drain *d);
  * Control thread. */
 void drain_set_leave(struct drain *d, enum drain_leave leave, usec_t from, usec_t until);
 
-/* Idle keep-alive connections are closed between these two points, evenly. For the workers. */
+/* Idle keep-alive connections are closed between these two points, evenly. For the workers. None is
+ * closed before it has been idle for DRAIN_IDLE_LEAD: the request of one that has just come is on
+ * its way. */
+#define DRAIN_IDLE_LEAD (500 * USEC_PER_MSEC)
 void drain_idle_window(const struct drain *d, usec_t *ret_from, usec_t *ret_until);
 
 #endif

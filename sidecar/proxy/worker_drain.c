@@ -25,7 +25,8 @@ static uint32_t count_until(const struct list *l, uint32_t most)
 static void close_idle(struct list *it)
 {
     struct downstream *d = LIST_ENTRY(it, struct downstream, link);
-    d->ops->idle_close(d);
+    if (d->worker->loop.now - d->since >= DRAIN_IDLE_LEAD)
+        d->ops->idle_close(d);
 }
 
 static void close_websocket(struct list *it)
@@ -50,7 +51,8 @@ static usec_t close_some(struct list *list, void (*close)(struct list *it), usec
         n = (uint32_t)((n + ticks - 1) / ticks);
     }
     rest -= n;
-    /* One that has unread bytes stays: look at each once, and at no more than there are. */
+    /* One that is young or has unread bytes stays: look at each once, and at no more than there
+     * are. */
     struct list left, *it;
     list_init(&left);
     list_move(list, &left);

@@ -325,6 +325,26 @@ def test_listeners_can_stay_open_until_exit(sc):
     sc.s.stop()
 
 
+def test_a_connection_that_has_just_come_is_not_closed_as_idle(sc):
+    """Its first request is on its way: it is served, while others that are idle are closed."""
+    gate = threading.Event()
+    sc.proxy(script=lambda conn: ok_app(conn) if conn.number else gated(gate)(conn),
+             more=lifecycle(drain="20s", closeListeners="atExit"))
+    first = sc.client().request()
+    sc.app.wait_requests(1)
+    idle = sc.client()
+    assert idle.ask("GET", "/").status == 200
+    sc.s.signal(signal.SIGTERM)
+    idle.expect_end()
+    late = sc.client()
+    time.sleep(0.1)  # it thinks, for some of the drain's ticks
+    response = late.ask("GET", "/late")
+    assert response.status == 200 and response.closes
+    gate.set()
+    assert first.response().status == 200
+    sc.s.stop()
+
+
 # --- the last call and force ------------------------------------------------------------------
 
 @pytest.mark.alone
