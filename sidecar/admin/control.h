@@ -184,7 +184,7 @@ void control_retire(struct control *c);
 
 /* The service manager (control_manager.c): once the workers run. 0 or -ENOMEM. */
 int control_manager_start(struct control *c);
-/* A drain has come to another phase. */
+/* A drain has come to another phase, or /prestop to another state. */
 void control_manager_drain(struct control *c);
 void control_manager_free(struct control *c);
 

@@ -48,8 +48,8 @@ static void say_serving(struct control *c, const struct totals *t, usec_t now, c
     usec_t passed = now - m->told_at;
     uint64_t rate = passed > 0 ? (t->requests - m->requests) * USEC_PER_SEC / passed : 0;
     char a[32], b[32], r[32];
-    (void)snprintf(out, cap,
-                   "serving: %s connections, %s requests in flight, %s req/s, generation %u",
+    (void)snprintf(out, cap, "%s: %s connections, %s requests in flight, %s req/s, generation %u",
+                   prestop_unready(&c->prestop.rules) ? "unready, a container restarts" : "serving",
                    grouped(t->connections, a), grouped(t->streams, b), grouped(rate, r),
                    (unsigned)c->snapshot->generation);
 }

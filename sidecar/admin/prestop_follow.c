@@ -101,6 +101,7 @@ static void tell(struct control *c)
         break;
     }
     tell_supervisor(c);
+    control_manager_drain(c);
 }
 
 void control_prestop_step(struct control *c)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import free_port, ok_app
+from harness import forward, free_port, ok_app
 from test_drain import gated, lifecycle, report, stuck, wait_phase
 from test_supervisor import kill_serving
 from wire import SPARE, TIMEOUT, wait_for
@@ -460,6 +460,49 @@ def test_a_job_ends_at_once(sc):
     assert own(sc) == 200
     assert phase_is(sc, "notice")
     assert leave(sc) < 1 + SPARE
+
+
+# --- the application's way out ----------------------------------------------------------------
+
+def test_the_way_out_stays_open(sc):
+    """From the first call to SIGTERM: outbound connections old and new go on, and nobody on them is
+    told to close."""
+    inbound, outbound = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    proxy(sc, address=inbound, more={**pod(notice="0s", drain="2s", cleanup="6s"), "listeners": [
+        {"name": "main", "direction": "inbound", "address": inbound, "routes": [forward()]},
+        {"name": "out", "direction": "outbound", "address": outbound, "routes": [forward()]}]})
+    old = sc.client(outbound)
+
+    def works():
+        assert not old.ask().closes
+        new = sc.client(outbound)
+        assert not new.ask().closes
+        new.close()
+    call = Call(sc)
+    assert own(sc) == 200
+    while call.held():
+        works()
+    assert call.status() == 200
+    wait_phase(sc, "egress_only")
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        works()
+    assert phase_is(sc, "egress_only"), "it waits for the application's end, which SIGTERM tells"
+    assert sc.ask().status == 503, "what comes in now is too late"
+    assert leave(sc) < 1 + SPARE
+    old.expect_end()
+
+
+def test_the_way_out_ends_by_the_deadline(sc):
+    """An application that ignores its SIGTERM: releases still get their part of the grace."""
+    proxy(sc, more=pod(notice="0s", drain="1s", cleanup="3s", terminationGracePeriod="4s"))
+    call = Call(sc)
+    assert own(sc) == 200
+    assert call.status() == 200
+    ends = sc.s.status()["drain"]["phase_ends_ms"]
+    assert ends["egress_only"] <= 2000 and ends["cleanup"] > ends["egress_only"], ends
+    wait_for(lambda: phase_is(sc, "drained"), "all phases are over")
+    assert leave(sc) < 0.5 + SPARE
 
 
 # --- the termination message ------------------------------------------------------------------

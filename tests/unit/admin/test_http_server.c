@@ -334,6 +334,47 @@ static void test_pipelined_in_order(void **state)
     finish(f);
 }
 
+/* One end of a connection whose request another process has read. */
+static int adopted(struct fixture *f, enum http_method method)
+{
+    int fds[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
+    f->kept = http_server_adopt(f->server, fds[1], method);
+    CHECK(f->kept && http_request_fd(f->kept) == fds[1]);
+    f->kept->user = f;
+    f->kept->on_gone = on_gone;
+    return fds[0];
+}
+
+static void test_adopted(void **state)
+{
+    (void)state;
+    struct fixture *f = start(tcp_options);
+    char out[8192];
+    for (int head = 0; head < 2; head++) {
+        int fd = adopted(f, head ? METHOD_HEAD : METHOD_GET);
+        turn(f);
+        assert_true(recv(fd, out, sizeof(out), MSG_DONTWAIT) < 0 && errno == EAGAIN);
+        put(fd, "GET /v1/hello HTTP/1.1\r\n" END); /* it is not read any more */
+        turn(f);
+        f->kept->on_gone = NULL;
+        http_reply_text(f->kept, 200, "late");
+        assert_true(get(f, fd, NULL, out, sizeof(out)));
+        assert_true(strncmp(out, "HTTP/1.1 200 ", 13) == 0);
+        assert_in(out, "Content-Length: 4\r\n");
+        assert_in(out, "Connection: close\r\n");
+        assert_string_equal(strstr(out, "\r\n\r\n") + 4, head ? "" : "late");
+        assert_null(strstr(out, "hello"));
+        (void)close(fd);
+        wait_for_connections(f, 0);
+    }
+    int fd = adopted(f, METHOD_GET);
+    (void)close(fd);
+    wait_for_connections(f, 0);
+    assert_int_equal(1, f->gone);
+    finish(f);
+}
+
 static void test_client_goes(void **state)
 {
     (void)state;
@@ -650,12 +691,19 @@ int main(void)
 {
     (void)signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_get),         cmocka_unit_test(test_bodies),
-        cmocka_unit_test(test_any_cut),     cmocka_unit_test(test_pipelined_in_order),
-        cmocka_unit_test(test_client_goes), cmocka_unit_test(test_host_guard),
-        cmocka_unit_test(test_mutations),   cmocka_unit_test(test_bad_requests),
-        cmocka_unit_test(test_times),       cmocka_unit_test(test_many_connections),
-        cmocka_unit_test(test_big_reply),   cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_get),
+        cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_any_cut),
+        cmocka_unit_test(test_pipelined_in_order),
+        cmocka_unit_test(test_adopted),
+        cmocka_unit_test(test_client_goes),
+        cmocka_unit_test(test_host_guard),
+        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_many_connections),
+        cmocka_unit_test(test_big_reply),
+        cmocka_unit_test(test_stop),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
