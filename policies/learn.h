@@ -76,7 +76,6 @@ struct learn_hold {
 };
 
 enum learn_duplicate { LEARN_REPLACE, LEARN_ADD, LEARN_COUNT };
-enum learn_failure { LEARN_REFUSE, LEARN_ALLOW };
 
 struct learn_rule {
     struct str name;
@@ -93,11 +92,10 @@ struct learn_rule {
     struct learn_pattern use; /* any request of the session; without a value: none is known */
     struct template key;
     enum learn_duplicate duplicate;
-    enum learn_failure on_failure; /* what the application gets when it cannot be kept */
-    usec_t ttl;                    /* 0: none */
-    usec_t disconnect_grace;       /* 0: a disconnect means nothing */
-    usec_t journal_timeout;        /* the response waits so long for the journal; 5 s */
-    uint32_t max_body;             /* of a body that is looked at, and held back meanwhile */
+    usec_t ttl;              /* 0: none */
+    usec_t disconnect_grace; /* 0: a disconnect means nothing */
+    usec_t journal_timeout;  /* the response waits so long for the journal; 5 s */
+    uint32_t max_body;       /* of a body that is looked at, and held back meanwhile */
 };
 
 struct learn_rules {

@@ -309,6 +309,7 @@ int serve(const char *config_file, const char *last_good_dir)
     mem_fail_from_env();
     raise_fd_limit();
     c->magic = CONTROL_MAGIC;
+    list_init(&c->process.acquisitions);
     c->started = clock_mono();
     c->last_good = last_good_dir;
     c->config.file = config_file;

@@ -3,12 +3,15 @@
  */
 #include "admin/control.h"
 
+#include "proxy/learn_mail.h"
+
 #include <errno.h>
 
 int control_leases_init(struct control *c)
 {
     c->cleanups = cleanup_engine_new(&c->loop);
     c->leases = c->cleanups ? leases_new(&c->loop, &c->mailbox, c->cleanups) : NULL;
+    c->process.leases = c->leases;
     c->hooks = c->leases ? hooks_new(&c->loop, c->cleanups) : NULL;
     return c->hooks ? 0 : -ENOMEM;
 }
@@ -16,7 +19,9 @@ int control_leases_init(struct control *c)
 void control_leases_free(struct control *c)
 {
     c->hooks = hooks_free(c->hooks);
+    c->process.leases = NULL;
     c->leases = leases_free(c->leases);
+    learn_mail_end(&c->process);
     c->cleanups = cleanup_engine_free(c->cleanups);
 }
 

@@ -340,6 +340,23 @@ static void put_h2(struct exposition *t, const struct control *c)
     metric_put(t, "sluice_http2_crowded_total %llu\n", SUM(c, w->stats.h2_crowded));
 }
 
+static void put_learned(struct exposition *t, const struct control *c)
+{
+    static const char *const words[] = {
+#define X(id, word) word,
+        LEARN_COUNT_TABLE(X)
+#undef X
+    };
+    metric_family(t, "learned_total", "counter",
+                  "Requests that acquire or give back by a learned rule, by what became of them.");
+    for (unsigned i = 0; i < LEARN_COUNTS; i++)
+        metric_put(t, "sluice_learned_total{result=\"%s\"} %llu\n", words[i],
+                   SUM(c, w->stats.learned[i]));
+    metric_family(t, "learn_pending", "gauge",
+                  "Acquisitions under way: asked for, read or written to the journal.");
+    metric_put(t, "sluice_learn_pending %llu\n", SUM(c, w->stats.learn_pending));
+}
+
 char *metrics_text(struct control *c, size_t *ret_len)
 {
     struct exposition t = {0};
@@ -347,6 +364,7 @@ char *metrics_text(struct control *c, size_t *ret_len)
     put_listeners(&t, c);
     put_routes(&t, c);
     put_upstreams(&t, c);
+    put_learned(&t, c);
     metrics_tls(&t, c);
     metrics_leases(&t, c);
     put_websockets(&t, c);

@@ -45,6 +45,10 @@
     X(PENDING_OVERFLOW, "pending_overflow", 503, "connection_limit_reached", "Wait queue full")    \
     X(QUEUE_TIMEOUT, "queue_timeout", 503, "connection_limit_reached", "Waited too long in queue") \
     X(NO_ENDPOINT, "no_endpoint", 503, "destination_unavailable", "No endpoint available")         \
+    X(LEARN_LIMIT, "learn_limit", 503, "connection_limit_reached",                                 \
+      "Too many acquisitions at once")                                                             \
+    X(LEARN_REFUSED, "learn_refused", 503, "proxy_internal_error", "Session cannot be kept")       \
+    X(LEARN_TIMEOUT, "learn_timeout", 503, "proxy_internal_error", "Session was not kept in time") \
     X(DRAINING, "draining", 503, "destination_unavailable", "Shutting down")                       \
     X(OUT_OF_MEMORY, "out_of_memory", 503, "proxy_internal_error", "Out of memory")                \
     X(INTERNAL, "internal", 500, "proxy_internal_error", "Internal error")                         \

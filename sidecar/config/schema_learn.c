@@ -95,8 +95,6 @@ static const struct schema_map release_map = {MAP(release_keys)};
 
 static const struct schema_name duplicates[] = {
     WORD("replace", LEARN_REPLACE), WORD("add", LEARN_ADD), WORD("count", LEARN_COUNT), {0}};
-static const struct schema_name failures[] = {
-    WORD("refuse", LEARN_REFUSE), WORD("allow", LEARN_ALLOW), {0}};
 
 static const struct schema_key learn_keys[] = {
     {"name", "of what is acquired, for lists and metrics", SCHEMA_STRING, FORMAT_NAME,
@@ -122,13 +120,10 @@ static const struct schema_key learn_keys[] = {
      SCHEMA_DURATION, LEARN(rule.disconnect_grace), .preset = "0", .max = WEEK},
     {"maxBody", "of a body that is looked at, and held back until it is whole", SCHEMA_SIZE,
      LEARN(rule.max_body), .preset = "64KiB", .min = 1, .max = LEARN_BODY_MAX},
-    {"journalTimeout", "the response waits so long until it is on disk what was acquired",
+    {"journalTimeout",
+     "the response waits so long until what was acquired is on disk; then as leases.onFailure says",
      SCHEMA_DURATION, LEARN(rule.journal_timeout), .preset = "5s", .min = MSEC,
      .max = 600 * SECOND},
-    {"onFailure",
-     "it cannot be kept: the application gets a 503 and it is given back, or it gets it all the "
-     "same",
-     SCHEMA_ENUM, LEARN(rule.on_failure), .preset = "refuse", .names = failures},
 };
 static const struct schema_map learn_map = {MAP(learn_keys), .size = sizeof(struct draft_learn),
                                             .draft = true};

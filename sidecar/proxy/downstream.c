@@ -109,6 +109,8 @@ void downstream_close(struct downstream *d)
         return;
     CHECK(!d->side.stream && !d->h2);
     d->state = DOWNSTREAM_CLOSED;
+    if (d->carrier.holder != 0)
+        learn_connection_ended(w, d->carrier.holder);
     timer_stop(&w->loop, &d->timer);
     conn_close(&d->conn);
     buf_clear(&w->loop.bufs, &d->pipelined);

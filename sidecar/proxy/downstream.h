@@ -51,6 +51,13 @@ struct downstream_ops {
     void (*force)(struct downstream *d, enum force_rank rank);
 };
 
+/* Which sessions its connection carries, where that matters (learn_use.c). */
+struct learn_carrier {
+    uint64_t holder;  /* its number; 0: it has none, and carries none */
+    uint64_t session; /* a hash of the last one */
+    uint32_t ends;    /* process.carriers_ended when that was told */
+};
+
 struct downstream {
     uint32_t magic;
     uint8_t state;     /* enum downstream_state */
@@ -73,6 +80,7 @@ struct downstream {
     struct listener *listener;
     struct conn conn;
     struct side side;
+    struct learn_carrier carrier;
     struct timer timer;
     struct list link; /* in its population's idle or active list */
     struct h1_head head;

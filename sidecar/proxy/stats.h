@@ -74,6 +74,25 @@ enum websocket_close_class {
     WEBSOCKET_CLOSE_CLASSES,
 };
 
+/* What became of requests that acquire or give back (proxy/learning.h). */
+#define LEARN_COUNT_TABLE(X)                                                                       \
+    X(ACQUIRED, "acquired")     /* held */                                                         \
+    X(GIVEN_BACK, "given_back") /* by the application itself */                                    \
+    X(NOT_FOUND, "not_found")   /* a value is missing, or cannot stand in the release */           \
+    X(ENCODED, "encoded")       /* the body has a Content-Encoding */                              \
+    X(TOO_LONG, "too_long")     /* the body is longer than maxBody */                              \
+    X(UNREAD, "unread")         /* the response was not read to its end */                         \
+    X(REFUSED, "refused")       /* the application got an error in its place */                    \
+    X(LATE, "late")             /* the response went on without the journal's answer */            \
+    X(LIMIT, "limit")           /* maxAcquisitions */
+
+enum learn_count {
+#define X(id, word) LEARN_COUNT_##id,
+    LEARN_COUNT_TABLE(X)
+#undef X
+        LEARN_COUNTS,
+};
+
 struct worker_stats {
     counter_t connections, streams, requests;
     counter_t arrived[2];            /* connections ever, by direction */
@@ -87,6 +106,8 @@ struct worker_stats {
     counter_t websocket_closes[WEBSOCKET_CLOSE_CLASSES];
     counter_t websocket_pings_missed;
     counter_t h2_crowded; /* times that a client had to wait (downstream_h2_crowd.c) */
+    counter_t learned[LEARN_COUNTS];
+    counter_t learn_pending; /* streams that may acquire */
 };
 
 #endif

@@ -6,6 +6,7 @@
 #include "http/path.h"
 #include "http/websocket_handshake.h"
 #include "proxy/admission.h"
+#include "proxy/learning.h"
 #include "proxy/listener.h"
 #include "proxy/pool.h"
 #include "proxy/route_state.h"
@@ -177,6 +178,8 @@ static enum stream_next step_route(struct stream *s)
         stream_reply(s, REASON_DRAINING, NULL);
         return STREAM_WAIT;
     }
+    if (s->route->learn && !s->tcp && !learn_begin(s))
+        return STREAM_WAIT;
     s->step = STREAM_SPLIT;
     return STREAM_NEXT;
 }
@@ -384,6 +387,8 @@ void stream_on_request_body(struct stream *s, const char *p, size_t n)
         return;
     }
     s->active_at = s->worker->loop.now;
+    if (s->learn)
+        learn_on_request_body(s, p, n);
     if (relay_push(&s->request, &s->worker->loop.bufs, p, n) < 0)
         stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
 }

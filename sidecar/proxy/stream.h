@@ -16,6 +16,7 @@
 #include "proxy/worker.h"
 
 struct downstream;
+struct learning;
 struct websocket_tunnel;
 struct endpoint;
 struct upstream_conn;
@@ -94,6 +95,7 @@ struct stream {
     struct side *down, *up; /* NULL when let go of */
     struct relay request, response;
     struct websocket_tunnel *websocket; /* NULL: it is none, or not open yet */
+    struct learning *learn;             /* NULL: nothing is learned from it */
     struct message *trailers[2];        /* request, response; made when a chunked body begins */
 
     usec_t began, sent, first_byte;

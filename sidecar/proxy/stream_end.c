@@ -9,6 +9,7 @@
 #include "proxy/admission.h"
 #include "proxy/downstream.h"
 #include "proxy/endpoint.h"
+#include "proxy/learning.h"
 #include "proxy/pool.h"
 #include "proxy/route_state.h"
 #include "proxy/upstream.h"
@@ -279,6 +280,8 @@ static void stream_reaped(struct reap *r)
         slab_free(&w->exchanges, s->exchange);
     }
     websocket_tunnel_free(w, s->websocket);
+    if (s->learn)
+        s->learn = learn_free(s->learn);
     for (int i = 0; i < 2; i++) {
         if (s->trailers[i]) {
             message_free(s->trailers[i]);
@@ -303,6 +306,8 @@ void stream_finish(struct stream *s, enum reason reason, bool down_clean, bool u
     usec_t now = clock_mono();
     if (s->websocket)
         websocket_tunnel_end(s->websocket);
+    if (s->learn)
+        learn_end(s);
     tell_outcome(s, reason, now);
     tell_drain(s, reason, now);
     if (s->pool)

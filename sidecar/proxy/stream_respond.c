@@ -3,6 +3,7 @@
 
 #include "http/hop.h"
 #include "http/websocket_handshake.h"
+#include "proxy/learning.h"
 #include "proxy/pool.h"
 #include "proxy/endpoint.h"
 #include "proxy/upstream.h"
@@ -92,6 +93,17 @@ void stream_on_interim(struct stream *s)
         s->down->ops->interim(s->down, &s->exchange->res);
 }
 
+static inline void give_response(struct stream *s)
+{
+    s->response_begun = true;
+    s->deadline = s->call_deadline;
+    s->status = s->exchange->res.status;
+    s->down->ops->head(s->down, &s->exchange->res,
+                       s->exchange->res.body == BODY_NONE ? SIDE_END : SIDE_MORE);
+    if (s->deadline_changed)
+        s->deadline_changed(s);
+}
+
 void stream_on_response(struct stream *s)
 {
     if (s->step == STREAM_FINISHED)
@@ -112,13 +124,13 @@ void stream_on_response(struct stream *s)
         stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
         return;
     }
-    s->response_begun = true;
-    s->deadline = s->call_deadline;
-    s->status = s->exchange->res.status;
-    s->down->ops->head(s->down, &s->exchange->res,
-                       s->exchange->res.body == BODY_NONE ? SIDE_END : SIDE_MORE);
-    if (s->deadline_changed)
-        s->deadline_changed(s);
+    if (!s->learn || !learn_on_response(s))
+        give_response(s);
+}
+
+void stream_give_response(struct stream *s)
+{
+    give_response(s);
 }
 
 void stream_on_response_body(struct stream *s, const char *p, size_t n)
@@ -129,6 +141,8 @@ void stream_on_response_body(struct stream *s, const char *p, size_t n)
         websocket_tunnel_data(s->websocket, WEBSOCKET_SERVER, p, n);
         return;
     }
+    if (s->learn && learn_on_response_body(s, p, n))
+        return;
     s->active_at = s->worker->loop.now;
     if (relay_push(&s->response, &s->worker->loop.bufs, p, n) < 0)
         stream_finish(s, REASON_OUT_OF_MEMORY, false, false);
@@ -136,7 +150,7 @@ void stream_on_response_body(struct stream *s, const char *p, size_t n)
 
 void stream_on_response_end(struct stream *s)
 {
-    if (s->step == STREAM_FINISHED)
+    if (s->step == STREAM_FINISHED || (s->learn && learn_on_response_end(s)))
         return;
     s->response_ended = true;
     s->response.from_ended = true;
@@ -154,7 +168,7 @@ void stream_on_response_end(struct stream *s)
     }
     /* An early response, with the request's body still coming: both sides are closed after it,
      * because nobody can tell where the next request would begin. */
-    stream_finish(s, REASON_NONE, s->request_ended, s->request_ended && !s->up->blocked);
+    stream_finish(s, REASON_NONE, s->request_ended, s->request_ended && s->up && !s->up->blocked);
 }
 
 static void end_tunnel(struct stream *s)
@@ -245,8 +259,9 @@ void stream_on_client_done(struct stream *s)
 
 void stream_on_client_gone(struct stream *s, enum reason reason)
 {
-    if (s->step != STREAM_FINISHED)
-        stream_finish(s, reason, false, false);
+    if (s->step == STREAM_FINISHED || (s->learn && learn_client_gone(s, reason)))
+        return;
+    stream_finish(s, reason, false, false);
 }
 
 void stream_on_writable(struct stream *s, struct side *side)
@@ -268,10 +283,12 @@ usec_t stream_next_deadline(const struct stream *s)
         at = s->deadline;
     if (s->step != STREAM_RESPOND)
         return at;
+    if (s->learn)
+        at = min_u64(at, learn_deadline(s));
     if (s->websocket)
         return min_u64(at, websocket_tunnel_deadline(s->websocket));
     usec_t first_byte = s->route->first_byte_timeout;
-    if (first_byte > 0 && s->sent != 0 && !s->response_begun)
+    if (first_byte > 0 && s->sent != 0 && s->first_byte == 0)
         at = min_u64(at, s->sent + first_byte);
     usec_t idle = s->tcp ? s->listener->tcp_idle_timeout : s->route->idle_timeout;
     if (idle > 0)
@@ -287,12 +304,14 @@ void stream_check(struct stream *s, usec_t now)
         stream_reply(s, REASON_DEADLINE, NULL);
         return;
     }
+    if (s->learn && learn_check(s, now))
+        return;
     if (s->websocket) {
         websocket_tunnel_check(s->websocket, now);
         return;
     }
     usec_t first_byte = s->route->first_byte_timeout;
-    if (first_byte > 0 && s->sent != 0 && !s->response_begun && now >= s->sent + first_byte)
+    if (first_byte > 0 && s->sent != 0 && s->first_byte == 0 && now >= s->sent + first_byte)
         stream_reply(s, REASON_FIRST_BYTE_TIMEOUT, NULL);
     else if (s->tunnel)
         stream_finish(s, REASON_IDLE_TIMEOUT, false, false);

@@ -45,6 +45,9 @@ enum { STREAM_KEPT_MOST = 1024, STREAM_KEPT_LEAST = 256 };
 /* It is a tunnel from now on: the memory of what it needs no more goes to others. */
 void stream_end_exchange(struct stream *s);
 
+/* The response's head goes to the client. */
+void stream_give_response(struct stream *s);
+
 /* Makes the request ready for the next hop (once). 0 or -ENOMEM. */
 int stream_prepare(struct stream *s);
 /* The client asked for an upgrade that the route lets through. */

@@ -187,7 +187,7 @@ static void response_end(struct upstream_conn *u, size_t left)
     struct stream *s = u->h1.side.stream;
     if (left > 0) {
         u->h1.keep = false;
-        if (s->down->ops->recall(s->down)) {
+        if (!s->response_begun || s->down->ops->recall(s->down)) {
             s->response_begun = false;
             fail(u, REASON_UPSTREAM_PROTOCOL, "bytes behind the response", false);
             return;

@@ -93,6 +93,7 @@ int worker_init(struct worker *w, uint32_t id, struct process *p)
     timer_init(&w->accept_retry, on_accept_retry);
     timer_init(&w->leave_timer, worker_leave_tick);
     timer_init(&w->reseat_timer, view_reseat_tick);
+    learn_worker_init(&w->learn);
     list_init(&w->old_views);
     list_init(&w->leaving);
     int rc = loop_init(&w->loop);
@@ -164,6 +165,7 @@ static void on_stop(struct mail *m, void *owner)
         close_population(&w->population[d].active);
         close_population(&w->population[d].idle);
     }
+    learn_end_orphans(w);
     if (w->view)
         retire_pools(w->view);
     LIST_FOREACH (it, &w->old_views)
@@ -215,5 +217,6 @@ void worker_free(struct worker *w)
     slab_free_all(&w->websockets);
     slab_free_all(&w->upstreams);
     slab_free_all(&w->upstream_streams);
+    learn_worker_free(&w->learn);
     w->route_scratch = route_scratch_free(w->route_scratch);
 }

@@ -11,11 +11,13 @@
 #include "io/mailbox.h"
 #include "lifecycle/drain.h"
 #include "lifecycle/report.h"
+#include "proxy/learning.h"
 #include "proxy/stats.h"
 
 #include <pthread.h>
 
 struct access_ring;
+struct leases;
 struct listener;
 struct view;
 struct worker;
@@ -35,7 +37,10 @@ struct process {
     void (*on_view_entered)(struct mail *, void *owner);
     void (*on_view_left)(struct mail *, void *owner);
     void (*on_view_freed)(struct mail *, void *owner);
-    _Atomic bool stopping; /* nobody reads that mailbox any more */
+    _Atomic bool stopping;           /* nobody reads that mailbox any more */
+    struct leases *leases;           /* the control thread's; NULL: none */
+    struct list acquisitions;        /* the control thread's: acquisition.link, not answered yet */
+    _Atomic uint32_t carriers_ended; /* connections on which learned sessions were used */
 };
 
 /* Connections of one direction. */
@@ -75,6 +80,7 @@ struct worker {
     struct timer accept_retry; /* while accepting is paused */
     struct timer leave_timer;  /* while listeners leave */
     struct timer reseat_timer; /* while there are many old views */
+    struct learn_worker learn;
     struct drain_tally tally;
     struct phase_mail phase_mails[DRAIN_PHASES];
     struct mail leave_mail;

@@ -14,6 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct json_path paths[JSON_TAKE_PATHS_MAX];
 static struct template target, header, json_body;
+static struct arena *kept; /* for as long as the process */
 
 static void compile_all(void)
 {
@@ -21,7 +22,7 @@ static void compile_all(void)
                                         "$.a[1]", "$['odd name']", "$.a.a.a", "$[1][0].a"};
     static const struct str names[] = {{"v", 1}};
     struct template_problem problem;
-    struct arena *a = arena_new(); /* for as long as the process */
+    struct arena *a = kept = arena_new();
     size_t at;
     CHECK(a);
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)

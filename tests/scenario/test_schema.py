@@ -95,6 +95,10 @@ BEYOND_JSON_SCHEMA = re.compile("|".join((
     r"expected (a duration|a size).* from \S+ to \S+, got",           # the range of what has a unit
     r"is more than|or more, or 0|is the end of drainTimeout|has no body|all weights are 0",
     r"not a regular expression",
+    # texts with values in them, and the names of these
+    r"there is no value \{|at character \d+: |has a value of that name|the key needs \{|needs the key's values",
+    r"expected a path, which begins|expected a class such as 2xx|expected a letter or _|can be put in JSON, a form or XML",
+    r"at most 8 values|is set by sluice",
     r"link-local",
     r"expected one value, got|expected true or false, got \"(True|TRUE|False|FALSE)\"",
     r"bytes; at most",

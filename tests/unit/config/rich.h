@@ -192,7 +192,6 @@ static const char rich[] =
     "            disconnectGrace: 30s\n"
     "            maxBody: 128KiB\n"
     "            journalTimeout: 2s\n"
-    "            onFailure: allow\n"
     "upstreams:\n"
     "  - name: app\n"
     "    endpoints: [\"127.0.0.1:8080\", \"unix:/run/app.sock\", \"[::1]:8080\"]\n"
