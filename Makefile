@@ -87,7 +87,7 @@ $(PROGRAM): $(BUILD)/obj/sidecar/main.o $(LIBRARY)
 
 $(BUILD)/unit/%: tests/unit/%.c $(LIBRARY)
 	@mkdir -p $(@D)
-	$(call Q,TEST)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -o $@ $< $(LIBRARY) $(LDFLAGS) -lcmocka $(LDLIBS)
+	$(call Q,TEST)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -o $@ $< $(LIBRARY) -fno-lto $(LDFLAGS) -lcmocka $(LDLIBS)
 
 $(BUILD)/tools/load/%: tests/load/%.c $(LOAD_LIB) $(wildcard tests/load/lib/*.h)
 	@mkdir -p $(@D)
@@ -96,7 +96,7 @@ $(BUILD)/tools/load/%: tests/load/%.c $(LOAD_LIB) $(wildcard tests/load/lib/*.h)
 # What measures parts of the program itself.
 $(BUILD)/tools/bench/config: tests/bench/config.c $(LIBRARY)
 	@mkdir -p $(@D)
-	$(call Q,TOOL)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -o $@ $< $(LIBRARY) $(LDFLAGS) $(LDLIBS)
+	$(call Q,TOOL)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -o $@ $< $(LIBRARY) -fno-lto $(LDFLAGS) $(LDLIBS)
 
 $(BUILD)/tools/%: tests/%.c
 	@mkdir -p $(@D)
@@ -227,7 +227,7 @@ fuzz-runs: $(FUZZ_SRC:tests/fuzz/fuzz_%.c=fuzz-run-%)
 
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(LIBRARY)
 	@mkdir -p $(@D)
-	$(call Q,FUZZ)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $< $(LIBRARY) $(LDFLAGS) $(LDLIBS)
+	$(call Q,FUZZ)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $< $(LIBRARY) -fno-lto $(LDFLAGS) $(LDLIBS)
 
 # The words of a target's language: <name>.dict, or that of the name's first part (h1_request: h1).
 fuzz_dict  = $(firstword $(wildcard tests/fuzz/$(1).dict tests/fuzz/$(firstword $(subst _, ,$(1))).dict))
