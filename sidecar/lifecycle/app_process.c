@@ -100,7 +100,7 @@ static int find(const char *name, uint64_t before, struct app_process *ret)
 int app_process_open(const char *name, uint64_t before, struct app_process *ret)
 {
     for (int i = 0; i < TRIES; i++) {
-        struct app_process p;
+        struct app_process p = {0};
         struct found f;
         int rc = find(name, before, &p);
         if (rc < 0)
