@@ -263,6 +263,7 @@ void control_app_start(struct control *c)
         log_warn("the application is not watched: out of memory");
         return;
     }
+    c->process.app = c->app.watch;
     control_app_configure(c);
     c->app.expected = channel_runs_app();
     if (c->channel) {
@@ -289,5 +290,6 @@ void control_app_free(struct control *c)
     if (c->channel)
         ev_io_stop(c->loop.ev, &c->app.notices);
     channel_on_notice(c->channel, NULL, NULL);
+    c->process.app = NULL;
     c->app.watch = app_free(c->app.watch);
 }

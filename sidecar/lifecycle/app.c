@@ -244,6 +244,12 @@ const struct app_child *app_child_now(const struct app *a)
 
 /* --- what others know --- */
 
+void app_acquires(struct app *a)
+{
+    if (a->settings && a->settings->process && a->pidfd < 0)
+        (void)app_look(a);
+}
+
 void app_sigterm(struct app *a)
 {
     if (app_look(a) != APP_ALIVE)

@@ -2,6 +2,7 @@
 #include "proxy/learn_mail.h"
 
 #include "base/mem.h"
+#include "lifecycle/app.h"
 #include "lifecycle/lease.h"
 #include "proxy/learn_text.h"
 #include "proxy/learning.h"
@@ -63,6 +64,8 @@ static void on_acquisition(struct mail *m, void *owner)
     struct process *p = a->worker->process;
     (void)owner;
     list_push_back(&p->acquisitions, &a->link);
+    if (p->app)
+        app_acquires(p->app);
     int rc = p->leases ? leases_acquire(p->leases, &a->text->lease, on_journaled, a) : -ESHUTDOWN;
     if (rc < 0)
         on_journaled(a, 0, rc);

@@ -17,6 +17,7 @@
 #include <pthread.h>
 
 struct access_ring;
+struct app;
 struct leases;
 struct listener;
 struct view;
@@ -39,6 +40,7 @@ struct process {
     void (*on_view_freed)(struct mail *, void *owner);
     _Atomic bool stopping;           /* nobody reads that mailbox any more */
     struct leases *leases;           /* the control thread's; NULL: none */
+    struct app *app;                 /* the same */
     struct list acquisitions;        /* the control thread's: acquisition.link, not answered yet */
     _Atomic uint32_t carriers_ended; /* connections on which learned sessions were used */
 };
