@@ -139,9 +139,7 @@ def applications(tally, proof, rounds, cgroup):
         def work(i, n):
             lane, how = lanes[i], ends_of(cgroup, n)
             holder = Holder(lane)
-            if proof == "process":  # seen at the next look, which may take half a second
-                wait_for(lambda: lane.knows(holder), lambda: f"it is known: {lane.app_status()}")
-            time.sleep(random.random() * 0.05)
+            time.sleep(random.random() ** 3 * 0.5)  # at times at once
             f.check(lane.device.is_held(holder.session), f"{proof}: held while its holder lives")
             when = holder.end(how, cgroup)
             f.released(lane.device.released_after(holder.session, when, BOUND[proof]), when,

@@ -259,12 +259,6 @@ class Lane:
         except (OSError, EOFError):
             return None
 
-    def app_status(self):
-        return self.sluice.status().get("app")
-
-    def knows(self, holder):
-        return self.app_status().get("pid") == holder.pid
-
     def only_session(self):
         sessions = self.device.all()["sessions"]
         return sessions[0] if len(sessions) == 1 else None
