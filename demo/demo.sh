@@ -71,6 +71,23 @@ start_app() { # NAME PORT VERSION
     disown
 }
 
+# A device: 16 may log in, and each session is locked until its logout.
+start_device() {
+    "$SLUICE" demo-app --listen "127.0.0.1:$DEVICE" --sessions 16 2>>"$TMP/app.log" &
+    PIDS[device]=$!
+    disown
+    wait_for "http://127.0.0.1:$DEVICE/sessions"
+}
+
+# An application that logs in there, and knows of no signal and no logout.
+start_holder() {
+    "$SLUICE" demo-app --listen "127.0.0.1:$HOLDER" --login "127.0.0.1:$OUT" \
+        >"$TMP/holder.out" 2>>"$TMP/app.log" &
+    PIDS[holder]=$!
+    disown
+    wait_for "http://127.0.0.1:$HOLDER/healthz"
+}
+
 start_sluice() {
     "$SLUICE" proxy -c "$TMP/sluice.yaml" 2>>"$TMP/sluice.log" &
     PIDS[sluice]=$!
@@ -102,9 +119,14 @@ set_up() {
     take_port 15901; HEALTH=$PORT
     take_port 8080; V1=$PORT
     take_port 8081; V2=$PORT
+    take_port 8082; HOLDER=$PORT
+    take_port 8083; DEVICE=$PORT
+    take_port 15001; OUT=$PORT
     sed -e "s/127.0.0.1:15080/127.0.0.1:$HTTP/" -e "s/127.0.0.1:15900/127.0.0.1:$ADMIN/" \
         -e "s/127.0.0.1:15901/127.0.0.1:$HEALTH/" -e "s/127.0.0.1:8080/127.0.0.1:$V1/" \
-        -e "s/127.0.0.1:8081/127.0.0.1:$V2/" -e "s#/run/sluice/admin.sock#$TMP/admin.sock#" \
+        -e "s/127.0.0.1:8081/127.0.0.1:$V2/" -e "s/\[8082\]/[$HOLDER]/" \
+        -e "s/127.0.0.1:8083/127.0.0.1:$DEVICE/" -e "s/127.0.0.1:15001/127.0.0.1:$OUT/" \
+        -e "s#/run/sluice/#$TMP/#" \
         demo/sluice.yaml >"$TMP/sluice.yaml"
     "$SLUICE" validate --strict "$TMP/sluice.yaml" >/dev/null
     URL=http://127.0.0.1:$HTTP
@@ -112,7 +134,12 @@ set_up() {
     start_app v2 "$V2" v2
     wait_for "http://127.0.0.1:$V1/healthz"
     wait_for "http://127.0.0.1:$V2/healthz"
+    start_device
     start_sluice
+}
+
+device_sessions() {
+    curl -fsS "http://127.0.0.1:$DEVICE/sessions" | sed 's/.*"held":\([0-9]*\).*/\1/'
 }
 
 # The serving process is the supervisor's only child.
@@ -172,13 +199,28 @@ play() {
     after=$(serving)
     echo "   serving process $before was killed, $after serves"
 
-    say "4. SIGTERM under load: drain, then exit"
-    load 4-drain "keep-alive" --url "$URL/" --method mix -c 16 --think 2
-    load 4-drain "connection each" --url "$URL/" --close -c 4 --think 2
-    load 4-drain "idle" --url "$URL/" --idle 200 --quiet
-    load 4-drain "slow" --url "$URL/delay?ms=700" -c 8
-    load 4-drain "stream" --url "$URL/chunked?n=15&size=1000&ms=100" -c 4
-    load 4-drain "upload" --url "$URL/upload" --method POST --body 2000000 --chunked -c 2 --think 50
+    say "4. An application that logged in at a device is killed; nobody told it to log out"
+    start_holder
+    echo "   the device: $(device_sessions) of 16 sessions held"
+    "$SLUICE" lease list --admin "$TMP/admin.sock" | sed 's/^/   /'
+    local killed=$EPOCHREALTIME freed
+    kill -KILL "${PIDS[holder]}"
+    unset 'PIDS[holder]'
+    for _ in {1..500}; do
+        [[ $(device_sessions) == 0 ]] && break
+        sleep 0.02
+    done
+    freed=$(((${EPOCHREALTIME/./} - ${killed/./}) / 1000))
+    echo "   the device: $(device_sessions) held; given back $freed ms after the kill"
+    echo "{\"held\": $(device_sessions), \"after_ms\": $freed}" >"$TMP/session"
+
+    say "5. SIGTERM under load: drain, then exit"
+    load 5-drain "keep-alive" --url "$URL/" --method mix -c 16 --think 2
+    load 5-drain "connection each" --url "$URL/" --close -c 4 --think 2
+    load 5-drain "idle" --url "$URL/" --idle 200 --quiet
+    load 5-drain "slow" --url "$URL/delay?ms=700" -c 8
+    load 5-drain "stream" --url "$URL/chunked?n=15&size=1000&ms=100" -c 4
+    load 5-drain "upload" --url "$URL/upload" --method POST --body 2000000 --chunked -c 2 --think 50
     sleep 1.5
     local begin=$EPOCHREALTIME status=0
     kill -TERM "${PIDS[sluice]}"

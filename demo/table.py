@@ -1,7 +1,7 @@
 """What the demo prints at its end: the drain report, and a line for each client of each phase.
 
     table.py report LOG          the last drain report in a log, indented
-    table.py table DIR STATUS    of the clients' results in DIR; exit 1 if the demo did not hold
+    table.py table DIR STATUS    of the results in DIR; exit 1 if the demo did not hold
 """
 
 import glob
@@ -38,7 +38,7 @@ def why(result):
     return ", ".join(words + [f"{n} {w}" for w, n in result["proxy_errors"].items()])
 
 
-def verdicts(results, status):
+def verdicts(results, session, status):
     """What the demo claims, checked against what was counted."""
     def total(phase, key):
         return sum(r[key] for name, r in results.items() if name.startswith(phase))
@@ -59,13 +59,17 @@ def verdicts(results, status):
          f"and got 502, {lost} were in flight there"),
         (in_flight <= 24, f"kill -9: {in_flight} requests were in flight and lost, of at most 24; "
                           f"the longest pause was {outage:.0f} ms"),
-        (total("4-", "failed") == 0 and total("4-", "app_error") == 0 and status == 0,
-         f"drain: {total('4-', 'failed')} of {total('4-', 'sent')} failed, exit code {status}"),
+        (session["held"] == 0 and session["after_ms"] <= 3000,
+         f"killed application: its device session was given back after {session['after_ms']} ms"),
+        (total("5-", "failed") == 0 and total("5-", "app_error") == 0 and status == 0,
+         f"drain: {total('5-', 'failed')} of {total('5-', 'sent')} failed, exit code {status}"),
     ]
 
 
 def table(directory, status):
     results = {}
+    with open(os.path.join(directory, "session"), encoding="utf-8") as f:
+        session = json.load(f)
     for path in sorted(glob.glob(os.path.join(directory, "*.json"))):
         with open(path, encoding="utf-8") as f:
             results[os.path.basename(path)[:-5]] = json.load(f)
@@ -83,7 +87,7 @@ def table(directory, status):
     print("failed: taken by the sidecar, and no whole answer, or an error that it made up itself;\n"
           "refused: connects while nobody listened; crossed: requests that met the close of an idle\n"
           "connection\n")
-    checked = verdicts(results, status)
+    checked = verdicts(results, session, status)
     for holds, text in checked:
         print(f"  {'yes' if holds else 'NO '}  {text}")
     return 0 if all(holds for holds, _ in checked) else 1
