@@ -118,8 +118,8 @@ static void drop_multi(struct curl_loop *c)
     CURLM *multi = c->multi;
     (void)c->lib->multi_cleanup(multi);
     c->multi = NULL;
-    while (!list_empty(&c->watches))
-        forget_watch(LIST_ENTRY(c->watches.next, struct watch, link));
+    LIST_FOREACH_SAFE (it, &c->watches)
+        forget_watch(LIST_ENTRY(it, struct watch, link));
     ev_timer_stop(c->loop->ev, &c->timer);
 }
 

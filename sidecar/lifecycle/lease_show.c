@@ -107,31 +107,40 @@ json_t *leases_json_one(const struct leases *ls, uint64_t id)
     return l ? lease_json(l, clock_mono()) : NULL;
 }
 
+static json_t *result_json(const struct lease_result *r)
+{
+    json_t *run = json_object();
+    set_text(run, "name", r->name);
+    set_text(run, "kind", lease_kind_word(r->kind));
+    set_text(run, "result", cleanup_result_word(r->result));
+    set_text(run, "why", lease_why_word(r->why));
+    set_number(run, "tries", r->tries);
+    set_number(run, "took_ms", r->took / USEC_PER_MSEC);
+    if (r->error[0])
+        set_text(run, "error", r->error);
+    else if (r->status)
+        set_number(run, "status", r->status);
+    return run;
+}
+
 json_t *leases_results_json(const struct leases *ls)
 {
-    uint64_t all =
-        ls->ended[CLEANUP_RELEASED] + ls->ended[CLEANUP_ALREADY_GONE] + ls->ended[CLEANUP_FAILED];
+    json_t *o, *runs;
+    uint64_t all = 0;
+    for (int r = CLEANUP_RELEASED; r < CLEANUP_RESULTS; r++)
+        all += ls->ended[r];
     if (all == 0)
         return json_null();
-    json_t *o = json_object(), *runs = json_array();
+    o = json_object();
+    runs = json_array();
     for (int r = CLEANUP_RELEASED; r < CLEANUP_RESULTS; r++)
         set_number(o, cleanup_result_word((enum cleanup_result)r), ls->ended[r]);
-    for (uint32_t i = 0; i < 2 * ls->n_results; i++) {
-        const struct lease_result *r = &ls->results[i % ls->n_results];
-        if ((r->result == CLEANUP_FAILED) != (i < ls->n_results))
-            continue; /* the failed in the first round */
-        json_t *run = json_object();
-        set_text(run, "name", r->name);
-        set_text(run, "kind", lease_kind_word(r->kind));
-        set_text(run, "result", cleanup_result_word(r->result));
-        set_text(run, "why", lease_why_word(r->why));
-        set_number(run, "tries", r->tries);
-        set_number(run, "took_ms", r->took / USEC_PER_MSEC);
-        if (r->error[0])
-            set_text(run, "error", r->error);
-        else if (r->status)
-            set_number(run, "status", r->status);
-        (void)json_array_append_new(runs, run);
+    for (int others = 0; others < 2; others++) {
+        for (uint32_t i = 0; i < ls->n_results; i++) {
+            const struct lease_result *r = &ls->results[i];
+            if ((r->result != CLEANUP_FAILED) == (others == 1))
+                (void)json_array_append_new(runs, result_json(r));
+        }
     }
     (void)json_object_set_new(o, "runs", runs);
     return o;
