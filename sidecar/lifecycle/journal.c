@@ -119,6 +119,9 @@ struct journal *journal_open(const struct journal_options *o, int *ret_error)
     if (!j)
         return NULL;
     int rc = attach(j);
+    if (rc == 0 && j->stats.cut_bytes > 0)
+        log_warn("journal %s: %llu bytes of it are damaged; %llu records are intact", o->path,
+                 (unsigned long long)j->stats.cut_bytes, (unsigned long long)j->stats.records);
     if (rc == 0)
         rc = -pthread_create(&j->thread, NULL, journal_main, j);
     if (rc == 0)
