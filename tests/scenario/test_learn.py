@@ -8,6 +8,7 @@ import time
 import pytest
 
 import h2wire
+import tls
 from device import Device, gzipped, rule
 from harness import assert_problem
 from wire import TIMEOUT, wait_for
@@ -596,3 +597,33 @@ def test_many_at_once(sc):
     assert len(device.logouts()) == 1000
     for c in clients:
         c.close()
+
+
+# --- where a release goes ---
+
+def test_to_the_endpoint_that_gave_it(sc):
+    devices = [Device(), Device()]
+    backends = [sc.backend(d.script) for d in devices]
+    learn_proxy(sc, devices[0], backend=backends[0],
+                upstream={"endpoints": [b.address for b in backends], "balance": "roundRobin"})
+    for i in range(6):
+        assert login(sc, f"/login?as=x-{i}").status == 200
+    wait_held(sc, 6)
+    finish(sc)
+    for device in devices:
+        assert device.count == 3
+        assert sorted(device.logouts()) == sorted(s for what, s in device.order if what == "login")
+
+
+def test_over_tls(sc):
+    """By the upstream's CA, certificate and name; the device's own is for that name only."""
+    device = Device()
+    backend = sc.backend(tls.secured(device.script, tls.server_context(clients=tls.CA)))
+    pair = tls.client_pair()
+    learn_proxy(sc, device, backend=backend,
+                upstream=tls.upstream(certFile=pair.cert, keyFile=pair.key))
+    assert login(sc).status == 200
+    wait_held(sc, 1)
+    finish(sc)
+    assert device.logouts() == ["s-1"]
+    assert device.requests[-1].get("host") == "test"
