@@ -45,12 +45,8 @@ static void on_answer(struct mail *m, void *owner)
         learn_settle(a);
 }
 
-/* On the control thread; perhaps from within leases_acquire(). */
-static void on_journaled(void *ctx, uint64_t id, int rc)
+static void post_back(struct acquisition *a)
 {
-    struct acquisition *a = ctx;
-    a->id = id;
-    a->rc = rc;
     list_remove(&a->link);
     if (a->worker->process->stopping)
         free_acquisition(a);
@@ -58,6 +54,19 @@ static void on_journaled(void *ctx, uint64_t id, int rc)
         mailbox_post(&a->worker->mailbox, &a->mail, on_answer);
 }
 
+/* On the control thread. */
+static void on_journaled(void *ctx, uint64_t id, int rc)
+{
+    struct acquisition *a = ctx;
+    a->id = id;
+    a->rc = rc;
+    a->answered = true;
+    if (!a->asking)
+        post_back(a);
+}
+
+/* The answer may come from within: the texts are looked at until the call returns, so the worker
+ * has it back only then. */
 static void on_acquisition(struct mail *m, void *owner)
 {
     struct acquisition *a = CONTAINER_OF(m, struct acquisition, mail);
@@ -66,9 +75,13 @@ static void on_acquisition(struct mail *m, void *owner)
     list_push_back(&p->acquisitions, &a->link);
     if (p->app)
         app_acquires(p->app);
+    a->asking = true;
     int rc = p->leases ? leases_acquire(p->leases, &a->text->lease, on_journaled, a) : -ESHUTDOWN;
+    a->asking = false;
     if (rc < 0)
         on_journaled(a, 0, rc);
+    else if (a->answered)
+        post_back(a);
 }
 
 void learn_send(struct acquisition *a)

@@ -19,6 +19,7 @@ struct acquisition {
     struct worker *worker;
     struct learning *learning; /* the worker's: who waits for it; NULL: nobody (any more) */
     bool give_back;            /* the worker's: the application did not get it, so it goes back */
+    bool asking, answered;     /* the control thread's */
     uint64_t id;               /* the answer: of the lease, and 0 or a negative errno */
     int rc;
     struct lease_text *text;
