@@ -6,17 +6,21 @@
 
 #include <errno.h>
 
+enum { SMALL = 256 }; /* for one that a few bytes pass through: a message's body, mostly */
+
 static char *block_get(struct buf_pool *pool, size_t bytes)
 {
     if (bytes == BUF_POOL_BLOCK && pool->n > 0)
         return pool->free[--pool->n];
-    return mem_alloc(bytes);
+    return bytes == SMALL ? heap_cache_alloc(&pool->small, bytes) : mem_alloc(bytes);
 }
 
 static void block_put(struct buf_pool *pool, char *p, size_t bytes)
 {
     if (bytes == BUF_POOL_BLOCK && pool->n < BUF_POOL_KEEP)
         pool->free[pool->n++] = p;
+    else if (bytes == SMALL)
+        heap_cache_put(&pool->small, p);
     else
         free(p);
 }
@@ -38,7 +42,7 @@ char *buf_reserve(struct buf_pool *pool, struct buf *b, size_t n)
     if (b->off > 0 && (size_t)b->cap - held >= n) {
         memmove(b->p, b->p + b->off, held);
     } else {
-        size_t cap = BUF_POOL_BLOCK;
+        size_t cap = held + n <= SMALL ? SMALL : BUF_POOL_BLOCK;
         while (cap < held + n)
             cap *= 2;
         char *p = block_get(pool, cap);

@@ -21,6 +21,15 @@ struct heap_cached {
     struct heap_cached *next;
 };
 
+static struct heap_cached *take(struct heap_cache *c, size_t i)
+{
+    struct heap_cached *p = c->free[i];
+    c->free[i] = p->next;
+    c->n[i]--;
+    c->bytes -= (i + 1) * HEAP_CACHE_STEP;
+    return p;
+}
+
 void *heap_cache_alloc(struct heap_cache *c, size_t bytes)
 {
     size_t i = bytes > 0 ? (bytes - 1) / HEAP_CACHE_STEP : 0;
@@ -31,8 +40,9 @@ void *heap_cache_alloc(struct heap_cache *c, size_t bytes)
         return mem_alloc((i + 1) * HEAP_CACHE_STEP);
     if (mem_should_fail())
         return NULL;
-    c->free[i] = p->next;
-    c->bytes -= (i + 1) * HEAP_CACHE_STEP;
+    p = take(c, i);
+    if (c->n[i] < c->least[i])
+        c->least[i] = c->n[i];
     return p;
 }
 
@@ -49,25 +59,16 @@ void heap_cache_put(struct heap_cache *c, void *p)
     struct heap_cached *kept = p;
     kept->next = c->free[i];
     c->free[i] = kept;
+    c->n[i]++;
     c->bytes += (i + 1) * HEAP_CACHE_STEP;
-}
-
-static void drop(struct heap_cache *c, size_t i)
-{
-    struct heap_cached *p = c->free[i];
-    c->free[i] = p->next;
-    c->bytes -= (i + 1) * HEAP_CACHE_STEP;
-    free(p);
 }
 
 void heap_cache_trim(struct heap_cache *c)
 {
     for (size_t i = 0; i < HEAP_CACHE_SIZES; i++) {
-        size_t n = 0;
-        for (const struct heap_cached *p = c->free[i]; p; p = p->next)
-            n++;
-        for (size_t half = (n + 1) / 2; half > 0; half--)
-            drop(c, i);
+        for (uint32_t half = (c->least[i] + 1) / 2; half > 0; half--)
+            free(take(c, i));
+        c->least[i] = c->n[i];
     }
 }
 
@@ -75,6 +76,7 @@ void heap_cache_free(struct heap_cache *c)
 {
     for (size_t i = 0; i < HEAP_CACHE_SIZES; i++) {
         while (c->free[i])
-            drop(c, i);
+            free(take(c, i));
+        c->least[i] = 0;
     }
 }

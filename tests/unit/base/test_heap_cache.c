@@ -78,11 +78,32 @@ static void test_bound_and_trim(void **state)
     for (size_t i = 0; i < BLOCKS; i++)
         heap_cache_put(&c, p[i]);
     assert_int_equal(c.bytes, KEEPS ? HEAP_CACHE_MOST : 0);
+    heap_cache_trim(&c); /* before, they were needed */
+    assert_int_equal(c.bytes, KEEPS ? HEAP_CACHE_MOST : 0);
     heap_cache_trim(&c);
     assert_int_equal(c.bytes, KEEPS ? HEAP_CACHE_MOST / 2 : 0);
-    for (int i = 0; i < 10; i++)
+    for (int i = 0; i < 20; i++)
         heap_cache_trim(&c);
     assert_int_equal(c.bytes, 0);
+}
+
+/* What is taken again between two looks is not given back. */
+static void test_steady(void **state)
+{
+    (void)state;
+    enum { BLOCKS = 100 };
+    void *p[BLOCKS];
+    struct heap_cache c = {0};
+    for (int second = 0; second < 5; second++) {
+        for (size_t i = 0; i < BLOCKS; i++)
+            assert_non_null(p[i] = heap_cache_alloc(&c, 100));
+        assert_int_equal(c.bytes, 0);
+        for (size_t i = 0; i < BLOCKS; i++)
+            heap_cache_put(&c, p[i]);
+        heap_cache_trim(&c);
+        assert_int_equal(c.n[100 / HEAP_CACHE_STEP], KEEPS ? BLOCKS : 0);
+    }
+    heap_cache_free(&c);
 }
 
 static void test_failures(void **state)
@@ -102,9 +123,9 @@ static void test_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),    cmocka_unit_test(test_blocks_of_others),
-        cmocka_unit_test(test_again),    cmocka_unit_test(test_bound_and_trim),
-        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_sizes),  cmocka_unit_test(test_blocks_of_others),
+        cmocka_unit_test(test_again),  cmocka_unit_test(test_bound_and_trim),
+        cmocka_unit_test(test_steady), cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
