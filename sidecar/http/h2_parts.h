@@ -39,7 +39,8 @@ struct h2_block {
     char mark[8];     /* the value of nghttp2's field, by whose address the block is found again */
     size_t most;      /* bytes that it can take, encoded */
     uint32_t n;
-    char *text; /* the end of its bytes, which are behind the fields */
+    char *buf;  /* a copy of the message's, behind the fields */
+    char *text; /* the end of what was written behind that */
     struct hpack_field fields[];
 };
 

@@ -2,7 +2,7 @@
  *
  * As with HTTP/1, framing is never copied from a message: Content-Length is written from what the
  * message says of its body. A block owns its bytes: it is encoded when its frame goes out, and the
- * message may be gone by then. */
+ * message may be gone by then. They are the message's, in one copy, and what is written anew. */
 #include "http/h2_parts.h"
 
 #include "base/mem.h"
@@ -10,21 +10,28 @@
 
 enum { PSEUDO_AND_WRITTEN = 8, NUMBER_MAX = 20 };
 
+/* :path can be had from where the message has it. */
+static bool target_is_whole(const struct message *m)
+{
+    uint32_t mark = m->path.off + m->path.len;
+    return !m->has_query || (m->query.off == mark + 1 && m->buf[mark] == '?');
+}
+
 static struct h2_block *block_new(struct h2 *h, const struct message *m)
 {
     CHECK_OBJ(m, MESSAGE_MAGIC);
     size_t n = (size_t)m->n_fields + PSEUDO_AND_WRITTEN;
-    size_t bytes = (size_t)m->method_text.len + m->authority.len + m->path.len + 1 + m->query.len +
-                   NUMBER_MAX + sizeof("websocket") + sizeof("trailers");
-    for (uint32_t i = 0; i < m->n_fields; i++)
-        bytes += (size_t)m->fields[i].name_len + m->fields[i].value_len;
+    size_t target = target_is_whole(m) ? 0 : (size_t)m->path.len + 1 + m->query.len;
     struct h2_block *b =
-        heap_cache_alloc(&h->bufs->small, sizeof(*b) + n * sizeof(b->fields[0]) + bytes);
+        heap_cache_alloc(&h->bufs->small, sizeof(*b) + n * sizeof(b->fields[0]) + m->len + target +
+                                              NUMBER_MAX + sizeof("https"));
     if (!b)
         return NULL;
     b->n = 0;
     b->most = HPACK_UPDATES_MAX;
-    b->text = (char *)&b->fields[n];
+    b->buf = (char *)&b->fields[n];
+    b->text = b->buf + m->len;
+    memcpy(b->buf, m->buf, m->len);
     list_push_back(&h->blocks, &b->link);
     return b;
 }
@@ -37,34 +44,37 @@ void h2_block_free(struct h2 *h, struct h2_block *b)
     heap_cache_put(&h->bufs->small, b);
 }
 
-static const char *copy(struct h2_block *b, struct str s)
+static struct str copy(struct h2_block *b, struct str s)
 {
     char *to = b->text;
     if (s.n > 0)
         memcpy(to, s.p, s.n);
     b->text += s.n;
-    return to;
+    return (struct str){to, s.n};
 }
 
-/* The name stays where it is, the value is copied. */
-static inline struct hpack_field *put_as(struct h2_block *b, uint8_t name_id, enum hpack_how how,
-                                         struct str name, struct str value)
+static struct str in_block(const struct h2_block *b, struct text t)
+{
+    return (struct str){b->buf + t.off, t.len};
+}
+
+/* Name and value stay where they are: literals, or the block's. */
+static inline void put_as(struct h2_block *b, uint8_t name_id, enum hpack_how how, struct str name,
+                          struct str value)
 {
     struct hpack_field *f = &b->fields[b->n++];
     f->name = name.p;
-    f->value = copy(b, value);
+    f->value = value.p;
     f->value_len = (uint32_t)value.n;
     f->name_len = (uint16_t)name.n;
     f->name_id = name_id;
     f->how = (uint8_t)how;
     b->most += hpack_most(f);
-    return f;
 }
 
-static struct hpack_field *put(struct h2_block *b, uint8_t name_id, struct str name,
-                               struct str value)
+static void put(struct h2_block *b, uint8_t name_id, struct str name, struct str value)
 {
-    return put_as(b, name_id, hpack_how_of(name_id, value.n), name, value);
+    put_as(b, name_id, hpack_how_of(name_id, value.n), name, value);
 }
 
 /* About this connection only, or written anew. */
@@ -120,25 +130,19 @@ static bool is_unique(uint8_t id)
     return id == FIELD_TRACEPARENT || id == FIELD_X_REQUEST_ID || id == FIELD_GRPC_TIMEOUT;
 }
 
-static struct str lower_name(struct h2_block *b, struct str name)
-{
-    char *to = b->text;
-    for (size_t i = 0; i < name.n; i++)
-        to[i] = ascii_lower(name.p[i]);
-    b->text += name.n;
-    return (struct str){to, name.n};
-}
-
 static void put_fields(struct h2_block *b, const struct message *m)
 {
     for (uint32_t i = 0; i < m->n_fields; i++) {
         const struct field *f = &m->fields[i];
         if (skipped(m, f))
             continue;
-        struct str value = field_value(m, f);
+        struct str value = {b->buf + f->value, f->value_len};
         if (f->id == FIELD_OTHER) {
-            struct str name = lower_name(b, field_name(m, f));
-            put(b, hpack_name_of(name), name, value);
+            char *name = b->buf + f->name;
+            for (uint32_t j = 0; j < f->name_len; j++)
+                name[j] = ascii_lower(name[j]);
+            struct str lower = {name, f->name_len};
+            put(b, hpack_name_of(lower), lower, value);
             continue;
         }
         uint8_t in_static = static_names[f->id];
@@ -156,19 +160,21 @@ static void put_length(struct h2_block *b, uint64_t length)
     do
         *--p = (char)('0' + length % 10);
     while ((length /= 10) > 0);
-    put(b, HPACK_CONTENT_LENGTH, STR("content-length"), (struct str){p, (size_t)(end - p)});
+    put(b, HPACK_CONTENT_LENGTH, STR("content-length"),
+        copy(b, (struct str){p, (size_t)(end - p)}));
 }
 
 /* Path and query in one piece, as :path has them. */
 static void put_target(struct h2_block *b, const struct message *m)
 {
-    struct hpack_field *f = put(b, HPACK_PATH, STR(":path"), message_str(m, m->path));
-    if (!m->has_query)
-        return;
-    copy(b, STR("?"));
-    copy(b, message_str(m, m->query));
-    f->value_len += 1 + m->query.len;
-    b->most += 1 + m->query.len;
+    struct str target = in_block(b, m->path);
+    if (!target_is_whole(m)) {
+        target = copy(b, target);
+        target.n += copy(b, STR("?")).n + copy(b, in_block(b, m->query)).n;
+    } else if (m->has_query) {
+        target.n += 1 + m->query.len;
+    }
+    put(b, HPACK_PATH, STR(":path"), target);
 }
 
 struct h2_block *h2_block_request(struct h2 *h, const struct message *m, struct str scheme,
@@ -179,12 +185,12 @@ struct h2_block *h2_block_request(struct h2 *h, const struct message *m, struct 
         return NULL;
     /* RFC 8441 §4: a WebSocket by extended CONNECT; its key has no meaning here. */
     put(b, HPACK_METHOD, STR(":method"),
-        m->websocket ? STR("CONNECT") : message_str(m, m->method_text));
+        m->websocket ? STR("CONNECT") : in_block(b, m->method_text));
     if (m->websocket)
         put(b, HPACK_NAME_OTHER, STR(":protocol"), STR("websocket"));
-    put(b, HPACK_SCHEME, STR(":scheme"), scheme);
+    put(b, HPACK_SCHEME, STR(":scheme"), copy(b, scheme));
     if (m->authority.len > 0) /* HTTP/1.0 may have none (RFC 9113 §8.3.1) */
-        put(b, HPACK_AUTHORITY, STR(":authority"), message_str(m, m->authority));
+        put(b, HPACK_AUTHORITY, STR(":authority"), in_block(b, m->authority));
     put_target(b, m);
     put_fields(b, m);
     if (m->te_trailers)
@@ -204,7 +210,7 @@ struct h2_block *h2_block_response(struct h2 *h, const struct message *m, bool e
     unsigned status = m->status == 101 ? 200 : m->status; /* RFC 8441 §5 */
     char digits[] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10),
                      (char)('0' + status % 10)};
-    put(b, HPACK_STATUS, STR(":status"), (struct str){digits, sizeof(digits)});
+    put(b, HPACK_STATUS, STR(":status"), copy(b, (struct str){digits, sizeof(digits)}));
     put_fields(b, m);
     if (m->status < 200 || status == 204)
         return b;

@@ -188,6 +188,38 @@ static void test_body_kinds(UNUSED void **state)
     pair_end(&p);
 }
 
+/* A route has rewritten the path: the query stands elsewhere. */
+static void test_target_in_pieces(UNUSED void **state)
+{
+    static const struct {
+        const char *path, *query;
+    } targets[] = {{"/new", "c=d"}, {"/new", ""}, {"/", "a=much&longer=query"}, {"/new", NULL}};
+    struct pair p;
+    pair_begin(&p, NULL);
+    for (int i = 0; i < (int)ARRAY_LEN(targets); i++) {
+        struct message m;
+        struct told *c = peer_new_stream(&p.client, false);
+        make_request(&m, "GET", "/a/much/longer/path", BODY_NONE, 0);
+        const char *path = targets[i].path, *query = targets[i].query;
+        m.has_query = query != NULL;
+        if (query)
+            assert_int_equal(message_append(&m, query, strlen(query), &m.query), 0);
+        assert_int_equal(message_append(&m, path, strlen(path), &m.path), 0);
+        add_field(&m, "X-Upper", "Stays");
+        assert_int_equal(h2_request(&p.client.h2, &c->st, &m, STR("http"), true), 0);
+        memset(m.buf, '!', m.len); /* it is not looked at again */
+        message_free(&m);
+        talk(&p);
+        const struct message *got = &p.server.streams[i]->head;
+        assert_true(str_eq(message_str(got, got->path), (struct str){path, strlen(path)}));
+        assert_int_equal(got->has_query, query != NULL);
+        if (query)
+            assert_true(str_eq(message_str(got, got->query), (struct str){query, strlen(query)}));
+        assert_true(field_is(got, "x-upper", "Stays"));
+    }
+    pair_end(&p);
+}
+
 static void test_head_method(UNUSED void **state)
 {
     struct pair p;
@@ -1464,6 +1496,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exchange),
         cmocka_unit_test(test_body_kinds),
+        cmocka_unit_test(test_target_in_pieces),
         cmocka_unit_test(test_head_method),
         cmocka_unit_test(test_cookies),
         cmocka_unit_test(test_authority),
