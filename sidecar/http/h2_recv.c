@@ -279,9 +279,10 @@ static int on_closed(nghttp2_session *session, int32_t id, uint32_t code, void *
     (void)session;
     if (!st)
         return 0;
-    /* Where the mistake was the end of both directions nghttp2 closes it before the reset is out.
-     */
-    if (st->malformed)
+    /* Where the mistake was the end of both directions nghttp2 closes it before the reset is out,
+     * or before the connection ends of it. */
+    bool end_lost = h->failure_why != REASON_NONE && !st->recv_ended && !st->left;
+    if (st->malformed || (end_lost && code == NGHTTP2_NO_ERROR))
         code = NGHTTP2_PROTOCOL_ERROR;
     bool ours = !st->peer_reset && !st->self_reset && code != NGHTTP2_NO_ERROR;
     bool unprocessed = code == NGHTTP2_REFUSED_STREAM && !st->head_done;
