@@ -82,10 +82,10 @@ static void test_too_much(UNUSED void **state)
     assert_non_null(entries);
     size_t at = 0;
     for (int i = 0; i < 500; i++)
-        at += (size_t)sprintf(entries + at,
-                              "%s{\"class\":\"tcp\",\"reason\":\"forced\",\"age_ms\":%d,"
-                              "\"peer\":\"%0*d\",\"route\":\"r\"}",
-                              i ? "," : "", i, i % 250, i);
+        at += (size_t)snprintf(entries + at, 500 * 400 - at,
+                               "%s{\"class\":\"tcp\",\"reason\":\"forced\",\"age_ms\":%d,"
+                               "\"peer\":\"%0*d\",\"route\":\"r\"}",
+                               i ? "," : "", i, i % 250, i);
     size_t n = message_of(500, entries, "null", out);
     free(entries);
     assert_true(n > TERMINATION_MESSAGE_MAX - 200);
