@@ -195,7 +195,8 @@ def test_34_resets_that_we_are_made_to_send(sc, how):
     resets = len(client.kinds(h2wire.RST_STREAM))
     assert resets <= 520, f"{resets} streams were reset"
     if code == ENHANCE_YOUR_CALM:
-        wait_for(lambda: errors(sc, "h2_reset_flood") == 1, "h2_reset_flood is counted")
+        # For the connection, and for each stream that it took with it.
+        wait_for(lambda: errors(sc, "h2_reset_flood") >= 1, "h2_reset_flood is counted")
     else:
         assert code in (PROTOCOL_ERROR, FRAME_SIZE_ERROR, STREAM_CLOSED), code_name(code)
         wait_for(lambda: errors(sc, "h2_protocol") >= 1, "h2_protocol is counted")
