@@ -230,8 +230,7 @@ static const char *read_all(struct reading *r, const json_t *o)
     const char *wrong = only_these(r, o, "", members);
     if (wrong)
         return wrong;
-    if (!text_of(json_object_get(o, "name"), &n->name) ||
-        (wrong = format_check(FORMAT_NAME, n->name)) != NULL)
+    if (!text_of(json_object_get(o, "name"), &n->name) || format_check(FORMAT_NAME, n->name))
         return say(r, "name", "1 to 63 of a-z A-Z 0-9 . _ -");
     if (json_object_get(o, "key") &&
         (!text_of(json_object_get(o, "key"), &n->key) || n->key.n > LEASE_KEY_MAX))

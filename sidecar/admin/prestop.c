@@ -106,8 +106,8 @@ void control_prestop_answer_all(struct control *c)
     log_info("prestop: %u calls are answered (%s)", p->n_held,
              c->process.drain.started != 0 ? drain_phase_word(drain_now(&c->process.drain))
                                            : "the container's restart goes on");
-    while (!list_empty(&p->held))
-        answer(LIST_ENTRY(list_first(&p->held), struct prestop_call, link));
+    for (struct list *it; (it = list_pop(&p->held));)
+        answer(LIST_ENTRY(it, struct prestop_call, link));
 }
 
 bool control_prestop_holds(const struct control *c)

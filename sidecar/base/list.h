@@ -68,6 +68,18 @@ static inline struct list *list_last(const struct list *head)
     return list_empty(head) ? NULL : head->prev;
 }
 
+/* The first, off the list; NULL: there is none. */
+static inline struct list *list_pop(struct list *head)
+{
+    struct list *it = list_first(head);
+    if (!it)
+        return NULL;
+    head->next = it->next;
+    it->next->prev = head;
+    it->next = it->prev = NULL;
+    return it;
+}
+
 /* All of `from` goes behind what `to` has. */
 static inline void list_move(struct list *from, struct list *to)
 {

@@ -112,7 +112,7 @@ int cleanup_command_start(struct cleanup_inner *in, usec_t timeout)
 {
     struct cleanup_command *c = &in->command;
     struct ev_loop *ev = in->engine->loop->ev;
-    pid_t pid;
+    pid_t pid = -1;
     int rc = spawn(in->run->action->command, &pid);
     if (rc < 0)
         return rc;

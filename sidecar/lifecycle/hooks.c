@@ -294,8 +294,8 @@ int hooks_configure(struct hooks *hs, const struct conf *conf)
     for (uint32_t i = 0; i < conf->n_hooks; i++) {
         struct hook *h = make(hs, &conf->hooks[i]);
         if (!h) {
-            while (!list_empty(&fresh))
-                free_hook(LIST_ENTRY(fresh.next, struct hook, link));
+            for (struct list *it; (it = list_pop(&fresh));)
+                free_hook(LIST_ENTRY(it, struct hook, link));
             return -ENOMEM;
         }
         list_push_back(&fresh, &h->link);
@@ -304,8 +304,8 @@ int hooks_configure(struct hooks *hs, const struct conf *conf)
         log_error("hooks: %s: no request can be made", why);
     hs->deadline = USEC_NEVER;
     retire_old(hs, &fresh);
-    while (!list_empty(&fresh))
-        take_in(hs, LIST_ENTRY(fresh.next, struct hook, link));
+    for (struct list *it; (it = list_pop(&fresh));)
+        take_in(hs, LIST_ENTRY(it, struct hook, link));
     return 0;
 }
 
@@ -327,8 +327,8 @@ struct hooks *hooks_free(struct hooks *hs)
 {
     if (!hs)
         return NULL;
-    while (!list_empty(&hs->all))
-        free_hook(LIST_ENTRY(hs->all.next, struct hook, link));
+    for (struct list *it; (it = list_pop(&hs->all));)
+        free_hook(LIST_ENTRY(it, struct hook, link));
     free(hs);
     return NULL;
 }
