@@ -169,9 +169,9 @@ static void show_report(const json_t *o)
     table_cell(&t, "%lld", n_forced);
     if (json_is_object(longest)) {
         table_cell(&t, "longest");
-        table_cell(&t, "%s, %s, route %s, %s", json_text(longest, "class"),
+        table_cell(&t, "%s, %s, route %s%s%s", json_text(longest, "class"),
                    show_millis(json_number(longest, "age_ms"), a), json_text(longest, "route"),
-                   json_text(longest, "reason"));
+                   *json_text(longest, "reason") ? ", " : "", json_text(longest, "reason"));
     }
     table_print(&t, stdout);
     show_classes(json_object_get(o, "classes"));

@@ -46,7 +46,7 @@ static const char *only_these(struct reading *r, const json_t *o, const char *wh
             continue;
         char shown[64];
         size_t n = 0;
-        for (; key[n] && n < sizeof(shown) - 1; n++)
+        for (; n < sizeof(shown) - 1 && key[n]; n++)
             shown[n] = key[n] < ' ' || key[n] > '~' || key[n] == '"' ? '?' : key[n];
         shown[n] = '\0';
         (void)snprintf(r->why, LEASE_WHY_MAX, "%s%sunknown member \"%s\"", where,

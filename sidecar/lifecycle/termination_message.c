@@ -83,11 +83,16 @@ static void add_details(struct text *t, const json_t *report)
     size_t i;
     json_t *o;
     json_array_foreach(json_object_get(report, "forced"), i, o)
+    {
         add(t, "forced: %s after %.1f s, peer %s, route %s, %s", word(o, "class"),
             seconds(o, "age_ms"), word(o, "peer"), word(o, "route"), word(o, "reason"));
-    json_array_foreach(runs, i, o) add(
-        t, "cleanup: %s %s after %.1f s, %lld tries%s%s", word(o, "name"), word(o, "result"),
-        seconds(o, "took_ms"), count(o, "tries"), *word(o, "error") ? ": " : "", word(o, "error"));
+    }
+    json_array_foreach(runs, i, o)
+    {
+        add(t, "cleanup: %s %s after %.1f s, %lld tries%s%s", word(o, "name"), word(o, "result"),
+            seconds(o, "took_ms"), count(o, "tries"), *word(o, "error") ? ": " : "",
+            word(o, "error"));
+    }
 }
 
 static void add_tail(struct text *t, const json_t *report)
