@@ -61,6 +61,36 @@ static bool listed_in(const char *path, const struct address *at, uint32_t n)
     return found;
 }
 
+/* proc(5): address, references, protocol, flags, type, state, inode, path; '@' for an abstract
+ * name's NUL. */
+static bool listed_unix(const struct address *at, uint32_t n)
+{
+    enum { ACCEPTS_CONNECTIONS = 0x10000 }; /* the kernel's __SO_ACCEPTCON */
+    char line[256], path[sizeof(at->u.un.sun_path) + 1];
+    unsigned flags;
+    bool found = false;
+    uint32_t i = 0;
+    while (i < n && at[i].u.sa.sa_family != AF_UNIX)
+        i++;
+    FILE *f = i < n ? fopen("/proc/self/net/unix", "re") : NULL;
+    if (!f)
+        return false;
+    while (!found && fgets(line, sizeof(line), f)) {
+        if (sscanf(line, "%*s %*x %*x %x %*x %*x %*u %108[^\n]", &flags, path) != 2 ||
+            !(flags & ACCEPTS_CONNECTIONS))
+            continue;
+        for (i = 0; !found && i < n; i++) {
+            const char *own = at[i].u.un.sun_path;
+            found = at[i].u.sa.sa_family == AF_UNIX &&
+                    (own[0] == '\0'
+                         ? path[0] == '@' && strncmp(path + 1, own + 1, sizeof(path) - 2) == 0
+                         : strncmp(path, own, sizeof(path) - 1) == 0);
+        }
+    }
+    (void)fclose(f);
+    return found;
+}
+
 /* --- a connection --- */
 
 /* 0: somebody took it. */
@@ -91,7 +121,8 @@ static bool refuses(int rc)
 
 static bool listed(const struct address *at, uint32_t n)
 {
-    return listed_in("/proc/self/net/tcp", at, n) || listed_in("/proc/self/net/tcp6", at, n);
+    return listed_in("/proc/self/net/tcp", at, n) || listed_in("/proc/self/net/tcp6", at, n) ||
+           listed_unix(at, n);
 }
 
 enum app_probed app_probe(const struct address *at, uint32_t n, bool *ret_disturbed)
