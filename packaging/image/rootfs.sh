@@ -11,7 +11,8 @@ here=$(cd "$(dirname "$0")/../.." && pwd)
 
 rm -rf "$root"
 install -D -m 755 "$program" "$root/usr/bin/sluice"
-strip --strip-all "$root/usr/bin/sluice"
+# The build id is a hash of the debug information too, which tells where it was built.
+strip --strip-all --remove-section=.note.gnu.build-id "$root/usr/bin/sluice"
 install -D -m 644 "$here/LICENSE" "$root/usr/share/doc/sluice/copyright"
 
 # "libev.so.4 => /lib/…/libev.so.4 (0x…)", and the loader: "/lib64/ld-linux-x86-64.so.2 (0x…)".
