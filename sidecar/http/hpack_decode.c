@@ -286,7 +286,7 @@ static int name_of(const struct hpack_decoder *d, struct line *l, uint32_t index
 static int literal(struct hpack_decoder *d, struct line *l, uint32_t index, struct input *in,
                    bool keep, const struct hpack_sink *sink, void *user)
 {
-    uint8_t name_id;
+    uint8_t name_id = 0;
     int rc = name_of(d, l, index, in, &name_id);
     if (rc == 0)
         rc = line_read(l, in);
