@@ -76,7 +76,7 @@ static bool listed_unix(const struct address *at, uint32_t n)
     if (!f)
         return false;
     while (!found && fgets(line, sizeof(line), f)) {
-        if (sscanf(line, "%*s %*x %*x %x %*x %*x %*u %108[^\n]", &flags, path) != 2 ||
+        if (sscanf(line, "%*31s %*x %*x %x %*x %*x %*u %108[^\n]", &flags, path) != 2 ||
             !(flags & ACCEPTS_CONNECTIONS))
             continue;
         for (i = 0; !found && i < n; i++) {
