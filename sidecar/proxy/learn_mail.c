@@ -91,11 +91,9 @@ void learn_send(struct acquisition *a)
 
 void learn_mail_end(struct process *p)
 {
-    while (!list_empty(&p->acquisitions)) {
-        struct acquisition *a = LIST_ENTRY(list_first(&p->acquisitions), struct acquisition, link);
-        list_remove(&a->link);
-        free_acquisition(a);
-    }
+    struct list *it;
+    while ((it = list_pop(&p->acquisitions)))
+        free_acquisition(LIST_ENTRY(it, struct acquisition, link));
 }
 
 /* --- the rest --- */
