@@ -188,7 +188,9 @@ enum app_state app_look(struct app *a)
 static usec_t next_look(const struct app *a)
 {
     usec_t doubt = min_u64(a->settings->grace / GRACE_LOOKS, LOOK_DOUBT_MS * USEC_PER_MSEC);
-    if (a->state == APP_DOUBTFUL)
+    /* All signs of life may be over already: opened since the look before, and closed again. */
+    bool brief = a->state == APP_ALIVE && a->ports != APP_PROBE_ACCEPTS && a->open == 0;
+    if (a->state == APP_DOUBTFUL || brief)
         return doubt;
     return (a->disturbed ? LOOK_DISTURBING_MS : LOOK_MS) * USEC_PER_MSEC;
 }
@@ -246,7 +248,7 @@ const struct app_child *app_child_now(const struct app *a)
 
 void app_acquires(struct app *a)
 {
-    if (a->settings && a->settings->process && a->pidfd < 0)
+    if (a->settings && a->pidfd < 0 && (a->settings->process || a->state == APP_GONE))
         (void)app_look(a);
 }
 

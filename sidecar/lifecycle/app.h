@@ -63,8 +63,8 @@ void app_child_ended(struct app *a, pid_t pid, int status, bool released);
 
 /* Looks at once, where that is not known from a pidfd, and returns the state. */
 enum app_state app_look(struct app *a);
-/* It acquires something: where it is known by its name and was not found yet, it is looked for now,
- * so that its end is seen however soon that comes. */
+/* It acquires something: where it is known by its name and was not found yet, or had gone, it is
+ * looked for now, so that its end is seen however soon that comes. */
 void app_acquires(struct app *a);
 /* Our own SIGTERM at the end of a pod: proof, unless another look finds the application alive. */
 void app_sigterm(struct app *a);

@@ -127,6 +127,7 @@ static bool listed(const struct address *at, uint32_t n)
 
 enum app_probed app_probe(const struct address *at, uint32_t n, bool *ret_disturbed)
 {
+    enum app_probed found = APP_PROBE_REFUSES;
     *ret_disturbed = false;
     if (n == 0)
         return APP_PROBE_NONE;
@@ -134,10 +135,12 @@ enum app_probed app_probe(const struct address *at, uint32_t n, bool *ret_distur
         return APP_PROBE_ACCEPTS;
     for (uint32_t i = 0; i < n; i++) {
         int rc = try(&at[i]);
-        if (refuses(rc))
+        if (rc == -EAGAIN)
+            found = APP_PROBE_NO_ANSWER;
+        if (rc == -EAGAIN || refuses(rc))
             continue;
         *ret_disturbed = rc == 0 && !listed(at, n); /* it may have begun just now */
         return APP_PROBE_ACCEPTS;
     }
-    return APP_PROBE_REFUSES;
+    return found;
 }

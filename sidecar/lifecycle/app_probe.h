@@ -3,8 +3,8 @@
  * The kernel's list of listening TCP sockets (/proc/self/net/tcp) tells at no cost to the
  * application: we share its network namespace. Only where nobody is in it is the address connected
  * to, and the connection closed at once: it is refused then, or it is answered by somebody whom the
- * list does not show. Nothing waits: who does not answer at once on this machine has a full
- * backlog, and so has a listener. */
+ * list does not show. Nothing waits: who does not answer at once on this machine may have a full
+ * backlog, or the kernel has not come to refuse yet. */
 #ifndef SLUICE_LIFECYCLE_APP_PROBE_H
 #define SLUICE_LIFECYCLE_APP_PROBE_H
 

@@ -27,6 +27,9 @@ enum app_state app_proof_look(struct app_proof *p, const struct app_sight *s, us
         p->seen = true;
         p->silent = 0;
         p->state = APP_ALIVE;
+    } else if (s->ports == APP_PROBE_NO_ANSWER) {
+        if (p->state == APP_UNKNOWN)
+            p->state = APP_ALIVE;
     } else if (p->state != APP_GONE) {
         usec_t whole = p->seen ? grace : grace * APP_PROOF_UNSEEN;
         if (was_silent && !s->held)

@@ -3,7 +3,8 @@
  * It has when each of its ports refuses and no connection of it with us is open, both for
  * deathGrace without a break. A port that accepts, a connection that is open, or one that was
  * opened and closed again since the last look, is a sign of life, and the grace begins anew: a
- * server that has only closed its listener goes on living by its outbound connections.
+ * server that has only closed its listener goes on living by its outbound connections. No answer is
+ * a sign of nothing: on a busy machine a refusal is late, too.
  *
  * Our own start breaks all connections, and so their absence means less behind it: until a first
  * sign of life has been seen by this process, the grace is APP_PROOF_UNSEEN times as long. An
@@ -27,7 +28,8 @@ enum {
 enum app_probed {
     APP_PROBE_NONE, /* not one is known */
     APP_PROBE_REFUSES,
-    APP_PROBE_ACCEPTS, /* one of them; also where that could not be found out */
+    APP_PROBE_ACCEPTS,   /* one of them; also where that could not be found out */
+    APP_PROBE_NO_ANSWER, /* neither, in the time that a look may take */
 };
 
 /* What was seen at one look. */

@@ -149,6 +149,30 @@ static void test_another_proof_is_to_come(void **state)
     assert_int_equal(pass(&b, GRACE), APP_GONE);
 }
 
+static void test_no_answer_is_a_sign_of_nothing(void **state)
+{
+    (void)state;
+    struct bench b = begin(APP_PROBE_NO_ANSWER);
+    assert_int_equal(look(&b), APP_ALIVE); /* nothing is known against it */
+    assert_false(b.p.seen);
+    b = alive();
+    b.s.ports = APP_PROBE_NO_ANSWER;
+    assert_int_equal(pass(&b, 60 * GRACE), APP_ALIVE);
+    b.s.ports = APP_PROBE_REFUSES;
+    assert_int_equal(pass(&b, GRACE - EVERY), APP_DOUBTFUL);
+    /* Neither does the silence begin anew, nor does it grow. */
+    b.s.ports = APP_PROBE_NO_ANSWER;
+    assert_int_equal(pass(&b, 60 * GRACE), APP_DOUBTFUL);
+    b.s.ports = APP_PROBE_REFUSES;
+    assert_int_equal(pass(&b, EVERY), APP_DOUBTFUL);
+    assert_int_equal(pass(&b, EVERY), APP_GONE);
+    b.s.ports = APP_PROBE_NO_ANSWER;
+    assert_int_equal(pass(&b, GRACE), APP_GONE);
+    /* Who holds a connection lives all the same. */
+    b.s.open = 1;
+    assert_int_equal(pass(&b, EVERY), APP_ALIVE);
+}
+
 static void test_without_ports(void **state)
 {
     (void)state;
@@ -174,6 +198,7 @@ int main(void)
         cmocka_unit_test(test_a_gap_proves_nothing),
         cmocka_unit_test(test_behind_our_own_start),
         cmocka_unit_test(test_another_proof_is_to_come),
+        cmocka_unit_test(test_no_answer_is_a_sign_of_nothing),
         cmocka_unit_test(test_without_ports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
