@@ -195,6 +195,10 @@ soak: $(PROGRAM) $(TOOL_BIN) ## The long run: a million requests, 50 drains, 20 
 test-kills: $(PROGRAM) ## Sessions of an application that is killed, and of a sluice that is: 1,000 kills of each kind (SLUICE_KILLS=N, KILLS_ARGS=--short)
 	@BUILD=$(BUILD) $(PYTHON) tests/e2e/session_kills.py $(KILLS_ARGS)
 
+.PHONY: test-order
+test-order: $(PROGRAM) $(TOOL_BIN) ## Ends under load, of a child and of a pod: who is told when, and that nobody fails: 100 of each (SLUICE_ORDERS=N, ORDER_ARGS=--short)
+	@BUILD=$(BUILD) $(PYTHON) tests/e2e/order.py $(ORDER_ARGS)
+
 .PHONY: sanitize asan tsan
 sanitize: ## The whole suite under ASan+UBSan, then under TSan
 	@$(MAKE) --no-print-directory asan

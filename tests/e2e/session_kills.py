@@ -17,38 +17,19 @@ import signal
 import sys
 import threading
 import time
-import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+from lanes import Pace, in_lanes, quantiles  # noqa: E402
 from session_rig import (PATIENCE, Cgroup, Holder, Lane, ask, end_process,  # noqa: E402
                          kill_whole, wait_for)
-from rig import STARTS, Tally, mere_start  # noqa: E402
+from rig import Tally  # noqa: E402
 
 ENDS = ["kill", "abort", "exit", "oom"]
 BOUND = {"process": 1.0, "exec": 1.0, "ports": 2.0}
 LANES = {"process": 6, "exec": 3, "ports": 6, "sluice": 6, "whole": 4}
 SPREAD = 0.04  # seconds from the first of some logins within which sluice is killed
 STAYS = 2.5  # seconds that a session must stay whose holder lives: more than twice deathGrace
-
-
-class Pace(threading.Thread):
-    """The machine's, all the time: how long a process takes that starts and does nothing."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.samples = []
-
-    def run(self):
-        while True:
-            took = mere_start() / 1000
-            self.samples.append((time.monotonic(), took))
-            time.sleep(0.25)
-
-    def slack(self, since):
-        """What is added to a bound where others have the CPUs."""
-        return STARTS * max((took for at, took in list(self.samples) if at >= since),
-                            default=mere_start() / 1000)
 
 
 PACE = Pace()
@@ -82,36 +63,6 @@ class Figures:
                       f"{what}: released after {after and round(after, 3)} s, bound {bound:.3f}"):
             with self.lock:
                 self.took.append(after)
-
-
-def in_lanes(lanes, rounds, work):
-    """work(lane number, round) in some threads; the first thing that goes wrong is raised."""
-    errors, numbers, lock = [], iter(range(rounds)), threading.Lock()
-
-    def run(lane):
-        while not errors:
-            with lock:
-                n = next(numbers, None)
-            if n is None:
-                return
-            try:
-                work(lane, n)
-            except BaseException as e:  # noqa: BLE001 - said in the main thread
-                errors.append((lane, n, e, traceback.format_exc()))
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(min(lanes, rounds))]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    if errors:
-        lane, n, e, text = errors[0]
-        print(text, file=sys.stderr)
-        raise AssertionError(f"lane {lane}, round {n}: {e}")
-
-
-def quantiles(took):
-    took = sorted(took)
-    return f"median {took[len(took) // 2] * 1000:.0f} ms, longest {took[-1] * 1000:.0f} ms"
 
 
 def ends_of(cgroup, n):

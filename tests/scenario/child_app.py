@@ -6,6 +6,7 @@ line each, to a file whose order is the order of events.
     ignore          SIGTERM
     slow=SECONDS    from SIGTERM to its exit
     egress=ADDRESS  asks there from SIGTERM until its exit
+    always          asks from its start on
     code=N          that it exits with
     late            closes its listener at SIGTERM, as servers do
 """
@@ -42,6 +43,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
             self.wfile.flush()
             os._exit(0)
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/slow":
             time.sleep(1)
         log("request")
@@ -65,7 +67,7 @@ class Server(http.server.ThreadingHTTPServer):
 def ask(address):
     connection = http.client.HTTPConnection(address, timeout=10)
     try:
-        connection.request("GET", "/egress")
+        connection.request("GET", "/")
         return connection.getresponse().status == 200
     except OSError:
         return False
@@ -73,17 +75,34 @@ def ask(address):
         connection.close()
 
 
+class Egress(threading.Thread):
+    """What it asks elsewhere, one after the other, until it is told that the end has come."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.asked = self.failed = 0
+        self.last = threading.Event()
+        self.start()
+
+    def run(self):
+        while True:
+            last = self.last.wait(0.01)
+            self.asked += 1
+            self.failed += not ask(options["egress"])
+            if last:
+                return
+
+
+egress = Egress() if "egress" in options and "always" in options else None
+
+
 def end():
-    until = time.monotonic() + float(options.get("slow", 0))
-    asked = failed = 0
-    while True:
-        if "egress" in options:
-            asked += 1
-            failed += not ask(options["egress"])
-        if time.monotonic() >= until:
-            break
-        time.sleep(0.01)
-    log(f"egress {asked} failed {failed}")
+    asks = egress or ("egress" in options and Egress())
+    time.sleep(float(options.get("slow", 0)))
+    if asks:
+        asks.last.set()
+        asks.join()
+        log(f"egress {asks.asked} failed {asks.failed}")
     log("end")
     os._exit(int(options.get("code", 0)))
 
