@@ -57,6 +57,7 @@ static struct journal *make(const struct journal_options *o, int *ret_error)
     j->seq = 1;
     j->disk = o->disk ? o->disk : &journal_disk_system;
     j->mailbox = o->mailbox;
+    j->at_once = o->at_once;
     j->max_bytes = o->max_bytes ? o->max_bytes : DEFAULT_BYTES;
     j->max_pending = o->max_pending ? o->max_pending : DEFAULT_BYTES;
     j->compact_at = j->max_bytes;
@@ -92,7 +93,7 @@ static int attach(struct journal *j)
             j->stats.trouble = rc;
             return 0;
         }
-        bool unclean = j->needs_new || j->plain > 0 || j->stats.cut_bytes > 0;
+        bool unclean = j->needs_new || j->stats.cut_bytes > 0;
         if (!j->writable)
             j->stats.trouble = -EROFS;
         if (!unclean || !j->writable)
@@ -103,7 +104,7 @@ static int attach(struct journal *j)
             j->stats.trouble = j->needs_new ? rc : 0;
             return 0;
         }
-        if (clock_mono() >= until)
+        if (j->at_once || clock_mono() >= until)
             return -EBUSY;
         (void)close(j->fd);
         j->fd = -1;
@@ -122,6 +123,10 @@ struct journal *journal_open(const struct journal_options *o, int *ret_error)
     if (rc == 0 && j->stats.cut_bytes > 0)
         log_warn("journal %s: %llu bytes of it are damaged; %llu records are intact", o->path,
                  (unsigned long long)j->stats.cut_bytes, (unsigned long long)j->stats.records);
+    if (rc == 0 && j->plain > 0)
+        log_warn("journal %s: %llu records are not encrypted, though there is a key: they are not "
+                 "believed",
+                 o->path, (unsigned long long)j->plain);
     if (rc == 0)
         rc = -pthread_create(&j->thread, NULL, journal_main, j);
     if (rc == 0)
@@ -193,15 +198,20 @@ static int read_one(struct journal *j, const struct journal_live *l, journal_eac
 
 int journal_replay(struct journal *j, journal_each *each, void *ctx)
 {
+    uint64_t unread = 0;
     int first = 0;
 
     (void)pthread_mutex_lock(&j->file_lock);
     LIST_FOREACH (it, &j->index.live) {
         int rc = read_one(j, LIST_ENTRY(it, struct journal_live, link), each, ctx);
+        unread += rc < 0;
         if (first == 0)
             first = rc;
     }
     (void)pthread_mutex_unlock(&j->file_lock);
+    (void)pthread_mutex_lock(&j->lock);
+    j->stats.unread = unread;
+    (void)pthread_mutex_unlock(&j->lock);
     return first;
 }
 

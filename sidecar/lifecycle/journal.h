@@ -31,6 +31,7 @@ struct journal_options {
     const char *key_file;    /* 32 bytes, raw, or as 64 hex digits; NULL: not encrypted */
     struct mailbox *mailbox; /* of the control thread: where `done` is called. It outlives the
                                 journal */
+    bool at_once;            /* do not wait for another process: -EBUSY */
     uint64_t max_bytes;      /* of the file, before it is compacted; 0: 4 MiB */
     uint64_t max_pending;    /* bytes that wait for the disk; more: -ENOBUFS. 0: 4 MiB */
     const struct journal_disk *disk; /* for tests (journal_disk.h); NULL: the system's */
@@ -41,12 +42,12 @@ struct journal_options {
  *                      has been touched
  *   -EPROTONOSUPPORT   written by a later version
  *   -EINVAL            not a file; or the key file holds no key
- *   -EBUSY             another process holds it for itself for longer than 5 s
+ *   -EBUSY             another process holds it for itself, for longer than 5 s unless at_once
  *   and what open(2) and read(2) say of the file or of its key.
  * A disk that is full or read-only is no error here: what is there is replayed, each write says
  * what hinders it (and stats.trouble does), and later ones work when it has passed. With a key, a
- * journal that was written without one is read, and encrypted at once.
- * It may block for as long as reading the file takes. */
+ * record that is not encrypted counts as damaged, wherever it comes from: who can write the file
+ * but has no key forges nothing. It may block for as long as reading the file takes. */
 struct journal *journal_open(const struct journal_options *o, int *ret_error);
 /* All that was asked for is written first, waiting at most `patience`; what is not written then is
  * told -ETIMEDOUT. Each `done` comes by the mailbox, which is still there. NULL is allowed. */
@@ -83,6 +84,7 @@ struct journal_stats {
     uint64_t appended, synced, compactions;
     uint64_t failures;  /* records whose done said an error */
     uint64_t cut_bytes; /* damaged, so not read */
+    uint64_t unread;    /* records that journal_replay() could not tell */
     uint64_t pending_bytes;
     usec_t oldest_pending; /* since when the oldest write waits; 0: none. The lag. */
     int trouble;           /* of the last write or the opening: 0 or a negative errno */

@@ -17,9 +17,8 @@ struct compaction {
     int fd;
     char *out; /* JOURNAL_WINDOW */
     size_t n;
-    uint64_t at;       /* where the next record will stand */
-    uint64_t *places;  /* of each that lives, in order */
-    uint32_t *lengths; /* and of what they have become */
+    uint64_t at;      /* where the next record will stand */
+    uint64_t *places; /* of each that lives, in order */
 };
 
 static int flush(struct compaction *c)
@@ -31,34 +30,9 @@ static int flush(struct compaction *c)
     return rc;
 }
 
-/* Copied as it is; or, when it was written before there was a key, encrypted now. */
-static int64_t copy_one(struct compaction *c, const struct journal_live *l)
-{
-    struct journal *j = c->j;
-    struct journal_record r;
-    char *raw = c->out + c->n;
-    int rc = journal_read_raw(j, l, raw, &r);
-
-    if (rc < 0)
-        return rc;
-    if (r.sealed || !j->write_seal)
-        return (int64_t)r.bytes;
-    char *text = mem_alloc(r.body.n + 1);
-    if (!text)
-        return -ENOMEM;
-    memcpy(text, r.body.p, r.body.n);
-    size_t n = r.body.n;
-    uint64_t seq = r.seq;
-    uint64_t writer = j->writer;
-    j->writer = r.writer; /* it stays that record */
-    int64_t bytes = journal_encode(j, l->id, JOURNAL_PUT, (struct str){text, n}, &seq, raw);
-    j->writer = writer;
-    secret_free(text, n);
-    return bytes;
-}
-
 static int copy_all(struct compaction *c)
 {
+    struct journal_record r;
     uint64_t i = 0;
     int rc = 0;
 
@@ -69,14 +43,11 @@ static int copy_all(struct compaction *c)
         const struct journal_live *l = LIST_ENTRY(it, struct journal_live, link);
         if (c->n + JOURNAL_RECORD_MAX > JOURNAL_WINDOW && (rc = flush(c)) < 0)
             return rc;
-        int64_t bytes = copy_one(c, l);
-        if (bytes < 0)
-            return (int)bytes;
-        c->places[i] = c->at;
-        c->lengths[i] = (uint32_t)bytes;
-        c->n += (size_t)bytes;
-        c->at += (uint64_t)bytes;
-        i++;
+        if ((rc = journal_read_raw(c->j, l, c->out + c->n, &r)) < 0)
+            return rc;
+        c->places[i++] = c->at;
+        c->n += l->bytes;
+        c->at += l->bytes;
     }
     return flush(c);
 }
@@ -87,18 +58,11 @@ static void take_over(struct compaction *c)
     struct journal *j = c->j;
     uint64_t i = 0;
 
-    LIST_FOREACH (it, &j->index.live) {
-        struct journal_live *l = LIST_ENTRY(it, struct journal_live, link);
-        j->index.bytes += c->lengths[i];
-        j->index.bytes -= l->bytes;
-        l->at = c->places[i];
-        l->bytes = c->lengths[i++];
-        l->sealed = j->write_seal != NULL;
-    }
+    LIST_FOREACH (it, &j->index.live)
+        LIST_ENTRY(it, struct journal_live, link)->at = c->places[i++];
     (void)close(j->fd); /* and with it our exclusive lock */
     j->fd = c->fd;
     j->scanned = c->at;
-    j->plain = 0;
     j->needs_new = false;
     j->dir_pending = true;
     while (list_first(&j->debts)) { /* what failed is in no file any more */
@@ -159,12 +123,10 @@ int journal_compact(struct journal *j)
     if (rc == 0) {
         c.out = mem_alloc(JOURNAL_WINDOW);
         c.places = mem_alloc((j->index.n + 1) * sizeof(*c.places));
-        c.lengths = mem_alloc((j->index.n + 1) * sizeof(*c.lengths));
-        rc = c.out && c.places && c.lengths ? replace(&c) : -ENOMEM;
+        rc = c.out && c.places ? replace(&c) : -ENOMEM;
     }
     secret_free(c.out, c.out ? JOURNAL_WINDOW : 0);
     free(c.places);
-    free(c.lengths);
     if (rc < 0)
         journal_disk_share(j->fd);
     return rc;

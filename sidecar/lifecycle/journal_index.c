@@ -56,8 +56,7 @@ static int make_room(struct journal_index *x)
     return 0;
 }
 
-int journal_index_put(struct journal_index *x, uint64_t id, uint64_t at, uint32_t bytes,
-                      bool sealed)
+int journal_index_put(struct journal_index *x, uint64_t id, uint64_t at, uint32_t bytes)
 {
     struct journal_live *l = journal_index_find(x, id);
 
@@ -75,7 +74,6 @@ int journal_index_put(struct journal_index *x, uint64_t id, uint64_t at, uint32_
     x->bytes -= l->bytes;
     l->at = at;
     l->bytes = bytes;
-    l->sealed = sealed;
     return 0;
 }
 

@@ -12,7 +12,6 @@ struct journal_live {
     uint64_t id;
     uint64_t at;    /* in the file */
     uint32_t bytes; /* of the whole record */
-    bool sealed;
 };
 
 /* All zero but for the list is a valid empty one. */
@@ -28,8 +27,7 @@ void journal_index_init(struct journal_index *x);
 void journal_index_clear(struct journal_index *x);
 struct journal_live *journal_index_find(const struct journal_index *x, uint64_t id);
 /* 0, or -ENOMEM and nothing has changed. One that is there keeps its place in the order. */
-int journal_index_put(struct journal_index *x, uint64_t id, uint64_t at, uint32_t bytes,
-                      bool sealed);
+int journal_index_put(struct journal_index *x, uint64_t id, uint64_t at, uint32_t bytes);
 /* Harmless when it is not there. */
 void journal_index_drop(struct journal_index *x, uint64_t id);
 

@@ -43,6 +43,7 @@ struct journal {
     const struct journal_disk *disk;
     struct mailbox *mailbox;
     char *path;
+    bool at_once; /* the opening waits for nobody */
     uint64_t max_bytes, max_pending;
     uint64_t writer;
     struct seal *write_seal; /* the thread's; NULL: not encrypted */
@@ -66,7 +67,7 @@ struct journal {
     uint64_t scanned;    /* up to here the index knows the file */
     uint64_t committed;  /* of our own records, up to this seq they count */
     uint64_t unreadable; /* intact, but not under our key: then it is never replaced */
-    uint64_t plain;      /* not encrypted, though we have a key */
+    uint64_t plain;      /* not encrypted though we have a key, so not believed */
     struct journal_index index;
     struct list news;
 

@@ -48,7 +48,7 @@ static int enter(struct journal *j, const struct journal_record *r)
         journal_index_drop(&j->index, r->id);
         return 0;
     }
-    return journal_index_put(&j->index, r->id, j->scanned + r->at, (uint32_t)r->bytes, r->sealed);
+    return journal_index_put(&j->index, r->id, j->scanned + r->at, (uint32_t)r->bytes);
 }
 
 /* One that is not ours, or was before we opened it. */
@@ -71,8 +71,6 @@ static int take(struct journal *j, const struct journal_record *r, enum journal_
             secret_free(LIST_ENTRY(last, struct journal_news, link),
                         sizeof(struct journal_news) + n);
         }
-        if (rc == 0 && !r->sealed && j->read_seal)
-            j->plain++;
     }
     secret_free(bytes, n);
     return rc;
@@ -87,6 +85,10 @@ static int scan_window(struct journal *j, const char *p, size_t n, enum journal_
 
     while (journal_find(p, n, j->mark, &at, &r)) {
         int rc = 0;
+        if (j->read_seal && !r.sealed) { /* anybody could have written it */
+            j->plain++;
+            continue;
+        }
         bool ours = r.writer == j->writer;
         if (ours && r.seq > j->committed && how != JOURNAL_COMMITTED)
             rc = 1;
@@ -160,7 +162,8 @@ static int read_header(struct journal *j)
 int journal_attach(struct journal *j, enum journal_scan how)
 {
     bool writable = false;
-    int fd = journal_disk_open(j->path, how == JOURNAL_OPENING ? first_patience : 0, &writable);
+    bool waits = how == JOURNAL_OPENING && !j->at_once;
+    int fd = journal_disk_open(j->path, waits ? first_patience : 0, &writable);
 
     if (fd < 0)
         return fd;

@@ -298,21 +298,55 @@ static void test_keys(void **state)
     rig_key = NULL;
 }
 
-/* A key where there was none: what is there is read, and encrypted at once. */
-static void test_key_comes_later(void **state)
+/* With a key, what is not encrypted is not believed, whether it was there before or somebody
+ * without the key has put it among what is: no entry, no removal, and not as one of our own. */
+static void test_plain_is_not_believed(void **state)
 {
+    static struct rig_bytes b;
     (void)state;
     struct journal *j = rig_open(file());
-    assert_int_equal(rig_put(j, 1, "a secret session"), 0);
-    assert_int_equal(rig_put(j, 2, "another secret"), 0);
+    assert_int_equal(rig_put(j, 1, "a session"), 0);
     rig_close(j);
-    assert_true(rig_file_has(file(), "secret"));
     rig_key = rig_make_key("key", 'k');
     j = rig_open(file());
-    assert_string_equal(rig_replay(j), "1=a secret session 2=another secret ");
+    assert_string_equal(rig_replay(j), "");
+    assert_true(rig_stats(j).cut_bytes > 0);
+    assert_int_equal(rig_put(j, 2, "a secret"), 0);
+    assert_int_equal(rig_put(j, 3, "another"), 0);
     rig_close(j);
-    assert_false(rig_file_has(file(), "secret"));
-    assert_string_equal(rig_says(file()), "1=a secret session 2=another secret ");
+    assert_false(rig_file_has(file(), "session"));
+    /* By who knows all that stands there. */
+    rig_read(file(), &b);
+    struct journal_record known;
+    char mark[JOURNAL_MARK_BYTES];
+    size_t at = JOURNAL_FILE_HEADER;
+    assert_int_equal(journal_read_file(b.p, b.n, mark), 0);
+    assert_true(journal_find(b.p, b.n, mark, &at, &known));
+    const struct journal_record forged[] = {
+        {.id = 2, .writer = known.writer, .seq = known.seq, .kind = JOURNAL_DROP},
+        {.id = 3, .writer = 77, .seq = 1, .kind = JOURNAL_PUT, .body = STR("forged")},
+        {.id = 9, .writer = 77, .seq = 2, .kind = JOURNAL_PUT, .body = STR("forged")},
+    };
+    size_t n = b.n, forged_bytes = 0;
+    for (size_t i = 0; i < ARRAY_LEN(forged); i++) {
+        journal_format_record(b.p + n, mark, &forged[i]);
+        if (forged[i].body.n > 0)
+            memcpy(b.p + n + JOURNAL_RECORD_HEADER, forged[i].body.p, forged[i].body.n);
+        n += JOURNAL_RECORD_HEADER + forged[i].body.n;
+    }
+    forged_bytes = n - b.n;
+    rig_write(file(), b.p, n);
+    j = rig_open(file());
+    assert_string_equal(rig_replay(j), "2=a secret 3=another ");
+    assert_int_equal(rig_stats(j).cut_bytes, forged_bytes);
+    /* And while it is open. */
+    int fd = open(file(), O_WRONLY | O_APPEND | O_CLOEXEC);
+    assert_int_equal(write(fd, b.p + b.n, forged_bytes), forged_bytes);
+    (void)close(fd);
+    assert_string_equal(rig_poll(j), "");
+    assert_int_equal(rig_put(j, 4, "behind it"), 0);
+    rig_close(j);
+    assert_string_equal(rig_says(file()), "2=a secret 3=another 4=behind it ");
     rig_key = NULL;
 }
 
@@ -465,7 +499,7 @@ int main(void)
         T(test_not_a_file),
         T(test_later_version),
         T(test_keys),
-        T(test_key_comes_later),
+        T(test_plain_is_not_believed),
         T(test_compact_while_writing),
         T(test_compact_when_it_pays),
         T(test_compaction_fails),

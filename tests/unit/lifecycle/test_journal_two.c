@@ -58,7 +58,8 @@ static void test_compacts_alone(void **state)
     assert_string_equal(rig_says(file()), "1=of a 2=of b 3=last of a 4=b again ");
 }
 
-/* One that has another key: it is told nothing, and destroys nothing. */
+/* One that has another key, or none: it is told nothing, nobody believes it, and it destroys
+ * nothing. */
 static void test_other_key(void **state)
 {
     char first[128];
@@ -71,7 +72,7 @@ static void test_other_key(void **state)
     assert_int_equal(rig_put(sealed, 1, "secret"), 0);
     assert_int_equal(rig_put(plain, 2, "plain"), 0);
     assert_string_equal(rig_poll(plain), "");
-    assert_string_equal(rig_poll(sealed), "2=plain ");
+    assert_string_equal(rig_poll(sealed), "");
     rig_key = rig_make_key("other", 'o');
     assert_null(rig_try(file(), &rig_disk, &error));
     assert_int_equal(error, -EKEYREJECTED);
@@ -80,8 +81,28 @@ static void test_other_key(void **state)
         assert_int_equal(rig_put(plain, 3, "x"), 0);
     rig_close(plain);
     rig_key = first;
-    assert_string_equal(rig_says(file()), "1=secret 2=plain 3=x ");
+    assert_string_equal(rig_says(file()), "1=secret ");
     assert_false(rig_file_has(file(), "plain"));
+}
+
+/* Who may not wait is told so. */
+static void test_at_once(void **state)
+{
+    const struct journal_options o = {.path = file(), .mailbox = &rig_mail, .at_once = true};
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int error = 0;
+    (void)state;
+    rig_close(rig_open(file()));
+    int fd = open(file(), O_RDWR | O_CLOEXEC);
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &all), 0);
+    usec_t began = clock_mono();
+    assert_null(journal_open(&o, &error));
+    assert_int_equal(error, -EBUSY);
+    assert_true(clock_mono() - began < 4 * USEC_PER_SEC); /* of the 5 that are waited else */
+    (void)close(fd);
+    struct journal *j = journal_open(&o, &error);
+    assert_non_null(j);
+    rig_close(j);
 }
 
 /* ---- processes ---- */
@@ -318,8 +339,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
     const struct CMUnitTest tests[] = {
-        T(test_two),           T(test_compacts_alone), T(test_other_key),
-        T(test_two_processes), T(test_killed),
+        T(test_two),     T(test_compacts_alone), T(test_other_key),
+        T(test_at_once), T(test_two_processes),  T(test_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
