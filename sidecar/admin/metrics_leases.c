@@ -77,6 +77,8 @@ void metrics_leases(struct exposition *t, const struct control *c)
             s.journal_refused);
     put_one(t, "releases_retried_total", "counter", "Runs that failed and will be tried again.",
             s.retried);
+    put_one(t, "leases_unread_total", "counter",
+            "Those of an earlier process that could not be held again.", s.unread);
     put_journal(t, c->leases, now);
     metric_family(t, "hook_requests_total", "counter", "Requests of hooks, by their result.");
     hooks_each(c->hooks, put_hook, t);

@@ -25,6 +25,7 @@ struct leases *leases_new(struct loop *l, struct mailbox *mailbox, struct cleanu
     ls->engine = engine;
     list_init(&ls->all);
     list_init(&ls->writes);
+    list_init(&ls->unsent);
     cleanup_order_init(&ls->order);
     timer_init(&ls->timer, leases_on_timer);
     ls->max = 10000;
@@ -49,6 +50,10 @@ struct leases *leases_free(struct leases *ls)
         LIST_ENTRY(it, struct lease_write, link)->owner = NULL;
         list_remove(it);
     }
+    struct list *unsent;
+    while ((unsent = list_pop(&ls->unsent)))
+        free(LIST_ENTRY(unsent, struct lease_write, link));
+    leases_abandon_opening(ls);
     ls->journal = journal_close(ls->journal, CLOSE_PATIENCE);
     timer_stop(ls->loop, &ls->timer);
     free(ls->journal_path);
@@ -158,7 +163,7 @@ void leases_start(struct leases *ls)
     ls->started = true;
     /* Where it was not asked for it is made when there is something to write. */
     if (ls->journal_path && (ls->journal_given || access(ls->journal_path, F_OK) == 0))
-        (void)leases_open_journal(ls);
+        leases_open_journal(ls);
     if (ls->n > 0 && !cleanup_engine_ready(ls->engine, &why))
         log_error("leases: %s: no request can be made", why);
     on_tick_start(ls);
@@ -167,8 +172,12 @@ void leases_start(struct leases *ls)
 
 void leases_tick(struct leases *ls)
 {
-    if (ls->journal && !ls->cleaning)
+    if (ls->cleaning)
+        return;
+    if (ls->journal)
         leases_poll_journal(ls);
+    else
+        leases_open_again(ls);
 }
 
 void leases_retire(struct leases *ls)
@@ -183,7 +192,7 @@ void leases_retire(struct leases *ls)
             continue;
         if (l->kind == LEASE_STATIC || l->state == LEASE_WAITING)
             lease_free(l);
-        else if (!ls->journal)
+        else if (!ls->journal && !ls->opening)
             lost++;
     }
     if (lost > 0)
@@ -272,9 +281,6 @@ int leases_acquire(struct leases *ls, const struct lease_new *n, lease_done *don
     if (n->name.n == 0 || n->name.n > LEASE_NAME_MAX || n->key.n > LEASE_KEY_MAX ||
         n->n_after > LEASE_AFTER_MAX || n->action->n_fields > LEASE_FIELDS_MAX)
         return -EMSGSIZE;
-    /* What an earlier process has left counts among the duplicates. */
-    if (!ls->journal && ls->started)
-        (void)leases_open_journal(ls);
     if (!cleanup_engine_ready(ls->engine, &why)) {
         log_error("a lease is refused: %s", why);
         return -ELIBACC;

@@ -146,7 +146,8 @@ struct lease_stats {
     uint64_t waiting; /* of them: their release is under way or due */
     uint64_t results[LEASE_KINDS][CLEANUP_RESULTS];
     uint64_t forgotten, expired, renewed, refused, journal_refused, retried;
-    usec_t oldest; /* since when; 0: none */
+    uint64_t unread; /* of an earlier process, that could not be held again */
+    usec_t oldest;   /* since when; 0: none */
 };
 void leases_stats(const struct leases *ls, struct lease_stats *ret);
 /* False: there is no journal open. */

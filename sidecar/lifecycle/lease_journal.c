@@ -8,12 +8,13 @@
 #include <errno.h>
 #include <string.h>
 
-/* --- opening ------------------------------------------------------------------------------ */
+/* --- reading ------------------------------------------------------------------------------ */
 
 static void replay_one(uint64_t id, struct str bytes, void *ctx)
 {
     struct leases *ls = ctx;
     int rc = lease_from_text(ls, id, bytes, clock_mono(), clock_wall());
+    ls->stats.unread += rc < 0;
     if (rc == -ENOMEM) {
         log_error("a lease in the journal is not held: out of memory");
     } else if (rc < 0) {
@@ -30,33 +31,25 @@ static void dropped_one(uint64_t id, struct str bytes, void *ctx)
         lease_settle(l);
 }
 
-static const char *reason(int error)
+/* What could not be read stays where it is: the next process may have better luck. */
+static void tell_unread(struct leases *ls, int rc)
 {
-    return error == -EKEYREJECTED ? "keyFile is not the key that it was written with"
-                                  : strerror(-error);
+    struct journal_stats s;
+    journal_stats(ls->journal, &s);
+    ls->stats.unread += s.unread;
+    log_error("audit: %llu leases of an earlier process are not held, but stay in %s: %s",
+              (unsigned long long)s.unread, ls->journal_path, strerror(-rc));
 }
 
-int leases_open_journal(struct leases *ls)
+void leases_replay_journal(struct leases *ls)
 {
-    int error = 0;
-    if (ls->journal || !ls->journal_path)
-        return 0;
-    const struct journal_options o = {
-        .path = ls->journal_path, .key_file = ls->journal_key_file, .mailbox = ls->mailbox};
-    ls->journal = journal_open(&o, &error);
-    if (!ls->journal) {
-        if (!ls->journal_failed)
-            log_error("journal %s: %s", ls->journal_path, reason(error));
-        ls->journal_failed = true;
-        return error;
-    }
-    ls->journal_failed = false;
     uint64_t before = ls->n;
-    journal_replay(ls->journal, replay_one, ls);
+    int rc = journal_replay(ls->journal, replay_one, ls);
+    if (rc < 0)
+        tell_unread(ls, rc);
     if (ls->n > before)
         log_info("audit: %llu leases of an earlier process are held again, from %s",
                  (unsigned long long)(ls->n - before), ls->journal_path);
-    return 0;
 }
 
 void leases_poll_journal(struct leases *ls)
@@ -131,16 +124,36 @@ static void on_written(struct journal_write *jw, int rc)
 static int put(struct leases *ls, struct lease *l, struct lease_write *w)
 {
     size_t n = 0;
-    int rc = leases_open_journal(ls);
-    if (rc < 0)
-        return rc;
     char *text = lease_text(l, clock_mono(), clock_wall(), &n);
     if (!text)
         return -ENOMEM;
     w->write.done = on_written;
-    rc = journal_put(ls->journal, l->id, (struct str){text, n}, &w->write);
+    int rc = journal_put(ls->journal, l->id, (struct str){text, n}, &w->write);
     free(text);
     return rc;
+}
+
+/* 0: it is on its way. */
+static int send_one(struct leases *ls, struct lease *l, struct lease_write *w)
+{
+    int rc = ls->journal ? put(ls, l, w) : leases_await_journal(ls);
+    if (rc == 0)
+        list_push_back(ls->journal ? &ls->writes : &ls->unsent, &w->link);
+    return rc;
+}
+
+void leases_send_unsent(struct leases *ls)
+{
+    struct list *it;
+    while ((it = list_pop(&ls->unsent))) {
+        struct lease_write *w = LIST_ENTRY(it, struct lease_write, link);
+        struct lease *l = lease_find(ls, w->id);
+        int rc = l ? send_one(ls, l, w) : 0; /* forgotten meanwhile: it need not be written */
+        if (l && rc == 0)
+            continue;
+        settle(w, rc);
+        free(w);
+    }
 }
 
 int lease_record(struct lease *l, bool acquired, uint64_t replaces, lease_done *done, void *ctx)
@@ -155,11 +168,9 @@ int lease_record(struct lease *l, bool acquired, uint64_t replaces, lease_done *
                               .acquired = acquired,
                               .done = done,
                               .ctx = ctx};
-    list_push_back(&ls->writes, &w->link);
-    int rc = ls->journal_path ? put(ls, l, w) : 0;
+    int rc = ls->journal_path ? send_one(ls, l, w) : 0;
     if (rc == 0 && ls->journal_path)
         return 0;
-    list_remove(&w->link);
     if (rc == -ENOMEM || rc == -EMSGSIZE) {
         free(w);
         return rc;

@@ -106,9 +106,12 @@ struct leases {
     usec_t deadline; /* of CLEANUP */
     void (*cleaned)(void *ctx);
     void *cleaned_ctx;
-    struct journal *journal; /* NULL: not open */
-    bool journal_failed;     /* told in the log */
-    struct list writes;
+    struct journal *journal;       /* NULL: not open */
+    struct lease_opening *opening; /* under way on its thread; NULL: none */
+    int open_error;                /* of the last opening; 0: none has failed */
+    usec_t open_again, open_pause; /* when it is tried again; how long was waited for that */
+    struct list writes;            /* lease_write.link, at the journal */
+    struct list unsent;            /* likewise, until the journal has been opened */
     struct lease_stats stats;
     /* for the report */
     uint64_t ended[CLEANUP_RESULTS];
@@ -146,9 +149,23 @@ usec_t lease_due(const struct lease *l);
 void leases_look_at(struct leases *ls, usec_t due);
 void leases_on_timer(struct timer *t);
 
+/* lease_open.c: the journal. */
+/* At the start, where it is there: what is in it is held before anything else is. Reads it in
+ * place, but waits for no other process. */
+void leases_open_journal(struct leases *ls);
+/* 0: it is being opened, and leases_send_unsent() will come; a negative errno: it could not be, and
+ * is tried again later. */
+int leases_await_journal(struct leases *ls);
+/* It could not be opened, and its time has come again. */
+void leases_open_again(struct leases *ls);
+/* Nobody waits for it any more. */
+void leases_abandon_opening(struct leases *ls);
+
 /* lease_journal.c */
-/* Opens it where it is not. 0, or a negative errno; 0 too where none is configured. */
-int leases_open_journal(struct leases *ls);
+/* What an earlier process has left there is held again. */
+void leases_replay_journal(struct leases *ls);
+/* It has been opened, or could not be (open_error): those that waited for that. */
+void leases_send_unsent(struct leases *ls);
 /* Its record, as it is now. 0: done is called later, or (no journal) was called; else -errno. */
 int lease_record(struct lease *l, bool acquired, uint64_t replaces, lease_done *done, void *ctx);
 /* Nobody waits for these. */

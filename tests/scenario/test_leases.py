@@ -1,9 +1,11 @@
 """Leases: held until they are renewed no more, released, or their holder is gone; over restarts too."""
 
+import fcntl
 import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import threading
 import time
@@ -344,6 +346,39 @@ def test_journal_that_cannot_be_opened(sc, how, status):
         assert sc.s.metrics().get("sluice_leases_journal_refused_total") == 1
         sc.s.stop()
         assert registry.paths() == ([] if how == "refuse" else ["/one"])
+
+
+def test_journal_that_another_process_holds(sc):
+    """Nobody waits for it: acquisitions are told at once, and what is in it is held when it is free."""
+    with Registry() as registry:
+        start(sc, leases={"maxTtl": "1h"})
+        lease(sc.s, registry, "before")
+        pid = sc.s.pid
+        path = f"{sc.directory}/leases.journal"
+        whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        sc.s.expect_faults = True
+        with open(path, "r+b") as f:
+            os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: locked(f, whole), "it is ours alone")
+            wait_for(lambda: sc.s.pid != pid, "another serving process")
+            sc.s.wait_ready()
+            began = time.monotonic()
+            assert lease(sc.s, registry, "during", expect=503)["code"] == "journal_failed"
+            assert held(sc) == []
+            assert time.monotonic() - began < 4, "of the 5 s that its opening waits"
+        wait_for(lambda: held(sc) == ["before"], "it is held again")
+        lease(sc.s, registry, "behind")
+        sc.s.stop(20 * SLOW)
+        assert sorted(registry.paths()) == ["/before", "/behind"]
+        sc.s.ended = True
+
+
+def locked(f, lock):
+    try:
+        fcntl.fcntl(f, fcntl.F_OFD_SETLK, lock)
+    except OSError:
+        return False
+    return True
 
 
 def test_upgrade_hands_them_over(sc):

@@ -16,6 +16,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <pthread.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 enum { RIG_MOST = 64 };
@@ -31,7 +33,11 @@ struct rig_record {
 static struct rig_record rig_disk[RIG_MOST];
 static struct journal_write *rig_writes[RIG_MOST];
 static unsigned rig_n_writes, rig_drops;
-static int rig_open_error, rig_put_error;
+static int rig_open_error, rig_put_error, rig_replay_error;
+static uint64_t rig_unread; /* records, of the last replay */
+static _Atomic unsigned rig_closed;
+/* Held by a test: the opening does not end. */
+static pthread_mutex_t rig_opens = PTHREAD_MUTEX_INITIALIZER;
 
 static struct rig_record *rig_find(uint64_t id)
 {
@@ -45,12 +51,15 @@ static struct rig_record *rig_find(uint64_t id)
 struct journal *journal_open(UNUSED const struct journal_options *o, int *ret_error)
 {
     static int something;
+    (void)pthread_mutex_lock(&rig_opens);
+    (void)pthread_mutex_unlock(&rig_opens);
     *ret_error = rig_open_error;
     return rig_open_error ? NULL : (struct journal *)(void *)&something;
 }
 
 struct journal *journal_close(UNUSED struct journal *j, UNUSED usec_t patience)
 {
+    rig_closed++;
     return NULL;
 }
 
@@ -60,7 +69,7 @@ int journal_replay(UNUSED struct journal *j, journal_each *each, void *ctx)
         if (rig_disk[i].id)
             each(rig_disk[i].id, (struct str){rig_disk[i].text, rig_disk[i].n}, ctx);
     }
-    return 0;
+    return rig_replay_error;
 }
 
 /* What the test plays for the other process, at the next poll. */
@@ -101,7 +110,7 @@ int journal_drop(UNUSED struct journal *j, uint64_t id, UNUSED struct journal_wr
 
 void journal_stats(UNUSED struct journal *j, struct journal_stats *ret)
 {
-    *ret = (struct journal_stats){0};
+    *ret = (struct journal_stats){.unread = rig_unread};
 }
 
 /* The disk answers all that waits. */

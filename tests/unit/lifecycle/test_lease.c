@@ -3,19 +3,33 @@
 #include "lease_rig.h"
 
 static struct loop loop;
+static struct mailbox mailbox;
 static struct leases *ls;
 
 /* --- the rig ---------------------------------------------------------------------------------- */
 
+/* A process that has just begun; its journal is opened at once only where it is given. */
+static void begin(bool given)
+{
+    ls = leases_new(&loop, &mailbox, NULL);
+    assert_non_null(ls);
+    ls->journal_path = mem_strndup(STR("/no/such/journal"));
+    ls->journal_given = given;
+    ls->configured = true;
+    leases_start(ls);
+}
+
+static void begin_again(bool given)
+{
+    ls = leases_free(ls);
+    begin(given);
+}
+
 static int set_up(UNUSED void **state)
 {
     assert_int_equal(loop_init(&loop), 0);
-    ls = leases_new(&loop, NULL, NULL);
-    assert_non_null(ls);
-    ls->journal_path = mem_strndup(STR("/journal"));
-    ls->journal_given = true;
-    ls->configured = true;
-    leases_start(ls);
+    mailbox_init(&mailbox, &loop, NULL);
+    begin(true);
     return 0;
 }
 
@@ -27,7 +41,9 @@ static int tear_down(UNUSED void **state)
         free(rig_disk[i].text);
     memset(rig_disk, 0, sizeof(rig_disk));
     rig_n_runs = rig_n_writes = rig_cancelled = rig_drops = 0;
-    rig_open_error = rig_put_error = rig_start_error = 0;
+    rig_open_error = rig_put_error = rig_start_error = rig_replay_error = 0;
+    rig_unread = 0;
+    mailbox_free(&mailbox);
     loop_free(&loop);
     return 0;
 }
@@ -464,14 +480,146 @@ static void test_replayed(UNUSED void **state)
     lease_find(ls, failed)->rounds = 2;
     lease_record_again(lease_find(ls, failed));
     rig_written(0);
-    ls = leases_free(ls);
-    ls = leases_new(&loop, NULL, NULL);
-    ls->journal_path = mem_strndup(STR("/journal"));
-    ls->journal_given = true;
-    leases_start(ls);
+    begin_again(true);
     assert_int_equal(n_held(), 2);
     assert_int_equal(lease_find_key(ls, STR("a"), STR("1"))->state, LEASE_HELD);
     assert_int_equal(lease_find(ls, failed)->state, LEASE_RETRYING);
+}
+
+static void test_part_of_it_unread(UNUSED void **state)
+{
+    struct lease_stats stats;
+    (void)hold("a", "1");
+    rig_replay_error = -EIO;
+    rig_unread = 3;
+    begin_again(true);
+    leases_stats(ls, &stats);
+    assert_int_equal(stats.unread, 3);
+    assert_int_equal(n_held(), 1); /* the others are held all the same */
+    assert_int_equal(rig_on_disk(), 1);
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static void wait_for_opening(void)
+{
+    while (ls->opening)
+        ev_run(loop.ev, EVRUN_ONCE);
+}
+
+/* While it is opened nothing waits but who asked. */
+static void test_opened_elsewhere(UNUSED void **state)
+{
+    begin_again(false);
+    answers = 0;
+    (void)pthread_mutex_lock(&rig_opens);
+    assert_int_equal(acquire(LEASE_LEARNED, "a", "1", LEASE_DUPLICATE_ADDS), 0);
+    assert_int_equal(acquire(LEASE_LEARNED, "b", "1", LEASE_DUPLICATE_ADDS), 0);
+    assert_int_equal(acquire(LEASE_LEARNED, "b", "1", LEASE_DUPLICATE_COUNTS), 0);
+    leases_forget(ls, STR("a"), STR("1"));
+    assert_int_equal(answers, 0);
+    (void)pthread_mutex_unlock(&rig_opens);
+    wait_for_opening();
+    assert_int_equal(answers, 1); /* the one that was forgotten */
+    rig_written(0);
+    assert_int_equal(answers, 3);
+    assert_int_equal(last_rc, 0);
+    assert_int_equal(rig_on_disk(), 1);
+    assert_int_equal(n_held(), 1);
+    assert_int_equal(lease_find(ls, last_id)->refs, 2);
+}
+
+static void test_opening_that_fails(UNUSED void **state)
+{
+    rig_open_error = -EBUSY;
+    begin_again(false);
+    answers = 0;
+    assert_int_equal(acquire(LEASE_LEARNED, "a", "1", LEASE_DUPLICATE_ADDS), 0);
+    assert_int_equal(acquire(LEASE_LEASED, "b", "1", LEASE_DUPLICATE_ADDS), 0);
+    wait_for_opening();
+    assert_int_equal(answers, 2);
+    assert_int_equal(last_rc, -EBUSY);
+    assert_int_equal(rig_n_runs, 1); /* what was learned goes back */
+    assert_int_equal(n_held(), 1);
+    rig_end(rig_runs[0], CLEANUP_RELEASED);
+    /* The next ones are told at once, and cause no opening. */
+    (void)pthread_mutex_lock(&rig_opens);
+    assert_int_equal(acquire(LEASE_LEASED, "b", "1", LEASE_DUPLICATE_ADDS), 0);
+    assert_int_equal(answers, 3);
+    assert_int_equal(last_rc, -EBUSY);
+    ls->on_failure_allow = true;
+    assert_int_equal(acquire(LEASE_LEASED, "b", "1", LEASE_DUPLICATE_ADDS), 0);
+    assert_int_equal(answers, 4);
+    assert_int_equal(last_rc, 0);
+    leases_tick(ls);
+    assert_null(ls->opening);
+    (void)pthread_mutex_unlock(&rig_opens);
+    /* After a pause it is tried again. */
+    ls->open_again = clock_mono();
+    leases_tick(ls);
+    wait_for_opening();
+    assert_true(ls->open_again > clock_mono() + USEC_PER_SEC);
+    rig_open_error = 0;
+    ls->open_again = clock_mono();
+    leases_tick(ls);
+    wait_for_opening();
+    assert_non_null(ls->journal);
+    assert_int_equal(n_held(), 1);
+}
+
+/* Another process holds it at the start: what is in it is held when it can be read. */
+static void test_opened_late(UNUSED void **state)
+{
+    (void)hold("a", "1");
+    (void)hold("b", "1");
+    rig_open_error = -EBUSY;
+    begin_again(true);
+    assert_non_null(ls->opening);
+    wait_for_opening();
+    assert_int_equal(n_held(), 0);
+    rig_open_error = 0;
+    ls->open_again = clock_mono();
+    leases_tick(ls);
+    wait_for_opening();
+    assert_int_equal(n_held(), 2);
+    assert_int_equal(rig_n_runs, 0);
+}
+
+static void test_holder_gone_before_it_is_opened(UNUSED void **state)
+{
+    (void)hold("a", "1");
+    rig_open_error = -EBUSY;
+    begin_again(true);
+    wait_for_opening();
+    leases_holder_gone(ls, LEASE_PROOF_PIDFD);
+    rig_open_error = 0;
+    ls->open_again = clock_mono();
+    leases_tick(ls);
+    wait_for_opening();
+    assert_int_equal(rig_n_runs, 1);
+}
+
+static void test_freed_while_it_is_opened(UNUSED void **state)
+{
+    begin_again(false);
+    answers = 0;
+    unsigned closed = rig_closed;
+    (void)pthread_mutex_lock(&rig_opens);
+    assert_int_equal(acquire(LEASE_LEASED, "a", "1", LEASE_DUPLICATE_ADDS), 0);
+    ls = leases_free(ls);
+    (void)pthread_mutex_unlock(&rig_opens);
+    while (rig_closed < closed + 2) /* ours, which there was none of, and the thread's */
+        (void)usleep(1000);
+    assert_int_equal(answers, 0);
+    /* And behind its end. */
+    begin(false);
+    assert_int_equal(acquire(LEASE_LEASED, "a", "1", LEASE_DUPLICATE_ADDS), 0);
+    for (bool posted = false; !posted; (void)usleep(1000)) {
+        (void)pthread_mutex_lock(&mailbox.lock);
+        posted = !list_empty(&mailbox.waiting);
+        (void)pthread_mutex_unlock(&mailbox.lock);
+    }
+    ls = leases_free(ls);
 }
 
 /* Each allocation fails once: nothing is lost that was told to be held, and nothing leaks. */
@@ -515,6 +663,12 @@ int main(void)
         TEST(test_dropped_by_the_other_process),
         TEST(test_text_there_and_back),
         TEST(test_replayed),
+        TEST(test_part_of_it_unread),
+        TEST(test_opened_elsewhere),
+        TEST(test_opening_that_fails),
+        TEST(test_opened_late),
+        TEST(test_holder_gone_before_it_is_opened),
+        TEST(test_freed_while_it_is_opened),
         TEST(test_failing_allocations),
     };
     log_set_level(LOG_ERROR);
