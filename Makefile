@@ -42,7 +42,7 @@ C_FILES    = $(shell find $(C_DIRS) -name '*.[ch]' | sort)
 
 # Debian bookworm's names. What the program alone needs to be built, as in the Dockerfile:
 DEPS_BUILD := gcc libc6-dev make libev-dev libyaml-dev libjansson-dev libpcre2-dev libnghttp2-dev \
-              libssl-dev libc-ares-dev libcurl4-openssl-dev uthash-dev
+              libssl-dev libc-ares-dev libcurl4-openssl-dev uthash-dev ca-certificates
 DEPS       := $(DEPS_BUILD) clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck \
               libcmocka-dev python3 python3-pytest python3-venv util-linux procps curl man-db openssl
 DEPS_GO    := $(DEPS) golang-go

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The root file system of the container image: the program without its debug information, the
-# libraries that ldd names for it, and their licences. Nothing else: no shell, no package manager.
-# The Dockerfile and `make image` both call it. Needs ldd, strip, and dpkg for the licences.
+# libraries that ldd names for it, their licences, and the CAs. Nothing else: no shell, no package
+# manager. The Dockerfile and `make image` both call it. Needs ldd, strip, and dpkg for the licences.
 #
 #     rootfs.sh PROGRAM DIRECTORY     DIRECTORY is made anew
 set -eu
@@ -27,6 +27,14 @@ curl=$(ldconfig -p | sed -nE 's,.*libcurl\.so\.4 .*=> (/.*),\1,p' | head -n 1)
     package=${package%%:*}
     install -D -m 644 "/usr/share/doc/$package/copyright" "$root/usr/share/doc/$package/copyright"
 done
+
+# The system's CAs, where OpenSSL and libcurl look for them: the package's, and none that somebody has
+# added to this machine.
+bundle=/etc/ssl/certs/ca-certificates.crt
+mkdir -p "$root/etc/ssl/certs" "$root/usr/lib/ssl" "$root/usr/share/doc/ca-certificates"
+(LC_ALL=C && cat /usr/share/ca-certificates/mozilla/*.crt) >"$root$bundle"
+ln -s "$bundle" "$root/usr/lib/ssl/cert.pem"
+install -m 644 /usr/share/doc/ca-certificates/copyright "$root/usr/share/doc/ca-certificates/copyright"
 
 # Who runs it. /run/sluice takes the admin socket where nothing is mounted there.
 mkdir -p "$root/etc"

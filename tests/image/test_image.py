@@ -2,6 +2,7 @@
 root and without a writable root, has nothing in it that it does not need, and is the same bytes
 when it is built again elsewhere."""
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -20,21 +21,15 @@ BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
 ARCHIVE = os.path.join(BUILD, "image/sluice.tar")
 
 sys.path.insert(0, os.path.join(ROOT, "tests/scenario"))
+import tls  # noqa: E402
+from releases import Registry, cleanup  # noqa: E402
 from wire import free_port, wait_for  # noqa: E402
 
-CONFIG = """\
-version: 1
-lifecycle: { noticePeriod: 0s, drainTimeout: 2s, lastCall: 500ms, appCleanup: 0s }
-admin: { address: "off", socket: /run/sluice/admin.sock }
-health: { address: "127.0.0.1:%d" }
-listeners:
-  - name: http
-    direction: inbound
-    address: 127.0.0.1:%d
-    routes:
-      - match: { pathPrefix: / }
-        directResponse: { body: "here\\n" }
-"""
+BASE = {
+    "version": 1,
+    "lifecycle": {"noticePeriod": "0s", "drainTimeout": "2s", "lastCall": "500ms", "appCleanup": "0s"},
+    "admin": {"address": "off", "socket": "/run/sluice/admin.sock"},
+}
 
 # The image as a container engine runs it: the root read-only, /run/sluice in memory, /proc and
 # /dev, an id that is nobody's; the network of whoever calls.
@@ -148,7 +143,9 @@ def test_nothing_is_in_it_but_the_program_and_its_libraries(layer):
         ["ldd", os.path.join(BUILD, "sluice"), curl], capture_output=True, text=True,
         check=True).stdout))
     copyrights = {f for f in files if f.startswith("/usr/share/doc/") and f.endswith("/copyright")}
-    assert files - copyrights == named | {"/usr/bin/sluice", "/etc/passwd", "/etc/group"}
+    assert files - copyrights == named | {"/usr/bin/sluice", "/etc/passwd", "/etc/group",
+                                          "/etc/ssl/certs/ca-certificates.crt",
+                                          "/usr/lib/ssl/cert.pem"}
     assert len(copyrights) > 1
 
 
@@ -161,33 +158,73 @@ def test_the_program_runs_in_it(root):
     assert out.returncode == 0 and version in out.stdout, out
 
 
-def test_it_serves_with_a_read_only_root_and_without_root(root):
-    health, port = free_port(), free_port()
-    (root / "etc/sluice.yaml").write_text(CONFIG % (health, port))
+@contextlib.contextmanager
+def serving(root, config):
+    """It runs, until it has ended by SIGTERM without a fault."""
+    health = free_port()
+    (root / "etc/sluice.yaml").write_text(json.dumps(
+        {**BASE, "health": {"address": f"127.0.0.1:{health}"}, **config}))
     process = subprocess.Popen(run(root, "/usr/bin/sluice", "proxy", "-c", "/etc/sluice.yaml"),
                                stderr=subprocess.PIPE, text=True)
     try:
         def ready():
             assert process.poll() is None, process.communicate()[1]
-            return subprocess.call(["curl", "-sf", f"http://127.0.0.1:{health}/readyz"],
-                                   stdout=subprocess.DEVNULL) == 0
+            return curl(f"127.0.0.1:{health}", "/readyz", "-f").returncode == 0
         wait_for(ready, "/readyz answers 200")
-        got = subprocess.run(["curl", "-s", f"http://127.0.0.1:{port}/"], capture_output=True,
-                             text=True)
+        yield process
+    finally:
+        process.terminate()
+        log = process.communicate(timeout=20)[1]
+    assert process.returncode == 0, log
+
+
+def curl(address, path="/", *options):
+    return subprocess.run(["curl", "-s", *options, f"http://{address}{path}"], capture_output=True,
+                          text=True)
+
+
+def listener(address, **route):
+    return {"name": "http", "direction": "inbound", "address": address,
+            "routes": [{"match": {"pathPrefix": "/"}, **route}]}
+
+
+def test_it_serves_with_a_read_only_root_and_without_root(root):
+    address = f"127.0.0.1:{free_port()}"
+    route = {"directResponse": {"body": "here\n"}}
+    with serving(root, {"listeners": [listener(address, **route)]}) as process:
+        got = curl(address)
         with open(f"/proc/{process.pid}/status") as f:
             status = f.read()
         assert os.path.realpath(f"/proc/{process.pid}/root") == str(root)
         with open(f"/proc/{process.pid}/mountinfo") as f:
             mounts = f.read()
-    finally:
-        process.terminate()
-        log = process.communicate(timeout=20)[1]
-    assert got.stdout == "here\n", log
+    assert got.stdout == "here\n"
     if os.getuid() == 0:
         assert re.search(r"^Uid:\t65532\t65532\t65532\t65532$", status, re.M)
         assert re.search(r"^CapEff:\t0+$", status, re.M)
     assert re.search(r"^\d+ \d+ \S+ \S+ / ro,", mounts, re.M), mounts
-    assert process.returncode == 0, log
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_systems_cas_are_those_of_the_image(root, known):
+    """Without `caFile`: for an upstream, and for a release."""
+    bundle = root / "etc/ssl/certs/ca-certificates.crt"
+    assert bundle.read_text().count("BEGIN CERTIFICATE") > 50
+    if known:
+        with open(tls.CA.cert) as f, open(bundle, "a") as to:
+            to.write(f.read())
+    address = f"127.0.0.1:{free_port()}"
+    with Registry(context=tls.server_context()) as registry:
+        config = {
+            "lifecycle": {**BASE["lifecycle"], "appCleanup": "3s"},
+            "cleanups": [cleanup(registry, "released", retries=0)],
+            "listeners": [listener(address, upstream="far")],
+            "upstreams": [{"name": "far", "endpoints": [f"127.0.0.1:{registry.port}"],
+                           "tls": {"serverName": "a.test"}}]}
+        with serving(root, config):
+            got = curl(address, "/", "-o", "/dev/null", "-w", "%{http_code}")
+        assert got.stdout == ("204" if known else "502")
+        assert registry.paths() == (["/", "/released"] if known else [])
 
 
 # --- again, elsewhere -------------------------------------------------------------------------
