@@ -2,23 +2,13 @@
 #include "lifecycle/budget.h"
 
 #include "base/check.h"
+#include "usual.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-
-#define SEC(n)  ((usec_t)(n)*USEC_PER_SEC)
-#define MSEC(n) ((usec_t)(n)*USEC_PER_MSEC)
-#define T0      SEC(1000)
-
-static const struct conf_lifecycle usual = {
-    .notice_period = SEC(5),
-    .drain_timeout = SEC(20),
-    .last_call = SEC(1),
-    .app_cleanup = SEC(10),
-};
 
 static struct budget begun(const struct conf_lifecycle *c, enum budget_kind kind)
 {

@@ -2,16 +2,13 @@
 #include "lifecycle/prestop.h"
 
 #include "base/check.h"
+#include "sim_time.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-
-#define SEC(n)  ((usec_t)(n)*USEC_PER_SEC)
-#define MSEC(n) ((usec_t)(n)*USEC_PER_MSEC)
-#define T0      SEC(1000)
 
 enum { APP = 0, SELF = 1, STRANGER = 0, TRUSTED = 1 };
 
