@@ -76,12 +76,36 @@ static uint64_t arrived(const struct control *c)
     return n;
 }
 
-void control_drain_sample(struct control *c)
+/* Connections that have come, and requests that were answered. */
+static uint64_t stirs(const struct control *c)
 {
-    if (c->process.drain.started == 0)
-        quiet_sample(&c->quiet, arrived(c), clock_mono());
+    uint64_t n = arrived(c);
+    for (uint32_t i = 0; i < c->process.n_workers; i++)
+        n += count_read(&c->workers[i].stats.requests[DIRECTION_INBOUND]);
+    return n;
 }
 
+void control_drain_sample(struct control *c)
+{
+    usec_t now = clock_mono(), look;
+    if (c->process.drain.started != 0)
+        return;
+    quiet_sample(&c->quiet, arrived(c), now);
+    (void)quiet_lull(&c->quiet, stirs(c), now, &look);
+}
+
+/* Nobody can come where listeners are closed in DRAIN, or are another process's. */
+static bool may_come(struct control *c, usec_t now, usec_t *next)
+{
+    usec_t look = USEC_NEVER;
+    if (drain_now(&c->process.drain) > DRAIN_DRAIN || c->process.close_listeners_at_drain ||
+        c->retiring || quiet_lull(&c->quiet, stirs(c), now, &look))
+        return false;
+    *next = min_u64(*next, look);
+    return true;
+}
+
+/* What is open is counted before who has come: nobody falls in between. */
 static struct drain_facts facts_now(struct control *c, usec_t now, usec_t *next)
 {
     struct process *p = &c->process;
@@ -100,6 +124,7 @@ static struct drain_facts facts_now(struct control *c, usec_t now, usec_t *next)
         f.inbound++;
     if (drain_now(d) == DRAIN_NOTICE && d->conf.notice_quiet)
         f.quiet = quiet_enough(&c->quiet, arrived(c), now, next);
+    f.busy = may_come(c, now, next);
     return f;
 }
 

@@ -36,7 +36,7 @@ static struct totals totals_of(const struct control *c)
         const struct worker_stats *w = &c->workers[i].stats;
         t.connections += count_read(&w->connections);
         t.streams += count_read(&w->streams);
-        t.requests += count_read(&w->requests);
+        t.requests += requests_read(w);
     }
     return t;
 }

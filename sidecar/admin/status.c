@@ -29,7 +29,7 @@ static json_t *workers_json(const struct control *c, usec_t now)
         set_u64(o, "loop_lag_us", control_loop_lag(c, i, now));
         set_u64(o, "connections", count_read(&w->stats.connections));
         set_u64(o, "streams", count_read(&w->stats.streams));
-        set_u64(o, "requests", count_read(&w->stats.requests));
+        set_u64(o, "requests", requests_read(&w->stats));
         (void)json_array_append_new(a, o);
     }
     return a;

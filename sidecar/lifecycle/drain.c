@@ -127,6 +127,8 @@ enum drain_phase drain_step(struct drain *d, const struct drain_facts *f, usec_t
     *ret_next = USEC_NEVER;
     /* Who has been let in may still have something to read. */
     bool waits = f->inbound > 0 && !d->app_gone;
+    /* Who comes behind DRAIN is refused, and nobody needs to: the application is there. */
+    bool comes = f->busy && !gone;
     switch (p) {
     case DRAIN_SERVING:
     case DRAIN_EXIT:
@@ -140,7 +142,7 @@ enum drain_phase drain_step(struct drain *d, const struct drain_facts *f, usec_t
         enter(d, DRAIN_DRAIN, now);
         break;
     case DRAIN_DRAIN:
-        if (waits && now < b->last_call_at) {
+        if ((waits || comes) && now < b->last_call_at) {
             *ret_next = b->last_call_at;
             return p;
         }

@@ -131,6 +131,7 @@ struct drain_facts {
     uint64_t inbound, outbound; /* connections that are open */
     enum drain_app app;
     bool quiet;   /* nobody comes any more (quiet.h) */
+    bool busy;    /* listeners stay open, and somebody may come again at once (quiet_lull()) */
     bool cleaned; /* every cleanup has its result */
 };
 

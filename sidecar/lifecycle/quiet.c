@@ -44,3 +44,16 @@ bool quiet_enough(struct quiet *q, uint64_t arrived, usec_t now, usec_t *ret_at)
     *ret_at = min_u64(q->last + q->silence, now + LOOK_EVERY);
     return false;
 }
+
+bool quiet_lull(struct quiet *q, uint64_t stirs, usec_t now, usec_t *ret_at)
+{
+    if (stirs != q->stirs) {
+        q->stirs = stirs;
+        q->stirred = now;
+    }
+    *ret_at = USEC_NEVER;
+    if (q->stirred == 0 || now >= q->stirred + QUIET_LULL)
+        return true;
+    *ret_at = min_u64(q->stirred + QUIET_LULL, now + LOOK_EVERY);
+    return false;
+}

@@ -94,8 +94,9 @@ enum learn_count {
 };
 
 struct worker_stats {
-    counter_t connections, streams, requests;
+    counter_t connections, streams;
     counter_t arrived[2];            /* connections ever, by direction */
+    counter_t requests[2];           /* that have ended, by direction */
     counter_t crossed;               /* keep-alive closes that crossed a request */
     counter_t accept_paused;         /* times that accepting was paused (limit, no fds) */
     counter_t loop_lag_us;           /* of the last ping by the control thread */
@@ -109,5 +110,10 @@ struct worker_stats {
     counter_t learned[LEARN_COUNTS];
     counter_t learn_pending; /* streams that may acquire */
 };
+
+static inline uint64_t requests_read(const struct worker_stats *w)
+{
+    return count_read(&w->requests[0]) + count_read(&w->requests[1]);
+}
 
 #endif

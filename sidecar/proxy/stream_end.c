@@ -227,7 +227,7 @@ static void tell_outcome(struct stream *s, enum reason reason, usec_t now)
         .tries = s->tries,
         .grpc_status = (int8_t)stream_grpc_status(s, reason),
     };
-    count_add(&w->stats.requests, 1);
+    count_add(&w->stats.requests[s->listener->direction], 1);
     count_add(&w->stats.reasons[reason], 1);
     if (s->route_state) {
         struct route_stats *rs = &s->route_state->stats;

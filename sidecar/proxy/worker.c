@@ -64,7 +64,8 @@ void worker_count_connection(struct worker *w, enum direction d, int change)
         return;
     }
     (void)atomic_fetch_sub_explicit(&p->connections, 1, memory_order_relaxed);
-    (void)atomic_fetch_sub_explicit(&p->open[d], 1, memory_order_relaxed);
+    /* Whoever sees that it has gone sees that it was here, and what it asked for (drain). */
+    (void)atomic_fetch_sub_explicit(&p->open[d], 1, memory_order_release);
     /* A place is free: no need to wait for the timer. */
     if (w->accept_retry.at != 0)
         timer_set(&w->loop, &w->accept_retry, w->loop.now);

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import forward, free_port, ok_app
+from harness import assert_problem, forward, free_port, ok_app
 from test_drain import gated, lifecycle, report, stuck, wait_phase
 from test_supervisor import kill_serving
 from wire import SPARE, TIMEOUT, wait_for
@@ -425,6 +425,69 @@ def test_idle_connections_get_a_lead(sc):
     leave(sc)
 
 
+# --- who comes in DRAIN -----------------------------------------------------------------------
+
+def refused(sc):
+    """Who comes behind DRAIN is told so."""
+    response = sc.ask()
+    assert_problem(response, "draining", 503)
+    return True
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("keeps", [True, False], ids=["keep-alive", "close"])
+def test_who_comes_again_in_drain_is_served(sc, keeps):
+    """A Service's endpoints are behind: between its requests nothing is open, and yet it comes
+    again. DRAIN lasts until it has stopped; then the application gets its SIGTERM."""
+    proxy(sc, more=pod(notice="0s", drain="30s", noticeQuiet=False))
+    headers = [] if keeps else [("Connection", "close")]
+    call = Call(sc)
+    assert own(sc) == 200
+    seen = []  # when each was answered in DRAIN
+    while not seen or seen[-1] < seen[0] + 3:
+        client = sc.client()
+        response = client.ask(headers=headers)
+        assert response.status == 200 and response.closes, (response.status, seen)
+        client.expect_fin()
+        client.close()
+        if phase_is(sc, "drain"):
+            seen.append(time.monotonic())
+        time.sleep(0.2)
+    assert call.held()
+    assert call.status() == 200
+    assert phase_is(sc, "egress_only") and refused(sc)
+    assert time.monotonic() - seen[-1] < 0.8 + 1 + SPARE, "it has stopped"
+    assert leave(sc) < 0.1 + SPARE
+    drain_ms = report(sc)["budget"]["drain_ms"]
+    assert 3000 + 750 <= drain_ms < 29000, drain_ms
+
+
+def test_who_never_stops_is_refused_from_the_last_call_on(sc):
+    """The budget holds."""
+    proxy(sc, more=pod(notice="0s", drain="2s", last_call="1s", noticeQuiet=False))
+    call = Call(sc)
+    assert own(sc) == 200
+    statuses = []
+    while not statuses or statuses[-1] == 200:
+        statuses.append(sc.ask().status)
+        time.sleep(0.05)
+    assert statuses[-1] == 503 and statuses.count(200) > 10
+    assert call.status() == 200
+    assert call.took >= 2.9
+    leave(sc)
+    assert report(sc)["budget"]["drain_ms"] in range(990, 2000)
+
+
+def test_nobody_came_and_drain_ends_at_once(sc):
+    proxy(sc, more=pod(notice="0s"))
+    sc.ask()
+    call = Call(sc)
+    assert own(sc) == 200
+    assert call.status() == 200
+    leave(sc)
+    assert report(sc)["budget"]["drain_ms"] < 500
+
+
 # --- SIGTERM ----------------------------------------------------------------------------------
 
 def test_sigterm_while_it_is_held(sc):
@@ -459,6 +522,7 @@ def test_a_job_ends_at_once(sc):
     proxy(sc, more=pod(notice="20s"))
     assert own(sc) == 200
     assert phase_is(sc, "notice")
+    sc.ask()  # nobody waits for who may come again
     assert leave(sc) < 1 + SPARE
 
 

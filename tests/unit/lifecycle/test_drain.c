@@ -2,23 +2,13 @@
 #include "lifecycle/drain.h"
 
 #include "base/check.h"
+#include "usual.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-
-#define SEC(n)  ((usec_t)(n)*USEC_PER_SEC)
-#define MSEC(n) ((usec_t)(n)*USEC_PER_MSEC)
-#define T0      SEC(1000)
-
-static const struct conf_lifecycle usual = {
-    .notice_period = SEC(5),
-    .drain_timeout = SEC(20),
-    .last_call = SEC(1),
-    .app_cleanup = SEC(10),
-};
 
 static struct drain begun(const struct conf_lifecycle *c, usec_t budget)
 {
@@ -332,6 +322,33 @@ static void test_quiet_ends_the_notice(UNUSED void **state)
     assert_int_equal(next, d.budget.last_call_at);
 }
 
+/* Listeners stay open, and who was told to go comes again: refused only by LAST_CALL's time. */
+static void test_who_comes_again_keeps_drain(UNUSED void **state)
+{
+    struct drain d = of_pod();
+    struct drain_facts f = {.busy = true, .cleaned = true};
+    usec_t next;
+    assert_int_equal(step_all(&d, &f, T0 + SEC(5), &next), DRAIN_DRAIN);
+    assert_int_equal(next, d.budget.last_call_at);
+    f.inbound = 1;
+    assert_int_equal(step_all(&d, &f, T0 + SEC(6), &next), DRAIN_DRAIN);
+    f.inbound = 0;
+    assert_int_equal(step_all(&d, &f, T0 + SEC(7), &next), DRAIN_DRAIN);
+    struct drain still = d, gone = d, told = d;
+
+    f.busy = false;
+    assert_int_equal(step_all(&d, &f, T0 + SEC(8), &next), DRAIN_EGRESS_ONLY);
+    f.busy = true;
+    assert_int_equal(step_all(&still, &f, still.budget.last_call_at - 1, &next), DRAIN_DRAIN);
+    assert_int_equal(step_all(&still, &f, still.budget.last_call_at, &next), DRAIN_EGRESS_ONLY);
+
+    /* Our SIGTERM behind the application's end: nobody waits. */
+    drain_app_has_gone(&told);
+    assert_int_equal(step_all(&told, &f, T0 + SEC(8), &next), DRAIN_EXIT);
+    f.app = DRAIN_APP_GONE;
+    assert_int_equal(step_all(&gone, &f, T0 + SEC(8), &next), DRAIN_EXIT);
+}
+
 /* SIGTERM behind the application's exit: nobody is there to answer what is open. */
 static void test_the_application_has_gone(UNUSED void **state)
 {
@@ -469,6 +486,7 @@ int main(void)
         cmocka_unit_test(test_egress_of_a_pod),
         cmocka_unit_test(test_egress_of_a_known_application),
         cmocka_unit_test(test_quiet_ends_the_notice),
+        cmocka_unit_test(test_who_comes_again_keeps_drain),
         cmocka_unit_test(test_the_application_has_gone),
         cmocka_unit_test(test_cleanup_ends_with_the_last_one_or_at_the_deadline),
         cmocka_unit_test(test_an_admin_drain_becomes_a_pods_end),

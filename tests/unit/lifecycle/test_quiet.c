@@ -2,16 +2,13 @@
 #include "lifecycle/quiet.h"
 
 #include "base/check.h"
+#include "sim_time.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-
-#define SEC(n)  ((usec_t)(n)*USEC_PER_SEC)
-#define MSEC(n) ((usec_t)(n)*USEC_PER_MSEC)
-#define T0      SEC(1000)
 
 /* `a_second` arrive in each of so many seconds before T0. Returns how many in all. */
 static uint64_t usual(struct quiet *q, unsigned seconds, uint64_t a_second)
@@ -86,12 +83,31 @@ static void test_what_was_long_ago(UNUSED void **state)
     assert_false(quiet_enough(&q, n, T0 + SEC(3000), &at));
 }
 
+/* DRAIN's end, where listeners stay open: whoever has just been answered may come again. */
+static void test_lull(UNUSED void **state)
+{
+    struct quiet q = {0};
+    usec_t at;
+    assert_true(quiet_lull(&q, 0, T0, &at)); /* nobody ever came */
+    assert_int_equal(at, USEC_NEVER);
+    for (unsigned i = 1; i <= 20; i++) {
+        assert_false(quiet_lull(&q, i, T0 + i * MSEC(200), &at));
+        assert_int_equal(at, T0 + i * MSEC(200) + MSEC(50));
+    }
+    assert_false(quiet_lull(&q, 20, T0 + MSEC(4780), &at));
+    assert_int_equal(at, T0 + SEC(4) + QUIET_LULL); /* not later, for the deadline's sake */
+    assert_false(quiet_lull(&q, 20, T0 + MSEC(4799), &at));
+    assert_true(quiet_lull(&q, 20, T0 + MSEC(4800), &at));
+    assert_int_equal(at, USEC_NEVER);
+    assert_false(quiet_lull(&q, 21, T0 + SEC(60), &at));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_seconds_at_least), cmocka_unit_test(test_an_arrival_begins_anew),
         cmocka_unit_test(test_three_mean_gaps),      cmocka_unit_test(test_where_nobody_came),
-        cmocka_unit_test(test_what_was_long_ago),
+        cmocka_unit_test(test_what_was_long_ago),    cmocka_unit_test(test_lull),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
