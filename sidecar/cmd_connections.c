@@ -1,7 +1,7 @@
 /* cmd_connections.c - `sluice connections`: what is open in a running sidecar. */
 #include "cmd_connections.h"
 
-#include "admin/client.h"
+#include "ask.h"
 #include "show.h"
 
 #include <string.h>
@@ -31,20 +31,13 @@ static void show_state(struct table *t, const json_t *o)
         table_cell(t, "%s", json_text(o, "state"));
 }
 
-static int show(const struct admin_answer *a)
+static void show(const json_t *o)
 {
-    json_error_t error;
-    json_t *o = json_loadb(a->body, a->n, 0, &error), *it;
     char age[SHOW_TEXT_MAX], idle[SHOW_TEXT_MAX];
     struct table t;
+    json_t *it;
     size_t i;
 
-    if (!json_is_object(o)) {
-        (void)fprintf(stderr, "sluice connections: the answer is not understood: %s\n",
-                      o ? "it is no object" : error.text);
-        json_decref(o);
-        return EXIT_FAULT;
-    }
     table_init(&t, "lllllrrrrl");
     table_head(&t, "CLASS|LISTENER|PEER|ROUTE|ENDPOINT|AGE|IDLE|IN|OUT|STATE");
     json_array_foreach(json_object_get(o, "connections"), i, it)
@@ -61,8 +54,6 @@ static int show(const struct admin_answer *a)
         show_state(&t, it);
     }
     table_print(&t, stdout);
-    json_decref(o);
-    return EXIT_DONE;
 }
 
 static int cmd_connections(int argc, char **argv)
@@ -92,26 +83,10 @@ static int cmd_connections(int argc, char **argv)
         (limit && strspn(limit, "0123456789") != strlen(limit)))
         return command_misuse(&command_connections, "--class is a word and --limit a number");
 
-    struct admin_answer a;
-    char path[128], problem[512];
-    int rc = EXIT_NO;
+    char path[128];
     (void)snprintf(path, sizeof(path), "/v1/connections?limit=%s%s%s", limit ? limit : "1000",
                    class ? "&class=" : "", class ? class : "");
-    if (admin_call(&target, "GET", path, NULL, &a) < 0) {
-        (void)fprintf(stderr, "sluice connections: %s\n", a.error);
-    } else if (a.status != 200) {
-        (void)fprintf(stderr, "sluice connections: %s\n",
-                      admin_answer_problem(&a, problem, sizeof(problem)));
-    } else if (json) {
-        (void)fwrite(a.body, 1, a.n, stdout);
-        if (a.n > 0 && a.body[a.n - 1] != '\n')
-            (void)putchar('\n');
-        rc = EXIT_DONE;
-    } else {
-        rc = show(&a);
-    }
-    admin_answer_free(&a);
-    return rc;
+    return ask_and_show(&command_connections, &target, path, json, show);
 }
 
 const struct command command_connections = {

@@ -1,7 +1,7 @@
 /* cmd_lease.c - `sluice lease`: what a running sidecar holds for the application. */
 #include "cmd_lease.h"
 
-#include "admin/client.h"
+#include "ask.h"
 #include "config/scalar.h"
 #include "show.h"
 
@@ -68,24 +68,55 @@ static void show_list(const json_t *o)
     table_print(&t, stdout);
 }
 
-static int show(const struct options *o, const struct admin_answer *a, const char *verb)
+/* The pages behind the first, into its list. */
+static int add_pages(const struct options *o, json_t *all)
 {
-    json_t *j;
+    json_t *list = json_object_get(all, "leases"), *page;
+    struct admin_answer a;
+    char path[64];
+    int rc = EXIT_DONE;
+    while (json_count(all, "next") > 0) {
+        (void)snprintf(path, sizeof(path), "/v1/leases?after=%lld", json_count(all, "next"));
+        (void)json_object_del(all, "next");
+        if ((rc = ask(&command_lease, &o->target, "GET", path, NULL, &a)) != EXIT_DONE)
+            return rc;
+        page = ask_object(&command_lease, &a);
+        admin_answer_free(&a);
+        if (!page)
+            return EXIT_FAULT;
+        (void)json_array_extend(list, json_object_get(page, "leases"));
+        if (json_count(page, "next") > 0)
+            (void)json_object_set(all, "next", json_object_get(page, "next"));
+        json_decref(page);
+    }
+    return rc;
+}
+
+static int show_all(const struct options *o, const struct admin_answer *first)
+{
+    json_t *all = ask_object(&command_lease, first);
+    bool paged = json_count(all, "next") > 0;
+    int rc = all ? add_pages(o, all) : EXIT_FAULT;
+    if (rc == EXIT_DONE && !o->json)
+        show_list(all);
+    else if (rc == EXIT_DONE && !paged)
+        ask_print(first);
+    else if (rc == EXIT_DONE && json_dumpf(all, stdout, JSON_INDENT(1)) == 0)
+        (void)putchar('\n');
+    json_decref(all);
+    return rc;
+}
+
+static int show_one(const struct options *o, const struct admin_answer *a)
+{
     if (o->json || a->n == 0) {
-        (void)fwrite(a->body, 1, a->n, stdout);
-        if (a->n > 0 && a->body[a->n - 1] != '\n')
-            (void)putchar('\n');
+        ask_print(a);
         return EXIT_DONE;
     }
-    j = json_loadb(a->body, a->n, 0, NULL);
-    if (!json_is_object(j)) {
-        (void)fputs("sluice lease: the answer is not understood\n", stderr);
-        json_decref(j);
+    json_t *j = ask_object(&command_lease, a);
+    if (!j)
         return EXIT_FAULT;
-    }
-    if (strcmp(verb, "list") == 0)
-        show_list(j);
-    else if (strcmp(verb, "release") == 0)
+    if (json_object_get(j, "result"))
         (void)printf("%s after %lld tries\n", json_text(j, "result"), json_count(j, "tries"));
     else
         (void)printf("renewed, expires in %lld s\n", json_count(j, "expires_in_ms") / 1000);
@@ -93,19 +124,15 @@ static int show(const struct options *o, const struct admin_answer *a, const cha
     return EXIT_DONE;
 }
 
-static int ask(const struct options *o, const char *verb, const char *method, const char *path,
-               const char *body)
+static int ask_lease(const struct options *o, const char *method, const char *path,
+                     const char *body,
+                     int (*show)(const struct options *, const struct admin_answer *))
 {
     struct admin_answer a;
-    char problem[512];
-    int rc = EXIT_NO;
-    if (admin_call(&o->target, method, path, body, &a) < 0)
-        (void)fprintf(stderr, "sluice lease: %s\n", a.error);
-    else if (a.status / 100 != 2)
-        (void)fprintf(stderr, "sluice lease: %s\n",
-                      admin_answer_problem(&a, problem, sizeof(problem)));
-    else
-        rc = show(o, &a, verb);
+    int rc = ask(&command_lease, &o->target, method, path, body, &a);
+    if (rc != EXIT_DONE)
+        return rc;
+    rc = show(o, &a);
     admin_answer_free(&a);
     return rc;
 }
@@ -129,12 +156,12 @@ static int run(struct options *o, int n, char **words)
     if (id && (strlen(id) != 16 || strspn(id, "0123456789abcdefABCDEF") != 16))
         return command_misuse(&command_lease, "\"%.40s\" is no ID: 16 hex digits", id);
     if (list)
-        return ask(o, verb, "GET", "/v1/leases", NULL);
+        return ask_lease(o, "GET", "/v1/leases", NULL, show_all);
     (void)snprintf(path, sizeof(path), "/v1/leases/%s%s", id, o->forget ? "?run=0" : "");
     (void)snprintf(body, sizeof(body), "{\"ttl\":\"%s\"}", o->ttl ? o->ttl : "");
     if (release)
         o->target.timeout = RELEASE_TIME;
-    return ask(o, verb, renew ? "PUT" : "DELETE", path, o->ttl ? body : NULL);
+    return ask_lease(o, renew ? "PUT" : "DELETE", path, o->ttl ? body : NULL, show_one);
 }
 
 static int cmd_lease(int argc, char **argv)

@@ -1,7 +1,7 @@
 /* cmd_status.c - `sluice status`: an overview of a running sidecar. */
 #include "cmd_status.h"
 
-#include "admin/client.h"
+#include "ask.h"
 #include "show.h"
 #include "show_config.h"
 
@@ -241,24 +241,13 @@ static void show_head(const json_t *o)
     show_reload(config);
 }
 
-static int show(const struct admin_answer *a)
+static void show(const json_t *o)
 {
-    json_error_t error;
-    json_t *o = json_loadb(a->body, a->n, 0, &error);
-
-    if (!json_is_object(o)) {
-        (void)fprintf(stderr, "sluice status: the answer is not understood: %s\n",
-                      o ? "it is no object" : error.text);
-        json_decref(o);
-        return EXIT_FAULT;
-    }
     show_head(o);
     show_workers(json_object_get(o, "workers"));
     show_listeners(json_object_get(o, "listeners"));
     show_routes(json_object_get(o, "routes"));
     show_upstreams(json_object_get(o, "upstreams"));
-    json_decref(o);
-    return EXIT_DONE;
 }
 
 static int cmd_status(int argc, char **argv)
@@ -279,25 +268,7 @@ static int cmd_status(int argc, char **argv)
     }
     if (key < 0)
         return l.exit_code;
-
-    struct admin_answer a;
-    char problem[512];
-    int rc = EXIT_NO;
-    if (admin_call(&target, "GET", "/v1/status", NULL, &a) < 0) {
-        (void)fprintf(stderr, "sluice status: %s\n", a.error);
-    } else if (a.status != 200) {
-        (void)fprintf(stderr, "sluice status: %s\n",
-                      admin_answer_problem(&a, problem, sizeof(problem)));
-    } else if (json) {
-        (void)fwrite(a.body, 1, a.n, stdout);
-        if (a.n > 0 && a.body[a.n - 1] != '\n')
-            (void)putchar('\n');
-        rc = EXIT_DONE;
-    } else {
-        rc = show(&a);
-    }
-    admin_answer_free(&a);
-    return rc;
+    return ask_and_show(&command_status, &target, "/v1/status", json, show);
 }
 
 const struct command command_status = {

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+enum { LIMIT_DEFAULT = 1000, LIMIT_MAX = 10000 }; /* of a page */
+
 static const char prefix[] = "/v1/leases/";
 
 static void reply_json(struct http_request *req, unsigned status, json_t *o)
@@ -52,7 +54,15 @@ static void reply_error(struct http_request *req, int rc)
 void leases_get(struct http_request *req, void *ctx)
 {
     struct control *c = ctx;
-    reply_json(req, 200, leases_json(c->leases));
+    uint64_t limit = LIMIT_DEFAULT, after = 0;
+    char text[32];
+    if (http_query_get(req, "limit", text, sizeof(text)) &&
+        (!str_to_u64(str_of(text), &limit) || limit < 1 || limit > LIMIT_MAX))
+        http_reply_problem(req, 400, "bad_request", "limit is a number from 1 to 10000");
+    else if (http_query_get(req, "after", text, sizeof(text)) && !str_to_u64(str_of(text), &after))
+        http_reply_problem(req, 400, "bad_request", "after is the \"next\" of the page before");
+    else
+        reply_json(req, 200, leases_json(c->leases, after, (uint32_t)limit));
 }
 
 static void reply_lease(struct http_request *req, struct control *c, uint64_t id, unsigned status)

@@ -133,8 +133,10 @@ void leases_cleanup(struct leases *ls, usec_t deadline, void (*done)(void *ctx),
 
 /* --- showing ----------------------------------------------------------------------------- */
 
-/* For GET /v1/leases: {"leases": [...], "journal": {...}, ...}. NULL when memory is short. */
-json_t *leases_json(const struct leases *ls);
+/* For GET /v1/leases: {"leases": [...], "journal": {...}, ...}, the oldest first, at most `limit`
+ * of those behind `after` (0: from the beginning); "next" is what to pass as `after` for more, and
+ * missing when there are none. NULL when memory is short. */
+json_t *leases_json(const struct leases *ls, uint64_t after, uint32_t limit);
 json_t *leases_json_one(const struct leases *ls, uint64_t id); /* NULL: there is none */
 /* For the drain report: {"released": n, "already_gone": n, "failed": n, "runs": [{"name", "kind",
  * "result", "why", "tries", "took_ms", "status" or "error"}]}: those that ended since CLEANUP began

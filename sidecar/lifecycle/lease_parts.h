@@ -39,6 +39,7 @@ struct lease {
     struct list by_id, by_digest;
     struct leases *owner;
     uint64_t id;
+    uint64_t place; /* in leases.all: above those before it */
     enum lease_kind kind;
     enum lease_state state;
     enum lease_why why;

@@ -88,15 +88,27 @@ static json_t *journal_json(const struct leases *ls)
     return o;
 }
 
-json_t *leases_json(const struct leases *ls)
+json_t *leases_json(const struct leases *ls, uint64_t after, uint32_t limit)
 {
     usec_t now = clock_mono();
+    uint64_t last = 0, next = 0;
     json_t *o = json_object(), *all = json_array();
-    LIST_FOREACH (it, &ls->all)
-        (void)json_array_append_new(all, lease_json(LIST_ENTRY(it, struct lease, by_age), now));
+    LIST_FOREACH (it, &ls->all) {
+        const struct lease *l = LIST_ENTRY(it, struct lease, by_age);
+        if (l->place <= after)
+            continue;
+        if (json_array_size(all) >= limit) {
+            next = last;
+            break;
+        }
+        (void)json_array_append_new(all, lease_json(l, now));
+        last = l->place;
+    }
     set_number(o, "held", ls->n);
     set_number(o, "max", ls->max);
     (void)json_object_set_new(o, "leases", all);
+    if (next != 0)
+        set_number(o, "next", next);
     (void)json_object_set_new(o, "journal", journal_json(ls));
     return o;
 }

@@ -122,7 +122,8 @@ struct lease *lease_add(struct leases *ls, uint64_t id, enum lease_kind kind, st
     }
     digest_of(ls, name, key, l->digest);
     l->item.name = str_of(l->name);
-    l->item.age = ++ls->sequence;
+    l->place = ++ls->sequence;
+    l->item.age = l->place;
     list_push_back(&ls->all, &l->by_age);
     list_push_front(bucket_of_id(ls, id), &l->by_id);
     list_push_front(bucket_of_digest(ls, l->digest), &l->by_digest);

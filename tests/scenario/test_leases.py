@@ -158,6 +158,28 @@ def test_names_that_wait_for_each_other_run_all_the_same(sc):
         assert sorted(registry.paths()) == ["/a", "/b"]
 
 
+def test_page_by_page(sc):
+    """Each is told once, also when those at a page's end go while it is read."""
+    with Registry() as registry:
+        start(sc, cleanups=[cleanup(registry, "static")])
+        for i in range(5):
+            lease(sc.s, registry, f"l{i}")
+        names, after, pages = [], "", 0
+        while True:
+            code, response = sc.s.admin("GET", f"/v1/leases?limit=2{after}")
+            page = json.loads(response.body)
+            assert code == 200 and page["held"] == 5 - pages and len(page["leases"]) <= 2
+            names += [x["name"] for x in page["leases"]]
+            if "next" not in page:
+                break
+            sluice_lease(sc, "release", "--forget", page["leases"][-1]["id"])
+            pages, after = pages + 1, f"&after={page['next']}"
+        assert names == ["static", "l0", "l1", "l2", "l3", "l4"] and pages == 2
+        for wrong in ("limit=0", "limit=10001", "limit=x", "after=x", "after=-1"):
+            code, response = sc.s.admin("GET", f"/v1/leases?{wrong}")
+            assert code == 400 and json.loads(response.body)["code"] == "bad_request", wrong
+
+
 # --- over TCP, bounds and mistakes --------------------------------------------------------------
 
 def test_over_loopback_with_the_token(sc):
@@ -408,10 +430,17 @@ def test_many(sc):
             t.start()
         for t in threads:
             t.join()
-        assert leases(sc.s)["held"] == 1000
+        first = leases(sc.s)
+        assert first["held"] == 1000 and len(first["leases"]) == 1000 and "next" not in first
         metrics = sc.s.metrics()
         written = metrics.get("sluice_lease_journal_written_total")
         assert written == 1000 and metrics.get("sluice_lease_journal_syncs_total") <= written
+        lease(sc.s, registry, "last")
+        assert "next" in leases(sc.s)
+        assert len(sluice_lease(sc, "list").splitlines()) == 1 + 1001
+        listed = json.loads(sluice_lease(sc, "list", "-o", "json"))
+        assert len({x["id"] for x in listed["leases"]}) == 1001 and "next" not in listed
+        assert sc.s.admin("DELETE", f"/v1/leases/{listed['leases'][-1]['id']}?run=0")[0] == 204
         sc.s.stop(60 * SLOW)
         done = drain_report(sc.s)["cleanups"]
         assert done["released"] + done["failed"] == 1000
