@@ -7,6 +7,7 @@
 
 #define CURL_FUNCTIONS(X)                                                                          \
     X(global_init_mem)                                                                             \
+    X(version_info)                                                                                \
     X(easy_init)                                                                                   \
     X(easy_setopt)                                                                                 \
     X(easy_getinfo)                                                                                \

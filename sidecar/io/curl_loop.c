@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "io/address.h"
 #include "io/curl_library.h"
+#include "io/tls.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -41,6 +42,7 @@ static void release(struct curl_request *r)
     lib->slist_free_all(r->headers);
     lib->slist_free_all(r->connects);
     r->easy = r->headers = r->connects = NULL;
+    r->peer = tls_peer_free(r->peer);
     if (--r->loop->active == 0)
         ev_timer_again(r->loop->loop->ev, &r->loop->idle);
 }
@@ -240,6 +242,70 @@ static bool sends_length(const struct curl_request *r)
     return r->body.n > 0;
 }
 
+/* --- whom it has to meet --- */
+
+static CURLcode on_ssl_ctx(CURL *easy, void *ssl_ctx, void *ctx)
+{
+    struct curl_request *r = ctx;
+    (void)easy;
+    tls_peer_use(r->peer, ssl_ctx);
+    return CURLE_OK;
+}
+
+/* Its contexts are ours to change only where it has them from the same library. */
+static bool has_our_library(const struct curl_library *lib)
+{
+    char ours[TLS_LIBRARY_MAX];
+    const char *its = lib->version_info(CURLVERSION_NOW)->ssl_version;
+    return its && strcmp(its, tls_peer_library(ours)) == 0;
+}
+
+static int make_peer(struct curl_request *r)
+{
+    int rc = 0;
+    if (r->insecure || (!r->sans && !r->spiffe_ids))
+        return 0;
+    if (!has_our_library(r->loop->lib))
+        return -ENOTSUP;
+    r->peer = tls_peer_new(r->sans, r->spiffe_ids, &rc);
+    return rc;
+}
+
+static int set_tls_options(struct curl_request *r)
+{
+    const struct curl_library *lib = r->loop->lib;
+    int bad = 0;
+#define SET(option, value) (bad |= lib->easy_setopt(r->easy, (option), (value)) != CURLE_OK)
+    SET(CURLOPT_SSLVERSION,
+        r->tls_1_3 ? (long)CURL_SSLVERSION_TLSv1_3 : (long)CURL_SSLVERSION_TLSv1_2);
+    /* Who resumes a session does not show a certificate again. */
+    SET(CURLOPT_SSL_SESSIONID_CACHE, 0L);
+    SET(CURLOPT_SSL_VERIFYPEER, r->insecure ? 0L : 1L);
+    SET(CURLOPT_SSL_VERIFYHOST, r->insecure || r->peer ? 0L : 2L);
+    if (r->peer) {
+        SET(CURLOPT_SSL_CTX_FUNCTION, on_ssl_ctx);
+        SET(CURLOPT_SSL_CTX_DATA, r);
+    }
+    if (r->ca_file) {
+        SET(CURLOPT_CAINFO, r->ca_file);
+        SET(CURLOPT_CAPATH, NULL);
+    }
+    if (r->cert_file)
+        SET(CURLOPT_SSLCERT, r->cert_file);
+    if (r->key_file)
+        SET(CURLOPT_SSLKEY, r->key_file);
+#undef SET
+    return bad ? -EINVAL : 0;
+}
+
+static long version_of(const struct curl_request *r)
+{
+    if (!r->http2)
+        return CURL_HTTP_VERSION_1_1;
+    return str_starts(str_of(r->url), STR("https:")) ? CURL_HTTP_VERSION_2TLS
+                                                     : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+}
+
 static int set_options(struct curl_request *r)
 {
     const struct curl_library *lib = r->loop->lib;
@@ -249,7 +315,7 @@ static int set_options(struct curl_request *r)
     SET(CURLOPT_URL, r->url);
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_FOLLOWLOCATION, 0L);
-    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_HTTP_VERSION, version_of(r));
     SET(CURLOPT_PROXY, "");
     SET(CURLOPT_NOPROXY, "*");
     SET(CURLOPT_NOSIGNAL, 1L);
@@ -274,16 +340,10 @@ static int set_options(struct curl_request *r)
     SET(CURLOPT_CUSTOMREQUEST, r->method);
     if (r->connects)
         SET(CURLOPT_CONNECT_TO, r->connects);
-    if (r->ca_file) {
-        SET(CURLOPT_CAINFO, r->ca_file);
-        SET(CURLOPT_CAPATH, NULL);
-    }
-    if (r->cert_file)
-        SET(CURLOPT_SSLCERT, r->cert_file);
-    if (r->key_file)
-        SET(CURLOPT_SSLKEY, r->key_file);
+    if (r->unix_path)
+        SET(CURLOPT_UNIX_SOCKET_PATH, r->unix_path);
 #undef SET
-    return bad ? -EINVAL : 0;
+    return bad ? -EINVAL : set_tls_options(r);
 }
 
 static int prepare_multi(struct curl_loop *c)
@@ -308,6 +368,7 @@ int curl_loop_start(struct curl_loop *c, struct curl_request *r)
     r->retry_after = r->received = 0;
     r->error[0] = '\0';
     r->link_local = false;
+    r->peer = NULL;
     int rc = prepare_multi(c);
     if (rc < 0)
         return rc;
@@ -319,6 +380,8 @@ int curl_loop_start(struct curl_loop *c, struct curl_request *r)
         r->connects = c->lib->slist_append(NULL, r->connect_to);
         rc = r->connects ? 0 : -ENOMEM;
     }
+    if (rc == 0)
+        rc = make_peer(r);
     if (rc == 0)
         rc = set_options(r);
     c->active++;

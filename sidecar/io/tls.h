@@ -155,6 +155,20 @@ bool tls_failure_is_certificate(enum tls_failure f);
  */
 enum tls_failure transport_tls_failure(const struct transport *t, const char **ret_text);
 
+/* Whom a TLS client that is not ours (libcurl) has to meet: names or addresses, or SPIFFE ids, as
+ * in tls_client_settings; parted by spaces, NULL: none. One of both is given. NULL with *ret_error:
+ * -EINVAL, -ENOMEM. */
+struct tls_peer;
+struct tls_peer *tls_peer_new(const char *sans, const char *spiffe_ids, int *ret_error);
+/* NULL is harmless; returns NULL. */
+struct tls_peer *tls_peer_free(struct tls_peer *p);
+/* Into its SSL_CTX, which p outlives: connections are made only with who has a valid certificate
+ * that says so. */
+void tls_peer_use(struct tls_peer *p, void *ssl_ctx);
+/* "OpenSSL/3.0.17": the library that such a context has to be of. Returns out. */
+enum { TLS_LIBRARY_MAX = 64 };
+const char *tls_peer_library(char out[TLS_LIBRARY_MAX]);
+
 /* Session tickets' keys (RFC 5077, RFC 8446 §4.6.1), of the whole process: the first is made with
  * the first server's context. The control thread makes a new one every TLS_TICKETS_PERIOD_S; the
  * one before still opens tickets. From any thread. 0 or -errno. */

@@ -95,7 +95,13 @@ static int send_request(struct cleanup_inner *in, usec_t timeout)
     in->request = (struct curl_request){
         .method = a->method,
         .url = a->url,
-        .connect_to = in->run->tries == 1 ? a->connect_to : NULL,
+        .connect_to = in->run->tries == 1 || a->insecure ? a->connect_to : NULL,
+        .unix_path = a->unix_path,
+        .http2 = a->http2,
+        .sans = a->sans,
+        .spiffe_ids = a->spiffe_ids,
+        .insecure = a->insecure,
+        .tls_1_3 = a->tls_1_3,
         .ca_file = a->ca_file,
         .cert_file = a->cert_file,
         .key_file = a->key_file,
@@ -106,7 +112,10 @@ static int send_request(struct cleanup_inner *in, usec_t timeout)
         .allow_link_local = in->engine->allow_link_local,
         .done = on_answer,
     };
-    return curl_loop_start(in->engine->curl, &in->request);
+    int rc = curl_loop_start(in->engine->curl, &in->request);
+    if (rc == -ENOTSUP)
+        say(in->run, "libcurl has another TLS library than sluice: the server cannot be verified");
+    return rc;
 }
 
 /* The next try; or the deadline has come, which is told by the timer too. */

@@ -26,9 +26,17 @@ struct cleanup_action {
     const char *method; /* POST */
     const char *url;    /* http, https, absolute */
     /* "HOST:PORT:ADDR:PORT" for libcurl's CURLOPT_CONNECT_TO: the endpoint that gave what is
-     * released; NULL: as the URL says. When it does not answer, later tries go as the URL says. */
+     * released; NULL: as the URL says. When it does not answer, later tries go as the URL says,
+     * unless nobody would be verified there. */
     const char *connect_to;
+    const char *unix_path;                      /* or a Unix socket; NULL: none */
+    bool http2;                                 /* not by HTTP/1.1, as io/curl_loop.h has it */
     const char *ca_file, *cert_file, *key_file; /* https; NULL: the system's CAs, no certificate */
+    /* https: names or SPIFFE ids, parted by spaces, any of which the certificate carries; both
+     * NULL: the URL's host. Where they cannot be verified nothing is sent. */
+    const char *sans, *spiffe_ids;
+    bool insecure; /* https: nothing is verified */
+    bool tls_1_3;  /* https: not by TLS 1.2 */
     const struct cleanup_field *fields;
     uint32_t n_fields;
     struct str body;

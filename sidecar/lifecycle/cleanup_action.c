@@ -31,6 +31,9 @@ static void put_texts(struct block *b, const struct cleanup_action *from, struct
     a.method = put(b, from->method);
     a.url = put(b, from->url);
     a.connect_to = put(b, from->connect_to);
+    a.unix_path = put(b, from->unix_path);
+    a.sans = put(b, from->sans);
+    a.spiffe_ids = put(b, from->spiffe_ids);
     a.ca_file = put(b, from->ca_file);
     a.cert_file = put(b, from->cert_file);
     a.key_file = put(b, from->key_file);
@@ -91,7 +94,9 @@ bool cleanup_action_equal(const struct cleanup_action *a, const struct cleanup_a
 {
     size_t n = words(a);
     if (!same(a->method, b->method) || !same(a->url, b->url) ||
-        !same(a->connect_to, b->connect_to) || !same(a->ca_file, b->ca_file) ||
+        !same(a->connect_to, b->connect_to) || !same(a->unix_path, b->unix_path) ||
+        !same(a->sans, b->sans) || !same(a->spiffe_ids, b->spiffe_ids) || a->http2 != b->http2 ||
+        a->insecure != b->insecure || a->tls_1_3 != b->tls_1_3 || !same(a->ca_file, b->ca_file) ||
         !same(a->cert_file, b->cert_file) || !same(a->key_file, b->key_file) ||
         a->n_fields != b->n_fields || !str_eq(a->body, b->body) || n != words(b) ||
         !a->command != !b->command || a->timeout != b->timeout || a->retries != b->retries)

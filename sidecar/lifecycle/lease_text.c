@@ -53,6 +53,12 @@ static json_t *action_json(const struct cleanup_action *a, bool *bad)
     set_text(o, "method", a->method, bad);
     set_text(o, "url", a->url, bad);
     set_text(o, "connect", a->connect_to, bad);
+    set_text(o, "unix", a->unix_path, bad);
+    set_number(o, "http2", a->http2, bad);
+    set_text(o, "sans", a->sans, bad);
+    set_text(o, "spiffe", a->spiffe_ids, bad);
+    set_number(o, "insecure", a->insecure, bad);
+    set_number(o, "tls13", a->tls_1_3, bad);
     set_text(o, "ca", a->ca_file, bad);
     set_text(o, "cert", a->cert_file, bad);
     set_text(o, "certKey", a->key_file, bad);
@@ -162,6 +168,12 @@ static void read_action(struct reading *r, const json_t *o, struct cleanup_actio
         .method = text_of(r, json_object_get(o, "method")),
         .url = text_of(r, json_object_get(o, "url")),
         .connect_to = text_of(r, json_object_get(o, "connect")),
+        .unix_path = text_of(r, json_object_get(o, "unix")),
+        .http2 = number_of(o, "http2") != 0,
+        .sans = text_of(r, json_object_get(o, "sans")),
+        .spiffe_ids = text_of(r, json_object_get(o, "spiffe")),
+        .insecure = number_of(o, "insecure") != 0,
+        .tls_1_3 = number_of(o, "tls13") != 0,
         .ca_file = text_of(r, json_object_get(o, "ca")),
         .cert_file = text_of(r, json_object_get(o, "cert")),
         .key_file = text_of(r, json_object_get(o, "certKey")),

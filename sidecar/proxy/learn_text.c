@@ -85,29 +85,68 @@ static struct str authority_of(const struct stream *s)
     return message_str(&s->req, s->req.authority);
 }
 
-/* The same server by the same name: over TLS the one that its certificate was verified for. */
+/* What stands for the server in the URL: over TLS the name that its certificate was verified for.
+ */
+static void write_host(struct writer *w, const struct stream *s, struct str endpoint)
+{
+    const struct conf_upstream_tls *tls = &s->upstream->tls;
+    struct str authority = authority_of(s);
+    if (tls->enabled && tls->server_name.n > 0) {
+        bool six = memchr(tls->server_name.p, ':', tls->server_name.n);
+        put(w, six ? STR("[") : STR(""));
+        put(w, tls->server_name);
+        put(w, six ? STR("]") : STR(""));
+        put(w, port_of(endpoint));
+    } else if (!tls->enabled && authority.n > 0) {
+        put(w, authority);
+    } else {
+        put(w, endpoint.n > 0 ? endpoint : STR("localhost")); /* of a Unix socket */
+    }
+}
+
+/* The same server, where it was. */
 static void write_url(struct writer *w, const struct stream *s, const struct template *target)
 {
     char text[ADDRESS_TEXT_MAX];
     struct cleanup_action *a = &w->t->action;
-    struct str endpoint = endpoint_text(s, text), authority = authority_of(s);
-    const struct conf_upstream_tls *tls = &s->upstream->tls;
+    struct str endpoint = endpoint_text(s, text);
     size_t from = w->t->used;
-    put(w, tls->enabled ? STR("https://") : STR("http://"));
-    if (tls->enabled && tls->server_name.n > 0) {
-        put(w, tls->server_name);
-        put(w, port_of(endpoint));
-    } else {
-        put(w, tls->enabled || authority.n == 0 ? endpoint : authority);
-    }
+    put(w, s->upstream->tls.enabled ? STR("https://") : STR("http://"));
+    write_host(w, s, endpoint);
     put_template(w, target);
     a->url = end(w, from).p;
-    if (endpoint.n == 0)
+    if (endpoint.n == 0) {
+        a->unix_path = copy(w, str_of(s->endpoint->shared->address.u.un.sun_path));
         return;
+    }
     from = w->t->used;
     put(w, STR("::"));
     put(w, endpoint);
     a->connect_to = end(w, from).p;
+}
+
+/* Parted by spaces; NULL: none. */
+static const char *copy_words(struct writer *w, const struct str *words, uint32_t n)
+{
+    size_t from = w->t->used;
+    for (uint32_t i = 0; i < n; i++) {
+        put(w, i > 0 ? STR(" ") : STR(""));
+        put(w, words[i]);
+    }
+    return n > 0 ? end(w, from).p : NULL;
+}
+
+/* As the upstream's own connections are made. */
+static void write_tls(struct writer *w, const struct conf_upstream_tls *tls)
+{
+    struct cleanup_action *a = &w->t->action;
+    a->ca_file = copy(w, tls->ca.path);
+    a->cert_file = copy(w, tls->pair.cert.path);
+    a->key_file = copy(w, tls->pair.key.path);
+    a->sans = copy_words(w, tls->sans, tls->n_sans);
+    a->spiffe_ids = copy_words(w, tls->spiffe_ids, tls->n_spiffe_ids);
+    a->insecure = tls->insecure;
+    a->tls_1_3 = tls->min_version == TLS_1_3;
 }
 
 static void add_field(struct writer *w, const char *name, const char *value)
@@ -142,11 +181,10 @@ static void write_action(struct writer *w, const struct stream *s, const struct 
     write_url(w, s, &h->target);
     write_fields(w, s, h);
     a->fields = w->t->fields;
-    if (tls->enabled) {
-        a->ca_file = copy(w, tls->ca.path);
-        a->cert_file = copy(w, tls->pair.cert.path);
-        a->key_file = copy(w, tls->pair.key.path);
-    }
+    a->http2 = s->upstream->protocol == UPSTREAM_HTTP2 ||
+               (s->upstream->protocol == UPSTREAM_AUTO && tls->enabled);
+    if (tls->enabled)
+        write_tls(w, tls);
     if (h->has_body) {
         size_t from = w->t->used;
         put_template(w, &h->body);
