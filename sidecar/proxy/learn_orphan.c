@@ -88,6 +88,14 @@ static void take_in(struct stream *s, struct learning *l)
     s->deadline_changed = NULL;
 }
 
+/* A drain in which the application's own way out stays open (drain_now_for()) may end with it. */
+static bool has_time(const struct stream *s)
+{
+    const struct worker *w = s->worker;
+    return worker_phase_for(w, s->listener->direction) < DRAIN_LAST_CALL &&
+           worker_phase(w) < DRAIN_CLEANUP;
+}
+
 bool learn_client_gone(struct stream *s, enum reason reason)
 {
     struct learning *l = s->learn;
@@ -95,7 +103,7 @@ bool learn_client_gone(struct stream *s, enum reason reason)
     struct side *down = s->down;
     bool awaited = l->state == LEARN_READING || (l->state == LEARN_ASKED && s->sent != 0);
     if (l->orphan || !awaited || !s->request_ended || s->step != STREAM_RESPOND || !s->up ||
-        worker_phase(w) >= DRAIN_LAST_CALL)
+        !has_time(s))
         return false;
     l->orphan = true;
     l->why = reason;

@@ -1,6 +1,7 @@
 """What a scenario is made of: a sluice of its own, backends that follow a script, and the proof at
 the end that nothing is left alive."""
 
+import ctypes
 import json
 import os
 import re
@@ -359,6 +360,21 @@ class Sluice:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    def stop_thread(self, name):
+        """Holds one thread still, as a loop that hangs would be: by ptrace. Returns what lets it go
+        on, for the same thread to call."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        pid = self.pid
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{tid}/comm") as f:
+                if f.read().strip() == name:
+                    assert libc.ptrace(0x4206, int(tid), None, None) == 0, "PTRACE_SEIZE"
+                    assert libc.ptrace(0x4207, int(tid), None, None) == 0, "PTRACE_INTERRUPT"
+                    os.waitpid(int(tid), 0x40000000)  # __WALL
+                    return lambda: libc.ptrace(17, int(tid), None, None)  # PTRACE_DETACH
+        raise AssertionError(f"no thread {name}")
 
     def wait_exit(self, timeout=TIMEOUT):
         # wait(timeout) looks every 50 ms: too coarse for deadlines.

@@ -190,27 +190,12 @@ def test_watchdog(sc, by_path):
     by_path.wait("WATCHDOG", before + 3)
 
 
-def stop_thread(pid, name):
-    """Holds one thread still, as a loop that hangs would be: by ptrace."""
-    import ctypes
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-    for tid in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{tid}/comm") as f:
-            if f.read().strip() == name:
-                assert libc.ptrace(0x4206, int(tid), None, None) == 0, "PTRACE_SEIZE"
-                assert libc.ptrace(0x4207, int(tid), None, None) == 0, "PTRACE_INTERRUPT"
-                os.waitpid(int(tid), 0x40000000)  # __WALL
-                return lambda: libc.ptrace(17, int(tid), None, None)  # PTRACE_DETACH
-    raise AssertionError(f"no thread {name}")
-
-
 def test_watchdog_one_worker_is_stuck(sc, by_path):
     """The control thread turns on, and yet there is no beat."""
     every = 0.4 * SLOW
     s = start(sc, by_path, watchdog=every, more={"workers": 2})
     by_path.wait("WATCHDOG", 3)
-    release = stop_thread(s.pid, "worker-1")
+    release = s.stop_thread("worker-1")
     try:
         time.sleep(every + 0.5)  # what was on its way
         before = len(by_path.all("WATCHDOG"))
