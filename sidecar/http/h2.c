@@ -373,12 +373,14 @@ static struct message *copy_fields(const struct message *m)
     message_init(c, m->is_request);
     for (uint32_t i = 0; i < m->n_fields; i++) {
         const struct field *f = &m->fields[i];
-        if (!f->dropped &&
-            message_add(c, (enum field_id)f->id, field_name(m, f), field_value(m, f)) < 0) {
+        if (f->dropped)
+            continue;
+        if (message_add(c, (enum field_id)f->id, field_name(m, f), field_value(m, f)) < 0) {
             message_free(c);
             free(c);
             return NULL;
         }
+        c->fields[c->n_fields - 1].no_index = f->no_index;
     }
     return c;
 }

@@ -54,6 +54,7 @@ static void add(struct h2_stream *st, struct message *m, const struct hpack_got 
         .value_len = f->value_len,
         .name_len = (uint16_t)f->name_len,
         .id = (uint8_t)(f->note & H2_NAME),
+        .no_index = (f->note & HPACK_NEVER_INDEXED) != 0,
     };
     if (!to || message_add_slice(m, field) < 0) {
         bad(st, REASON_OUT_OF_MEMORY, NULL);
@@ -297,6 +298,7 @@ static bool joined_in_place(struct message *m)
         memcpy(m->buf + all->value + all->value_len, "; ", 2);
         memmove(m->buf + all->value + all->value_len + 2, m->buf + c.value, c.value_len);
         all->value_len += 2 + c.value_len;
+        all->no_index |= c.no_index;
     }
     memcpy(m->buf + all->value + all->value_len, "\r\n", 2);
     m->n_fields = (uint16_t)kept;
@@ -332,6 +334,7 @@ static void join_behind(struct h2_stream *st, struct message *m)
         }
         memcpy(to, m->buf + c->value, c->value_len);
         to += c->value_len;
+        f.no_index |= c->no_index;
     }
     f.value_len = (uint32_t)(to - room) - 8;
     memcpy(to, "\r\n", 2);

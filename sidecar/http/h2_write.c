@@ -143,14 +143,14 @@ static void put_fields(struct h2_block *b, const struct message *m)
                 name[j] = ascii_lower(name[j]);
             struct str lower = {name, f->name_len};
             put(b, hpack_name_of(lower), lower, value);
-            continue;
-        }
-        uint8_t in_static = static_names[f->id];
-        if (in_static)
-            put(b, in_static, known_names[f->id], value);
-        else
+        } else if (static_names[f->id]) {
+            put(b, static_names[f->id], known_names[f->id], value);
+        } else {
             put_as(b, (uint8_t)(HPACK_NAME_OWN + f->id),
                    is_unique(f->id) ? HPACK_NEVER : HPACK_INDEXED, known_names[f->id], value);
+        }
+        if (f->no_index)
+            b->fields[b->n - 1].how = HPACK_NEVER;
     }
 }
 

@@ -282,9 +282,9 @@ static int name_of(const struct hpack_decoder *d, struct line *l, uint32_t index
     return line_put(l, ": ", 2) ? 0 : -ENOMEM;
 }
 
-/* §6.2 */
+/* §6.2; `what` is its first byte. */
 static int literal(struct hpack_decoder *d, struct line *l, uint32_t index, struct input *in,
-                   bool keep, const struct hpack_sink *sink, void *user)
+                   uint32_t what, const struct hpack_sink *sink, void *user)
 {
     uint8_t name_id = 0;
     int rc = name_of(d, l, index, in, &name_id);
@@ -294,8 +294,12 @@ static int literal(struct hpack_decoder *d, struct line *l, uint32_t index, stru
         return rc;
     struct hpack_got f = line_end(l);
     f.note = note_of(sink, &f, name_id);
-    if (keep && !insert(d, &f, name_id))
-        return -ENOMEM;
+    if (what & 0x40) {
+        if (!insert(d, &f, name_id))
+            return -ENOMEM;
+    } else if (what & 0x10) {
+        f.note |= HPACK_NEVER_INDEXED;
+    }
     return sink->field(user, &f) ? 0 : -ECANCELED;
 }
 
@@ -326,7 +330,7 @@ int hpack_decode(struct hpack_decoder *d, const char *p, size_t n, const struct 
         else if (what & 0x80)
             rc = indexed(d, v, sink, user);
         else if (!update)
-            rc = literal(d, &l, v, &in, what & 0x40, sink, user);
+            rc = literal(d, &l, v, &in, what, sink, user);
         else
             rc = begun ? -EBADMSG : resize(d, v);
         begun |= !update;

@@ -13,11 +13,15 @@
 struct hpack_got {
     const char *line; /* "name: value\r\n"; valid during the call */
     uint32_t name_len, value_len;
-    uint16_t note;
+    uint16_t note; /* the sink's, and HPACK_NEVER_INDEXED */
 };
 
+/* The field was sent as one that no table may have, also on its way onward (RFC 7541 §6.2.3). */
+enum { HPACK_NEVER_INDEXED = 0x8000 };
+
 struct hpack_sink {
-    /* What is to be kept in mind of a field; name_id is an enum hpack_name. */
+    /* What is to be kept in mind of a field, without HPACK_NEVER_INDEXED; name_id is an enum
+     * hpack_name. */
     uint16_t (*note)(uint8_t name_id, struct str name, struct str value);
     /* False: no more of them (-ECANCELED). */
     bool (*field)(void *user, const struct hpack_got *f);

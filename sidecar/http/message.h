@@ -103,8 +103,9 @@ struct field {
     uint32_t value; /* offset in buf; without OWS around it */
     uint32_t value_len;
     uint16_t name_len;
-    uint8_t id;      /* enum field_id */
-    uint8_t dropped; /* 1: not forwarded */
+    uint8_t id;           /* enum field_id */
+    uint8_t dropped : 1;  /* not forwarded */
+    uint8_t no_index : 1; /* no hop behind may put it into a table either (RFC 7541 §7.1.3) */
 };
 
 enum body_kind {

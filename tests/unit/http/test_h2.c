@@ -261,6 +261,66 @@ static void test_cookies(UNUSED void **state)
     server_end(&s, &r);
 }
 
+static bool no_index(const struct message *m, const char *name)
+{
+    const struct field *f = message_find_name(m, str_of(name));
+    assert_non_null(f);
+    return f->no_index;
+}
+
+/* What may be in no table may not be in that of the next hop (RFC 7541 §7.1.3). */
+static void test_never_indexed(UNUSED void **state)
+{
+    static const uint8_t block[] = "\x82\x86\x84\x41\x01"
+                                   "a"
+                                   "\x10\x01x\x01y"
+                                   "\x00\x01z\x01y"
+                                   "\x0f\x11\x03"
+                                   "a=b"
+                                   "\x1f\x11\x03"
+                                   "c=d"
+                                   "\x1f\x27\x01w"
+                                   "\x0f\x11\x03"
+                                   "e=f";
+    for (int apart = 0; apart < 2; apart++) {
+        struct peer s;
+        struct raw r;
+        struct pair p;
+        struct message m;
+        server_begin(&s, &r, NULL);
+        /* The last crumb of the cookie stands by itself, or is not there. */
+        raw_frame(&r, F_HEADERS, END_HEADERS, 1, block, sizeof(block) - 1 - (apart ? 0 : 10));
+        raw_frame(&r, F_HEADERS, END_HEADERS | END_STREAM, 1, "\x10\x01t\x01u\x00\x01v\x01u", 10);
+        assert_int_equal(raw_feed(&r, &s), 0);
+        const struct told *in = s.streams[0];
+        assert_true(no_index(&in->head, "x") && !no_index(&in->head, "z"));
+        assert_true(no_index(&in->head, "cookie"));
+        assert_true(field_is(&in->head, "cookie", apart ? "a=b; c=d; e=f" : "a=b; c=d"));
+        assert_true(no_index(&in->trailers, "t") && !no_index(&in->trailers, "v"));
+
+        pair_begin(&p, NULL);
+        struct told *c = peer_new_stream(&p.client, false);
+        make_request(&m, "POST", "/", BODY_CHUNKED, 0);
+        for (uint32_t i = 0; i < in->head.n_fields; i++) {
+            const struct field *f = &in->head.fields[i];
+            assert_int_equal(message_add(&m, (enum field_id)f->id, field_name(&in->head, f),
+                                         field_value(&in->head, f)),
+                             0);
+            m.fields[m.n_fields - 1].no_index = f->no_index;
+        }
+        assert_int_equal(h2_request(&p.client.h2, &c->st, &m, STR("http"), false), 0);
+        assert_int_equal(h2_send_end(&c->st, &in->trailers), 0);
+        message_free(&m);
+        talk(&p);
+        const struct told *out = p.server.streams[0];
+        assert_true(no_index(&out->head, "x") && !no_index(&out->head, "z"));
+        assert_true(no_index(&out->head, "cookie"));
+        assert_true(no_index(&out->trailers, "t") && !no_index(&out->trailers, "v"));
+        pair_end(&p);
+        server_end(&s, &r);
+    }
+}
+
 static void test_authority(UNUSED void **state)
 {
     static const struct {
@@ -1499,6 +1559,7 @@ int main(void)
         cmocka_unit_test(test_target_in_pieces),
         cmocka_unit_test(test_head_method),
         cmocka_unit_test(test_cookies),
+        cmocka_unit_test(test_never_indexed),
         cmocka_unit_test(test_authority),
         cmocka_unit_test(test_refused_requests),
         cmocka_unit_test(test_underscores_that_mean_nothing),

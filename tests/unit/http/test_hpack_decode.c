@@ -23,6 +23,7 @@ struct read {
     char *text;
     size_t n;
     int fields, most; /* most: no more than so many; 0: all */
+    int never;        /* those that no table may have */
 };
 
 static int notes;
@@ -31,14 +32,15 @@ static uint16_t note(uint8_t name_id, struct str name, struct str value)
 {
     assert_int_equal(name_id, hpack_name_of(name));
     notes++;
-    return (uint16_t)(name.n * 31 + value.n);
+    return (name.n * 31 + value.n) & 0x7fff;
 }
 
 static bool on_field(void *user, const struct hpack_got *f)
 {
     struct read *r = user;
     size_t n = (size_t)f->name_len + f->value_len + 4;
-    assert_int_equal(f->note, (uint16_t)(f->name_len * 31 + f->value_len));
+    assert_int_equal(f->note & ~HPACK_NEVER_INDEXED, (f->name_len * 31 + f->value_len) & 0x7fff);
+    r->never += (f->note & HPACK_NEVER_INDEXED) != 0;
     assert_memory_equal(f->line + f->name_len, ": ", 2);
     assert_memory_equal(f->line + n - 2, "\r\n", 2);
     assert_true(r->n + n < TEXT);
@@ -279,6 +281,47 @@ static void test_notes_are_kept(void **state)
     hpack_decoder_free(&d);
 }
 
+/* §6.2.3, also where the name is an entry's. */
+static void test_never_indexed(void **state)
+{
+    struct hpack_decoder d = {0};
+    struct read r = {0};
+    uint8_t block[64];
+    (void)state;
+    assert_int_equal(
+        decode(&d, block, from_hex("1001 6101 62 0001 6101 62 4001 6101 62", block), &r), 0);
+    assert_true(r.fields == 3 && r.never == 1);
+    assert_int_equal(decode(&d, block, from_hex("be 1f2f 0163 0f2f 0163 7e01 63", block), &r), 0);
+    assert_true(r.fields == 4 && r.never == 1);
+    hpack_decoder_free(&d);
+}
+
+/* What goes out of the table as something comes in, or its size changes (§4). */
+static void test_eviction(void **state)
+{
+    struct hpack_decoder d = {0};
+    struct read r = {0};
+    uint8_t block[64];
+    (void)state;
+    /* 34 bytes each: one has room, two have not. */
+    assert_reads(&d, "3f09 4001 6101 62", "a: b\r\n");
+    assert_int_equal(decode(&d, block, from_hex("4001 6301 64 be bf", block), &r), -EBADMSG);
+    assert_int_equal(r.fields, 2);
+    hpack_decoder_free(&d);
+    /* The name of the entry that it pushes out. */
+    assert_reads(&d, "3f09 4001 6101 62 7e01 63 be", "a: b\r\na: c\r\na: c\r\n");
+    /* Larger than the table: it empties it, and is a field all the same. */
+    assert_reads(&d, "7e09 3132 3334 3536 3738 39", "a: 123456789\r\n");
+    assert_int_equal(decode(&d, block, from_hex("be", block), &r), -EBADMSG);
+    hpack_decoder_free(&d);
+    /* Smaller and larger again in front of a block, as often as it likes. */
+    assert_reads(&d, "4001 6101 62", "a: b\r\n");
+    assert_reads(&d, "3fe1 1f 3f09 3fe1 1f be", "a: b\r\n");
+    assert_reads(&d, "20 3fe1 1f", "");
+    assert_int_equal(decode(&d, block, from_hex("be", block), &r), -EBADMSG);
+    hpack_decoder_free(&d);
+}
+
 static void test_stopped(void **state)
 {
     struct hpack_decoder d = {0};
@@ -323,6 +366,7 @@ int main(void)
         cmocka_unit_test(test_mistakes),  cmocka_unit_test(test_every_symbol),
         cmocka_unit_test(test_long_runs), cmocka_unit_test(test_notes_are_kept),
         cmocka_unit_test(test_stopped),   cmocka_unit_test(test_memory_is_short),
+        cmocka_unit_test(test_eviction),  cmocka_unit_test(test_never_indexed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
