@@ -173,13 +173,6 @@ class Logs:
         with self.lock:
             return list(self.lines.get((pod, container), []))
 
-    def ends(self, most=15):
-        """The last lines of each container."""
-        self.look()
-        with self.lock:
-            return "".join(f"--- {pod}/{container}\n" + "".join(f"{line}\n" for line in lines[-most:])
-                           for (pod, container), lines in self.lines.items())
-
     def find(self, pod, container, pattern):
         """When the last such line was written; None without one."""
         return next((line.at for line in reversed(self.of(pod, container))

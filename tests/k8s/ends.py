@@ -1,4 +1,4 @@
-"""How a pod's end is asked for, and what must be true of it."""
+"""How a pod's end, or a restart of a container, is asked for, and what must be true of it."""
 
 import json
 
@@ -25,6 +25,22 @@ def wait_gone(cluster, *pods):
     uids = {p["metadata"]["uid"] for p in pods}
     wait_for(lambda: not uids & {p["metadata"]["uid"] for p in cluster.pods()},
              lambda: f"pods are gone: {cluster.told()}", PATIENCE, 0.1)
+
+
+def make_sick(cluster, pod):
+    """For App.restart_when_sick()."""
+    cluster.kubectl("exec", name_of(pod), "-c", "app", "--", "sh", "-c", "echo >/tmp/sick")
+
+
+def containers(cluster, pod):
+    """name -> status, of the pod as it is now."""
+    status = cluster.get("pod", name_of(pod))["status"]
+    return {c["name"]: c for c in status["containerStatuses"] + status["initContainerStatuses"]}
+
+
+def wait_restarted(cluster, pod, container):
+    wait_for(lambda: containers(cluster, pod)[container]["restartCount"] == 1,
+             lambda: f"{container} is restarted: {cluster.told()}", PATIENCE, 0.2)
 
 
 def drain_report(cluster, name):

@@ -56,6 +56,11 @@ class App:
         self.spec["terminationGracePeriodSeconds"] = seconds
         self.config["lifecycle"]["terminationGracePeriod"] = f"{seconds}s"
 
+    def restart_when_sick(self):
+        """The application's container, by liveness: when /tmp/sick is there."""
+        self.app["livenessProbe"] = {"exec": {"command": ["/usr/bin/sh", "-c", "[ ! -e /tmp/sick ]"]},
+                                     "periodSeconds": 1, "failureThreshold": 1}
+
     def add_grpc(self):
         """grpc-go's server beside the application, held by a preStop of its own."""
         self.config["listeners"][0]["routes"].insert(0, {

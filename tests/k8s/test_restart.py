@@ -6,33 +6,16 @@ import signal
 
 import pytest
 from clients import Clients, assert_none_failed
-from cluster import PATIENCE
-from ends import NOTICE, assert_in_order, delete, name_of, steps, story, wait_gone
+from ends import (NOTICE, assert_in_order, containers, delete, make_sick, name_of, steps, story, wait_gone,
+                  wait_restarted)
 from pods import App
 from wire import wait_for
 
 
-def sick_app(name, replicas=1):
-    """Its container is restarted when /tmp/sick is there."""
-    app = App(name, replicas=replicas)
-    app.app["livenessProbe"] = {"exec": {"command": ["/usr/bin/sh", "-c", "[ ! -e /tmp/sick ]"]},
-                                "periodSeconds": 1, "failureThreshold": 1}
-    return app
-
-
-def make_sick(cluster, pod):
-    cluster.kubectl("exec", name_of(pod), "-c", "app", "--", "sh", "-c", "echo >/tmp/sick")
-
-
-def containers(cluster, pod):
-    """name -> status, of the pod as it is now."""
-    status = cluster.get("pod", name_of(pod))["status"]
-    return {c["name"]: c for c in status["containerStatuses"] + status["initContainerStatuses"]}
-
-
 def test_serving_resumes_after_a_container_restart(cluster):
     """By liveness, one of two: the other serves meanwhile, and nobody has anything fail."""
-    app = sick_app("live", replicas=2)
+    app = App("live", replicas=2)
+    app.restart_when_sick()
     with cluster.applied(app.objects()):
         pods = cluster.wait_ready(app.selector, 2)
         address = cluster.address("live")
@@ -40,8 +23,7 @@ def test_serving_resumes_after_a_container_restart(cluster):
         with Clients(cluster, address, n=8, kinds=["new connection each", "keep-alive GET",
                                                    "keep-alive POST"]) as clients:
             make_sick(cluster, pods[0])
-            wait_for(lambda: containers(cluster, pods[0])["app"]["restartCount"] == 1,
-                     lambda: f"the container is restarted: {cluster.told()}", PATIENCE, 0.2)
+            wait_restarted(cluster, pods[0], "app")
             cluster.wait_ready(app.selector, 2)
             counts, notes = clients.result()
         # It is the same sidecar, and it serves.
@@ -59,7 +41,8 @@ def test_serving_resumes_after_a_container_restart(cluster):
 def test_a_pod_deleted_while_a_restart_is_held(cluster):
     """The kubelet hears of it when the restart goes on, and calls again, with `self`: what began as a
     restart is a pod's end, with its whole notice."""
-    app = sick_app("both", replicas=2)
+    app = App("both", replicas=2)
+    app.restart_when_sick()
     app.config["lifecycle"]["restartDrain"] = "4s"
     with cluster.applied(app.objects()):
         pods = cluster.wait_ready(app.selector, 2)
