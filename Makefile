@@ -283,12 +283,10 @@ bench-reload: $(PROGRAM) $(TOOL_BIN) ## How long a reload of 1,000 and of 10,000
 lint: ## Include layers, banned functions, clang-tidy, cppcheck
 	@$(PYTHON) tests/lint/layers.py
 	@$(PYTHON) tests/lint/banned.py
-	@echo "clang-tidy: $(words $(SOURCES)) files"
 	@mkdir -p $(BUILD)/lint
 	@printf '%s\n' -D_GNU_SOURCE '-DSLUICE_VERSION="$(VERSION)"' -I$(CURDIR)/sidecar -I$(CURDIR) \
 	    -std=gnu17 >$(BUILD)/lint/compile_flags.txt
-	@printf '%s\n' $(SOURCES) sidecar/main.c | \
-	    xargs -P2 -n1 clang-tidy --quiet -p $(BUILD)/lint 2>/dev/null
+	@$(PYTHON) tests/lint/tidy.py $(BUILD)/lint $(SOURCES) sidecar/main.c
 	@echo "cppcheck"
 	@cppcheck --quiet --std=c11 --inline-suppr --error-exitcode=1 -j2 \
 	    --enable=warning,performance,portability --suppress=missingIncludeSystem \
