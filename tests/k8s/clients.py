@@ -48,6 +48,12 @@ class Clients:
             process.kill()
             process.wait()
 
+    def sent(self):
+        """Single requests until now."""
+        for process in self.processes.values():
+            process.send_signal(signal.SIGUSR1)
+        return sum(int(process.stdout.readline()) for process in self.processes.values())
+
     def result(self):
         """kind -> counts, and notes on what went wrong."""
         counts, notes = {}, {}

@@ -13,11 +13,14 @@
 
 enum { EVENTS = 512 };
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted, asked;
 
 static void on_signal(int signo)
 {
-    interrupted = signo;
+    if (signo == SIGUSR1)
+        asked = 1;
+    else
+        interrupted = signo;
 }
 
 static void catch_signals(void)
@@ -25,6 +28,7 @@ static void catch_signals(void)
     struct sigaction act = {.sa_handler = on_signal};
     (void)sigaction(SIGINT, &act, NULL);
     (void)sigaction(SIGTERM, &act, NULL);
+    (void)sigaction(SIGUSR1, &act, NULL);
     act.sa_handler = SIG_IGN;
     (void)sigaction(SIGPIPE, &act, NULL);
 }
@@ -53,6 +57,14 @@ static bool wants_more(const struct client *cl, usec_t deadline)
     return true;
 }
 
+/* SIGUSR1: how many until now. */
+static void tell_sent(const struct client *cl)
+{
+    asked = 0;
+    (void)printf("%llu\n", (unsigned long long)cl->report.sent);
+    (void)fflush(stdout);
+}
+
 static void run(struct client *cl)
 {
     const struct options *o = cl->o;
@@ -62,6 +74,8 @@ static void run(struct client *cl)
     bool told_idle = o->idle == 0;
     for (;;) {
         int sleep_ms = client_tick(cl);
+        if (asked)
+            tell_sent(cl);
         if (!told_idle && cl->idle_served >= o->idle) {
             told_idle = true;
             if (!o->quiet)

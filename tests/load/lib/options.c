@@ -24,6 +24,7 @@ static const char help[] =
     "  --unix PATH          connect to this socket (the URL still gives Host and path)\n"
     "  -c N                 connections (1; 0 with --idle or --stuck)\n"
     "  -t SECONDS, -n N     how long, or how many requests; else until SIGINT or SIGTERM\n"
+    "                       (SIGUSR1 tells how many were sent)\n"
     "  --close              a connection per request\n"
     "  --method M           GET, POST, ... or mix: GET and POST take turns\n"
     "  --body BYTES --chunked -H 'Name: value'\n"
