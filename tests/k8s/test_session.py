@@ -68,10 +68,12 @@ def assert_released_once(cluster, device, *sessions):
         assert fate(cluster, device, session)["logouts"] == 1, fate(cluster, device, session)
 
 
-@pytest.mark.parametrize("proof, seconds, why", [
-    ("pidfd", 1, "its process has ended"), ("ports", 2, "its ports refuse")])
-def test_a_killed_application_holds_no_session(cluster, device, proof, seconds, why):
-    """`seconds`: what is promised between its end and the release."""
+PROOFS = {"pidfd": (1, "its process has ended"), "ports": (2, "its ports refuse")}
+
+
+@pytest.mark.parametrize("proof", PROOFS)
+def test_a_killed_application_holds_no_session(cluster, device, proof):
+    seconds, why = PROOFS[proof]  # what is promised between its end and the release
     start = ENDS + (SLOWLY if proof == "ports" else "") + LOGS_IN.format(port=8080)
     app = with_a_way_out(App("holder", application=start))
     if proof == "pidfd":
@@ -103,7 +105,7 @@ def test_a_killed_application_holds_no_session(cluster, device, proof, seconds, 
         assert cluster.logs.find(name, "sluice", "drain report")
 
 
-@pytest.mark.parametrize("how", ["in order", "by force"])
+@pytest.mark.parametrize("how", [pytest.param("in order", marks=pytest.mark.long), "by force"])
 def test_a_pod_that_goes_holds_no_session(cluster, device, how):
     app = with_a_way_out(App("holder", application=ENDS + LOGS_IN.format(port=8080)))
     with cluster.applied(app.objects()):
