@@ -137,7 +137,7 @@ static void on_timer(struct timer *t)
     if (rc == 0)
         return; /* each try ends by its own timeout, which is within the deadline */
     if (r->error[0] == '\0')
-        say(r, strerror(-rc));
+        (void)snprintf(r->error, sizeof(r->error), "cannot be started: %s", strerror(-rc));
     again(in, 0);
 }
 
@@ -202,8 +202,10 @@ void cleanup_cancel(struct cleanup_run *r)
 struct cleanup_engine *cleanup_engine_new(struct loop *l)
 {
     struct cleanup_engine *e = mem_zalloc(sizeof(*e));
-    if (e)
-        e->loop = l;
+    if (!e)
+        return NULL;
+    e->loop = l;
+    list_init(&e->killed);
     return e;
 }
 
@@ -212,6 +214,7 @@ struct cleanup_engine *cleanup_engine_free(struct cleanup_engine *e)
     if (!e)
         return NULL;
     CHECK(e->runs == 0);
+    cleanup_command_forget(e);
     e->curl = curl_loop_free(e->curl);
     free(e);
     return NULL;

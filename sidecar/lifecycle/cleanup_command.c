@@ -3,6 +3,7 @@
 #include "lifecycle/cleanup_parts.h"
 
 #include "base/check.h"
+#include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,6 +64,56 @@ static void stop_watching(struct cleanup_inner *in)
     c->pid = 0;
 }
 
+/* --- killed ------------------------------------------------------------------------------- */
+
+/* It may take its time all the same: one that hangs in the kernel (a umount whose server is gone)
+ * ends when that lets go of it. Nobody waits for it but this. */
+struct killed {
+    struct list link;
+    struct cleanup_engine *engine;
+    struct ev_io ended; /* its pidfd */
+    pid_t pid;
+};
+
+static void killed_free(struct killed *k)
+{
+    ev_io_stop(k->engine->loop->ev, &k->ended);
+    (void)close(k->ended.fd);
+    list_remove(&k->link);
+    free(k);
+}
+
+static void on_killed(struct ev_loop *ev, struct ev_io *io, int events)
+{
+    struct killed *k = CONTAINER_OF(io, struct killed, ended);
+    (void)ev;
+    (void)events;
+    if (waitpid(k->pid, NULL, WNOHANG) != 0)
+        killed_free(k);
+}
+
+void cleanup_command_forget(struct cleanup_engine *e)
+{
+    LIST_FOREACH_SAFE (it, &e->killed)
+        killed_free(LIST_ENTRY(it, struct killed, link));
+}
+
+/* Where that cannot be had it stays a zombie until we end. */
+static void reap_later(struct cleanup_inner *in)
+{
+    struct cleanup_command *c = &in->command;
+    struct killed *k = c->pidfd >= 0 ? mem_zalloc(sizeof(*k)) : NULL;
+    if (!k)
+        return;
+    k->engine = in->engine;
+    k->pid = c->pid;
+    ev_io_init(&k->ended, on_killed, c->pidfd, EV_READ);
+    c->pidfd = -1;
+    ev_io_stop(in->engine->loop->ev, &c->exited);
+    ev_io_start(in->engine->loop->ev, &k->ended);
+    list_push_back(&in->engine->killed, &k->link);
+}
+
 void cleanup_command_kill(struct cleanup_inner *in)
 {
     struct cleanup_command *c = &in->command;
@@ -70,11 +121,12 @@ void cleanup_command_kill(struct cleanup_inner *in)
         return;
     (void)kill(-c->pid, SIGKILL);
     (void)kill(c->pid, SIGKILL);
-    /* It cannot refuse: this waits for the kernel, not for the command. */
-    while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    if (waitpid(c->pid, NULL, WNOHANG) == 0)
+        reap_later(in);
     stop_watching(in);
 }
+
+/* --- while it runs ------------------------------------------------------------------------ */
 
 static void on_exited(struct ev_loop *ev, struct ev_io *io, int events)
 {

@@ -12,6 +12,7 @@ struct cleanup_engine {
     struct curl_loop *curl; /* NULL: not needed yet */
     bool allow_link_local;
     uint32_t runs;
+    struct list killed; /* cleanup_command.c: commands that the kernel has not ended yet */
 };
 
 /* A command under way. */
@@ -42,5 +43,7 @@ void cleanup_exited(struct cleanup_inner *in, bool released);
 /* cleanup_command.c: 0, or -errno and no try was made. */
 int cleanup_command_start(struct cleanup_inner *in, usec_t timeout);
 void cleanup_command_kill(struct cleanup_inner *in);
+/* Nobody waits for those that were killed any more. */
+void cleanup_command_forget(struct cleanup_engine *e);
 
 #endif

@@ -125,6 +125,24 @@ def test_commands(sc):
         assert sorted(f.read().split()) == ["bad", "bad", "bad", "good"]
     runs = {r["name"]: r for r in report["runs"]}
     assert runs["bad"]["error"] == "exit code 3" and runs["slow"]["error"] == "killed after its timeout"
+    assert runs["missing"]["error"] == "cannot be started: No such file or directory"
+
+
+def test_a_killed_command_leaves_no_zombie(sc):
+    """Nobody waits for its end, and yet it is seen."""
+    slow = {"name": "slow", "command": ["/bin/sh", "-c", "sleep 600 & sleep 600"], "timeout": "200ms", "retries": 1}
+    sc.proxy(more=configuration(sc.directory, cleanups=[slow]))
+    assert sc.s.admin("POST", "/v1/drain")[0] == 200
+    wait_for(lambda: "release failed" in sc.s.log(), "it was killed")
+    wait_for(lambda: not children(sc.s.pid), lambda: f"none is left: {children(sc.s.pid)}")
+
+
+def children(pid):
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children") as f:
+            found += f.read().split()
+    return found
 
 
 def test_link_local_addresses_are_not_connected_to(sc):
