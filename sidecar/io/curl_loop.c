@@ -42,7 +42,7 @@ static void release(struct curl_request *r)
     lib->slist_free_all(r->headers);
     lib->slist_free_all(r->connects);
     r->easy = r->headers = r->connects = NULL;
-    r->peer = tls_peer_free(r->peer);
+    r->peer = tls_peer_unref(r->peer);
     if (--r->loop->active == 0)
         ev_timer_again(r->loop->loop->ev, &r->loop->idle);
 }
@@ -248,8 +248,7 @@ static CURLcode on_ssl_ctx(CURL *easy, void *ssl_ctx, void *ctx)
 {
     struct curl_request *r = ctx;
     (void)easy;
-    tls_peer_use(r->peer, ssl_ctx);
-    return CURLE_OK;
+    return tls_peer_use(r->peer, ssl_ctx) == 0 ? CURLE_OK : CURLE_OUT_OF_MEMORY;
 }
 
 /* Its contexts are ours to change only where it has them from the same library. */

@@ -160,11 +160,11 @@ enum tls_failure transport_tls_failure(const struct transport *t, const char **r
  * -EINVAL, -ENOMEM. */
 struct tls_peer;
 struct tls_peer *tls_peer_new(const char *sans, const char *spiffe_ids, int *ret_error);
-/* NULL is harmless; returns NULL. */
-struct tls_peer *tls_peer_free(struct tls_peer *p);
-/* Into its SSL_CTX, which p outlives: connections are made only with who has a valid certificate
- * that says so. */
-void tls_peer_use(struct tls_peer *p, void *ssl_ctx);
+/* NULL is harmless; returns NULL. On one thread, as all of it and of the contexts' use. */
+struct tls_peer *tls_peer_unref(struct tls_peer *p);
+/* Into its SSL_CTX, which takes a reference: connections are made only with who has a valid
+ * certificate that says so. 0 or -ENOMEM. */
+int tls_peer_use(struct tls_peer *p, void *ssl_ctx);
 /* "OpenSSL/3.0.17": the library that such a context has to be of. Returns out. */
 enum { TLS_LIBRARY_MAX = 64 };
 const char *tls_peer_library(char out[TLS_LIBRARY_MAX]);

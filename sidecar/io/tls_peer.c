@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 struct tls_peer {
+    uint32_t refs;       /* its owner's, and one for each context */
     struct arena *arena; /* of this struct and all its texts */
     struct tls_rules rules;
 };
@@ -56,6 +57,7 @@ struct tls_peer *tls_peer_new(const char *sans, const char *spiffe_ids, int *ret
     struct tls_peer *p = a ? arena_alloc(a, sizeof(*p)) : NULL;
     *ret_error = -ENOMEM;
     if (p) {
+        p->refs = 1;
         p->arena = a;
         *ret_error = make(p, sans, spiffe_ids);
     }
@@ -65,11 +67,23 @@ struct tls_peer *tls_peer_new(const char *sans, const char *spiffe_ids, int *ret
     return NULL;
 }
 
-struct tls_peer *tls_peer_free(struct tls_peer *p)
+struct tls_peer *tls_peer_unref(struct tls_peer *p)
 {
-    if (p)
+    if (p && --p->refs == 0)
         (void)arena_free(p->arena);
     return NULL;
+}
+
+/* The context has gone: it may outlive who made it by as long as its connection takes to close. */
+static void on_context_freed(void *parent, void *peer, CRYPTO_EX_DATA *data, int index, long l,
+                             void *p)
+{
+    (void)parent;
+    (void)data;
+    (void)index;
+    (void)l;
+    (void)p;
+    (void)tls_peer_unref(peer);
 }
 
 static int on_verify(X509_STORE_CTX *x, void *peer)
@@ -83,8 +97,16 @@ static int on_verify(X509_STORE_CTX *x, void *peer)
     return result == X509_V_OK;
 }
 
-void tls_peer_use(struct tls_peer *p, void *ssl_ctx)
+int tls_peer_use(struct tls_peer *p, void *ssl_ctx)
 {
+    static int place = -1;
+    if (place < 0)
+        place = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, on_context_freed);
+    if (place < 0 || SSL_CTX_get_ex_data(ssl_ctx, place) ||
+        SSL_CTX_set_ex_data(ssl_ctx, place, p) != 1)
+        return -ENOMEM;
+    p->refs++;
     SSL_CTX_set_verify(ssl_ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_cert_verify_callback(ssl_ctx, on_verify, p);
+    return 0;
 }
