@@ -3,12 +3,13 @@
 
     run.py units RESULT BINARY...      cmocka programs, JOBS of them at a time
     run.py pytest RESULT ARGUMENT...   one pytest with these arguments
-    run.py shards RESULT DIRECTORY     pytest for each file there, SHARDS of them at a time; then
-                                       the tests marked `alone`, which want the machine, by one
+    run.py shards RESULT DIRECTORY     pytest for each file there (long ones in parts), SHARDS of them at
+                                       a time; then the tests marked `alone`, which want the machine,
+                                       one by one
     run.py sum RESULT...               adds up what the others wrote to RESULT, and says again
                                        what failed (RESULT.failed), shortly
 
-JOBS (2) and SHARDS (5) come from the environment. Exit status 1 when anything failed, or when
+JOBS (2) and SHARDS (7) come from the environment. Exit status 1 when anything failed, or when
 there was nothing to run."""
 
 import collections
@@ -27,11 +28,13 @@ import failures
 UNIT_TIMEOUT = 300   # seconds for one cmocka program
 SHARD_TIMEOUT = 1500  # seconds for one pytest; each test has a shorter time of its own (conftest.py)
 
-# Begun first, so that no long one is left for the end.
-LONG_FIRST = ("test_websocket.py", "test_websocket_ends.py", "test_reload.py", "test_matrix.py",
-              "test_inputs_h2.py", "test_inputs_h1.py", "test_websocket_drain.py", "test_dns.py",
-              "test_drain.py", "test_upstream_h2.py", "test_schema.py", "test_proxying.py",
-              "test_h2.py", "test_review.py")
+# Begun first, so that no long one is left for the end, and those that wait (websocket, prestop) beside
+# those that work (schema, reload); and in how many parts each, by every n-th test.
+LONG_FIRST = {"test_schema.py": 1, "test_websocket.py": 4, "test_reload.py": 2, "test_inputs_h1.py": 1,
+              "test_prestop.py": 3, "test_inputs_h2.py": 1, "test_dns.py": 1, "test_upstream_h2.py": 1,
+              "test_drain.py": 1, "test_matrix.py": 1, "test_websocket_ends.py": 1, "test_learn.py": 1,
+              "test_systemd.py": 1, "test_leases.py": 1, "test_websocket_drain.py": 1, "test_h2.py": 1,
+              "test_learn_waits.py": 1, "test_review.py": 1, "test_proxying.py": 1}
 
 running = set()  # process groups; they end with us
 
@@ -184,13 +187,14 @@ def pytest(result, arguments):
 
 def shards(result, directory):
     files = [f for f in sorted(os.listdir(directory)) if re.fullmatch(r"test_\w+\.py", f)]
-    files.sort(key=lambda f: LONG_FIRST.index(f) if f in LONG_FIRST else len(LONG_FIRST))
+    first = list(LONG_FIRST)
+    files.sort(key=lambda f: first.index(f) if f in LONG_FIRST else len(first))
 
     def shard(what):
-        name, *arguments = what
+        name, part, *arguments = what
         start = time.monotonic()
         xml = f"{result}-{name}.xml"
-        text, code = run(command(xml, arguments), SHARD_TIMEOUT)
+        text, code = run(command(xml, arguments), SHARD_TIMEOUT, {**os.environ, "TEST_PART": part})
         counts, failed = read_xml(xml, name, code, text)
         out = "" if code == 5 else (
             f"  {'FAIL' if counts.failed else 'ok  '} {name}: {counts.passed} passed"
@@ -202,9 +206,14 @@ def shards(result, directory):
             out += "".join(f"       {line}\n" for line in re.findall(r"^SKIPPED.*$", text, re.M))
         return out, (counts, failed)
 
-    results = in_parallel(shard, [(f, "-m", "not alone", os.path.join(directory, f))
-                                  for f in files], int(os.environ.get("SHARDS") or 5))
-    results += in_parallel(shard, [("alone", "-m", "alone", directory)], 1)
+    work = []
+    for f in files:
+        n = LONG_FIRST.get(f, 1)
+        for i in range(n):
+            name = f if n == 1 else f"{f}-{i + 1}"
+            work.append((name, f"{i}/{n}", "-m", "not alone", os.path.join(directory, f)))
+    results = in_parallel(shard, work, int(os.environ.get("SHARDS") or 7))
+    results += in_parallel(shard, [("alone", "", "-m", "alone", directory)], 1)
     return write_result(result, add(r[0] for r in results), [r[1] for r in results])
 
 
