@@ -1,10 +1,6 @@
 /* drain.c - the end, by one deadline. */
 #include "lifecycle/drain.h"
 
-enum {
-    IDLE_WINDOW_MAX_MS = 5000,
-};
-
 const char *drain_phase_word(enum drain_phase p)
 {
     static const char *const words[DRAIN_PHASES] = {
@@ -219,5 +215,13 @@ void drain_idle_window(const struct drain *d, usec_t *ret_from, usec_t *ret_unti
     from = min_u64(from, last_call);
     usec_t room = last_call - from;
     *ret_from = from;
-    *ret_until = from + min_u64(room / 2, IDLE_WINDOW_MAX_MS * USEC_PER_MSEC);
+    *ret_until = from + min_u64(room / 2, DRAIN_IDLE_WINDOW_MAX);
+}
+
+uint32_t drain_due(uint32_t n, usec_t now, usec_t until, usec_t tick)
+{
+    if (now >= until)
+        return n;
+    usec_t ticks = (until - now) / tick + 1;
+    return (uint32_t)((n + ticks - 1) / ticks);
 }

@@ -150,8 +150,12 @@ void drain_set_leave(struct drain *d, enum drain_leave leave, usec_t from, usec_
 
 /* Idle keep-alive connections are closed between these two points, evenly. For the workers. None is
  * closed before it has been idle for DRAIN_IDLE_LEAD: the request of one that has just come is on
- * its way. */
-#define DRAIN_IDLE_LEAD (500 * USEC_PER_MSEC)
+ * its way. A listener that leaves by a reload has the same lead and window. */
+#define DRAIN_IDLE_LEAD       (500 * USEC_PER_MSEC)
+#define DRAIN_IDLE_WINDOW_MAX (5 * USEC_PER_SEC)
 void drain_idle_window(const struct drain *d, usec_t *ret_from, usec_t *ret_until);
+/* Of n that wait to be closed, how many go at `now`, where somebody looks each `tick`: all are gone
+ * by `until`, and few are spread as evenly as many. */
+uint32_t drain_due(uint32_t n, usec_t now, usec_t until, usec_t tick);
 
 #endif

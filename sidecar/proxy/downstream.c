@@ -241,6 +241,12 @@ void downstream_note_crossed(struct downstream *d)
     d->worker->tally.crossed++;
 }
 
+void downstream_idle_close(struct downstream *d)
+{
+    if (d->worker->loop.now - d->since >= DRAIN_IDLE_LEAD)
+        d->ops->idle_close(d);
+}
+
 void downstream_tally_idle(struct downstream *d, enum drain_class cls, enum drain_how how)
 {
     if (worker_phase(d->worker) != DRAIN_SERVING)

@@ -44,7 +44,7 @@ struct downstream_ops {
     void (*gone)(struct downstream *d, enum reason reason);
     /* The drain (or its listener's leaving) has begun: the peer is told, where its protocol can. */
     void (*notice)(struct downstream *d);
-    /* It is idle and its turn to be closed has come. */
+    /* It is idle and its turn to be closed has come (downstream_idle_close()). */
     void (*idle_close)(struct downstream *d);
     void (*last_call)(struct downstream *d);
     /* Ends its streams of that rank, and with the last one the connection. */
@@ -114,6 +114,8 @@ enum reason downstream_read_failed(struct downstream *d);
 void downstream_arm(struct downstream *d);
 /* Idle: between requests, closed by the drain in its own time. */
 void downstream_set_population(struct downstream *d, bool idle);
+/* The drain, or its listener's leaving, closes it as idle; but not before DRAIN_IDLE_LEAD. */
+void downstream_idle_close(struct downstream *d);
 /* For the drain's report: an idle connection ended. A listener that a reload removed is no drain.
  */
 void downstream_tally_idle(struct downstream *d, enum drain_class cls, enum drain_how how);

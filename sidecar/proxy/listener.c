@@ -14,9 +14,6 @@ enum {
     /* One event takes at most this many, so that a burst of connections does not starve requests.
      */
     ACCEPT_BATCH = 32,
-    /* As in a drain: responses say close for this long before idle connections are closed. */
-    IDLE_LEAD_MS = 500,
-    IDLE_WINDOW_MAX_MS = 5000,
 };
 
 /* --- accepting --- */
@@ -140,9 +137,9 @@ void listener_leave(struct listener *l, const struct listener_change *how,
     l->leaving = true;
     l->force_at = now + change->drain_timeout;
     l->last_call_at = l->force_at - min_u64(change->last_call, change->drain_timeout);
-    l->idle_from = min_u64(now + IDLE_LEAD_MS * USEC_PER_MSEC, l->last_call_at);
-    l->idle_until = l->idle_from + min_u64((l->last_call_at - l->idle_from) / 2,
-                                           IDLE_WINDOW_MAX_MS * USEC_PER_MSEC);
+    l->idle_from = min_u64(now + DRAIN_IDLE_LEAD, l->last_call_at);
+    l->idle_until =
+        l->idle_from + min_u64((l->last_call_at - l->idle_from) / 2, DRAIN_IDLE_WINDOW_MAX);
     view_hold_listener(l->view);
     list_push_back(&w->leaving, &l->link);
     if (how->keeps_fd) {

@@ -12,21 +12,17 @@ void worker_drain_tick(struct timer *t);
 
 enum { TICK_MS = 10 };
 
-static uint32_t count_until(const struct list *l, uint32_t most)
+static uint32_t count(const struct list *l)
 {
     uint32_t n = 0;
-    LIST_FOREACH (it, l) {
-        if (++n == most)
-            break;
-    }
+    LIST_FOREACH (it, l)
+        n++;
     return n;
 }
 
 static void close_idle(struct list *it)
 {
-    struct downstream *d = LIST_ENTRY(it, struct downstream, link);
-    if (d->worker->loop.now - d->since >= DRAIN_IDLE_LEAD)
-        d->ops->idle_close(d);
+    downstream_idle_close(LIST_ENTRY(it, struct downstream, link));
 }
 
 static void close_websocket(struct list *it)
@@ -44,19 +40,13 @@ static usec_t close_some(struct list *list, void (*close)(struct list *it), usec
     usec_t tick = TICK_MS * USEC_PER_MSEC;
     if (now < *next && now < until)
         return *next - now;
-    uint32_t n = count_until(list, UINT32_MAX);
-    uint32_t rest = n;
-    if (now < until) {
-        usec_t ticks = (until - now) / (TICK_MS * USEC_PER_MSEC) + 1;
-        n = (uint32_t)((n + ticks - 1) / ticks);
-    }
-    rest -= n;
+    uint32_t n = count(list), due = drain_due(n, now, until, tick), rest = n - due;
     /* One that is young or has unread bytes stays: look at each once, and at no more than there
      * are. */
     struct list left, *it;
     list_init(&left);
     list_move(list, &left);
-    for (; n > 0 && (it = list_step(&left, list)); n--)
+    for (; due > 0 && (it = list_step(&left, list)); due--)
         close(it);
     list_move(&left, list);
     usec_t wait = rest > 0 && now < until ? max_u64(tick, (until - now) / rest) : tick;

@@ -7,7 +7,7 @@
 #include "proxy/listener.h"
 #include "proxy/websocket_tunnel.h"
 
-enum { TICK_MS = 20 };
+#define TICK (20 * USEC_PER_MSEC)
 
 static uint32_t count_of(const struct list *population, const struct listener *l)
 {
@@ -35,11 +35,6 @@ static void each_of(struct list *population, const struct listener *l, uint32_t 
     list_move(&left, population);
 }
 
-static void idle_close_one(struct downstream *d)
-{
-    d->ops->idle_close(d);
-}
-
 static void notice_one(struct downstream *d)
 {
     d->ops->notice(d);
@@ -55,19 +50,15 @@ static void force_one(struct downstream *d)
     d->ops->force(d, FORCE_ALL);
 }
 
-/* Longest idle first, as many as bring the rest to zero at the window's end; few are spread over
- * the window as evenly as many. */
+/* Longest idle first. */
 static void close_idle(struct worker *w, struct listener *l, usec_t now)
 {
     struct list *idle = &w->population[l->conf->direction].idle;
     if (now < l->idle_next)
         return;
-    uint32_t all = count_of(idle, l), n = all;
-    if (now < l->idle_until) {
-        usec_t ticks = (l->idle_until - now) / (TICK_MS * USEC_PER_MSEC) + 1;
-        n = (uint32_t)((n + ticks - 1) / ticks);
-    }
-    each_of(idle, l, n, idle_close_one);
+    uint32_t all = count_of(idle, l);
+    uint32_t n = drain_due(all, now, l->idle_until, TICK);
+    each_of(idle, l, n, downstream_idle_close);
     if (all > n)
         l->idle_next = now + (l->idle_until - now) / (all - n);
 }
@@ -81,11 +72,7 @@ static void close_websockets(struct worker *w, struct listener *l, usec_t now)
         return;
     LIST_FOREACH (it, open)
         all += LIST_ENTRY(it, struct websocket_tunnel, link)->stream->accepted_on == l;
-    uint32_t n = all;
-    if (now < l->idle_until) {
-        usec_t ticks = (l->idle_until - now) / (TICK_MS * USEC_PER_MSEC) + 1;
-        n = (uint32_t)((all + ticks - 1) / ticks);
-    }
+    uint32_t n = drain_due(all, now, l->idle_until, TICK);
     if (all > n)
         l->websockets_next = now + (l->idle_until - now) / (all - n);
     struct list left, *it;
@@ -132,5 +119,5 @@ void worker_leave_tick(struct timer *t)
     LIST_FOREACH_SAFE (it, &w->leaving)
         advance(w, LIST_ENTRY(it, struct listener, link), now);
     if (!list_empty(&w->leaving))
-        timer_set(&w->loop, t, now + TICK_MS * USEC_PER_MSEC);
+        timer_set(&w->loop, t, now + TICK);
 }

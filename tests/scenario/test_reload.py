@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+import tls
 from harness import SANITIZE, deep_update, forward, free_port, ok_app
 from test_proxying import tunnel, upgrade
 from test_supervisor import kill_serving
@@ -623,6 +624,26 @@ def test_idle_connections_of_a_removed_listener_end_one_by_one(live):
         time.sleep(0.005)
     assert max(ends.values()) - min(ends.values()) > 1.0, ends
     assert max(ends.values()) < 4.5 * SLOW, ends
+
+
+def test_one_that_has_just_come_to_a_removed_listener_is_served(live):
+    """It had its handshake when others were closed as idle, and its request is on the way."""
+    live.start(more={"lifecycle": {"drainTimeout": "10s", "lastCall": "500ms"}})
+    address = second_listener(live)
+    live.config["listeners"][-1].update(tls.listener())
+    live.apply()
+    idle = tls.TlsClient(address)
+    assert idle.ask().status == 200
+    late = live.sc.client(address)
+    wait_for(lambda: live.s.metrics().get("sluice_connections", listener="second") == 2,
+             "both are accepted")
+    live.config["listeners"].pop()
+    live.apply()
+    idle.expect_close_notify()
+    late.sock = tls.client_context().wrap_socket(late.sock, server_hostname="a.test")
+    time.sleep(0.1)  # it thinks, for some of the worker's ticks
+    response = late.ask()
+    assert response.status == 200 and response.closes
 
 
 def test_busy_connections_of_a_removed_listener(live):

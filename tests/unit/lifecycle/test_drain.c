@@ -269,6 +269,20 @@ static void test_idle_window(UNUSED void **state)
     window(&d, T0 + MSEC(300), T0 + MSEC(300));
 }
 
+static void test_due(UNUSED void **state)
+{
+    assert_int_equal(drain_due(0, T0, T0 + SEC(1), MSEC(10)), 0);
+    assert_int_equal(drain_due(1, T0, T0 + SEC(1), MSEC(10)), 1);
+    assert_int_equal(drain_due(101, T0, T0 + SEC(1), MSEC(10)), 1);
+    assert_int_equal(drain_due(102, T0, T0 + SEC(1), MSEC(10)), 2);
+    assert_int_equal(drain_due(102, T0 + SEC(1), T0 + SEC(1), MSEC(10)), 102);
+    assert_int_equal(drain_due(UINT32_MAX, T0, T0 + SEC(1), MSEC(10)), UINT32_MAX / 101 + 1);
+    uint32_t left = 1000;
+    for (usec_t now = T0; now <= T0 + SEC(1); now += MSEC(10))
+        left -= drain_due(left, now, T0 + SEC(1), MSEC(10));
+    assert_int_equal(left, 0);
+}
+
 static struct drain of_pod(void)
 {
     struct drain d;
@@ -483,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_force),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_idle_window),
+        cmocka_unit_test(test_due),
         cmocka_unit_test(test_egress_of_a_pod),
         cmocka_unit_test(test_egress_of_a_known_application),
         cmocka_unit_test(test_quiet_ends_the_notice),
