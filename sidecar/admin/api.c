@@ -88,40 +88,6 @@ static void get_status(struct http_request *req, void *ctx)
     reply_owned(req, json, text, text ? strlen(text) : 0);
 }
 
-/* On the worker. */
-static void copy_tally(struct gather_part *part)
-{
-    struct drain_tally *t = mem_alloc(sizeof(*t));
-    if (t)
-        *t = part->worker->tally;
-    part->user = t;
-}
-
-static void tally_done(struct gather *g)
-{
-    struct control *c = g->control;
-    struct drain_tally *sum = mem_zalloc(sizeof(*sum));
-    for (uint32_t i = 0; i < g->n; i++) {
-        if (sum && g->parts[i].user)
-            drain_tally_merge(sum, g->parts[i].user);
-        free(g->parts[i].user);
-    }
-    if (g->request) {
-        uint64_t open = atomic_load(&c->process.connections);
-        char *text = sum ? drain_report_json(&c->process.drain, sum, leases_results_json(c->leases),
-                                             control_app_json(c), open, clock_mono())
-                         : NULL;
-        reply_owned(g->request, json, text, text ? strlen(text) : 0);
-    }
-    free(sum);
-}
-
-static void get_drain(struct http_request *req, void *ctx)
-{
-    if (gather_start(ctx, req, copy_tally, tally_done) < 0)
-        http_reply_problem(req, 503, "out_of_memory", NULL);
-}
-
 static void post_drain(struct http_request *req, void *ctx)
 {
     struct control *c = ctx;
@@ -143,7 +109,7 @@ static void post_drain(struct http_request *req, void *ctx)
         }
     }
     control_drain(c, DRAIN_BY_ADMIN, budget);
-    get_drain(req, ctx);
+    control_report_get(req, ctx);
 }
 
 static void get_config(struct http_request *req, void *ctx)
@@ -161,12 +127,18 @@ static void post_reload(struct http_request *req, void *ctx)
 }
 
 static const struct http_route admin_routes[] = {
-    {"GET", "/v1/status", get_status, false},   {"GET", "/v1/connections", connections_get, false},
-    {"GET", "/v1/drain", get_drain, false},     {"POST", "/v1/drain", post_drain, true},
-    {"GET", "/v1/config", get_config, false},   {"POST", "/v1/reload", post_reload, true},
-    {"GET", "/v1/leases", leases_get, false},   {"POST", "/v1/leases", leases_post, true},
-    {"GET", "/v1/leases/*", lease_get, false},  {"PUT", "/v1/leases/*", lease_put, true},
-    {"POST", "/v1/leases/*", lease_post, true}, {"DELETE", "/v1/leases/*", lease_delete, true},
+    {"GET", "/v1/status", get_status, false},
+    {"GET", "/v1/connections", connections_get, false},
+    {"GET", "/v1/drain", control_report_get, false},
+    {"POST", "/v1/drain", post_drain, true},
+    {"GET", "/v1/config", get_config, false},
+    {"POST", "/v1/reload", post_reload, true},
+    {"GET", "/v1/leases", leases_get, false},
+    {"POST", "/v1/leases", leases_post, true},
+    {"GET", "/v1/leases/*", lease_get, false},
+    {"PUT", "/v1/leases/*", lease_put, true},
+    {"POST", "/v1/leases/*", lease_post, true},
+    {"DELETE", "/v1/leases/*", lease_delete, true},
     {"GET", "/metrics", get_metrics, false},
 };
 

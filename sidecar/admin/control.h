@@ -153,8 +153,9 @@ void control_drain_tell_supervisor(struct control *c);
 void control_drain_sample(struct control *c);
 bool control_closes_listeners_at_drain(const struct conf_lifecycle *l);
 
-/* The drain's report (drain_report.c), at the end, when the workers have stopped: in the log, and
- * as the termination message. */
+/* The drain's report (drain_report.c), as it stands: GET /v1/drain. */
+void control_report_get(struct http_request *req, void *ctx);
+/* At the end, when the workers have stopped: in the log, and as the termination message. */
 void control_report_end(struct control *c);
 /* The message alone, while we wait for the signal to end: SIGKILL may come in its place. */
 void control_report_message(struct control *c);

@@ -1,5 +1,5 @@
-/* drain_report.c - the drain's report where it is told without being asked for: the log, and the
- * termination message. */
+/* drain_report.c - the drain's report: gathered from the workers for who asks, and told without
+ * being asked for in the log and by the termination message. */
 #include "admin/control.h"
 
 #include "base/mem.h"
@@ -49,7 +49,8 @@ static void copy_tally(struct gather_part *part)
     part->user = t;
 }
 
-static void merged(struct gather *g)
+/* What copy_tally() has copied; the caller frees it. NULL when memory is short. */
+static char *gathered_text(struct gather *g)
 {
     struct drain_tally *sum = mem_zalloc(sizeof(*sum));
     for (uint32_t i = 0; i < g->n; i++) {
@@ -58,12 +59,34 @@ static void merged(struct gather *g)
         free(g->parts[i].user);
     }
     char *text = sum ? report_text(g->control, sum) : NULL;
+    free(sum);
+    return text;
+}
+
+static void gathered_for_request(struct gather *g)
+{
+    char *text = gathered_text(g);
+    if (g->request && text)
+        http_reply(g->request, 200, "application/json", text, strlen(text));
+    else if (g->request)
+        http_reply_problem(g->request, 503, "out_of_memory", NULL);
+    free(text);
+}
+
+void control_report_get(struct http_request *req, void *ctx)
+{
+    if (gather_start(ctx, req, copy_tally, gathered_for_request) < 0)
+        http_reply_problem(req, 503, "out_of_memory", NULL);
+}
+
+static void gathered_for_message(struct gather *g)
+{
+    char *text = gathered_text(g);
     write_message(g->control, text);
     free(text);
-    free(sum);
 }
 
 void control_report_message(struct control *c)
 {
-    (void)gather_start(c, NULL, copy_tally, merged);
+    (void)gather_start(c, NULL, copy_tally, gathered_for_message);
 }
