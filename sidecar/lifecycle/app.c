@@ -67,8 +67,11 @@ static void set_gone(struct app *a, enum lease_proof proof)
 {
     if (a->state == APP_GONE || a->stopped)
         return;
-    a->state = a->proof.state = APP_GONE;
-    a->proof.seen = true;
+    struct app_sight s = {0};
+    a->source.connections(a->source.ctx, &s.open, &s.opened);
+    a->open = s.open;
+    app_proof_gone(&a->proof, &s, clock_mono());
+    a->state = APP_GONE;
     a->last_proof = proof;
     a->ends[proof]++;
     log_info("the application has gone: %s",
@@ -156,10 +159,10 @@ static void ask_ports(struct app *a, struct app_sight *s)
     a->source.connections(a->source.ctx, &s->open, &s->opened);
     a->open = s->open;
     s->held = a->source.sigterm_follows(a->source.ctx);
-    /* Who holds a connection lives; it need not be asked, but for the first time: whether there
-     * are ports to prove its end by. */
+    /* Who holds a connection lives, unless it is known to have gone; it need not be asked, but for
+     * the first time: whether there are ports to prove its end by. */
     a->disturbed = false;
-    if (s->open == 0 || set->n == 0 || a->ports == APP_PROBE_NONE)
+    if (s->open == 0 || a->state == APP_GONE || set->n == 0 || a->ports == APP_PROBE_NONE)
         a->ports = app_probe(set->at, set->n, &a->disturbed);
     s->ports = a->ports;
 }

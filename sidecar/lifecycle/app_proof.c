@@ -6,9 +6,19 @@ void app_proof_init(struct app_proof *p)
     *p = (struct app_proof){.state = APP_UNKNOWN};
 }
 
+void app_proof_gone(struct app_proof *p, const struct app_sight *s, usec_t now)
+{
+    p->state = APP_GONE;
+    p->seen = true;
+    p->left = s->open;
+    p->opened = s->opened;
+    p->last = now;
+}
+
 static bool lives(const struct app_proof *p, const struct app_sight *s)
 {
-    return s->ports == APP_PROBE_ACCEPTS || s->open > 0 || (p->last != 0 && s->opened != p->opened);
+    bool opened = p->last != 0 && s->opened != p->opened;
+    return s->ports == APP_PROBE_ACCEPTS || opened || s->open > p->left;
 }
 
 enum app_state app_proof_look(struct app_proof *p, const struct app_sight *s, usec_t grace,
@@ -19,6 +29,7 @@ enum app_state app_proof_look(struct app_proof *p, const struct app_sight *s, us
     bool was_silent = p->last != 0 && p->state != APP_ALIVE && p->state != APP_UNKNOWN;
 
     p->opened = s->opened;
+    p->left = alive ? 0 : min_u64(p->left, s->open);
     p->last = now;
     if (s->ports == APP_PROBE_NONE) {
         p->silent = 0;

@@ -46,9 +46,13 @@ struct app_proof {
     usec_t last;   /* the look before; 0: there was none */
     usec_t silent; /* how long, as far as it counts */
     uint64_t opened;
+    uint64_t left; /* open behind its end, and ours to see the end of */
 };
 
 void app_proof_init(struct app_proof *p);
+/* It has gone, by whatever proof; s->ports does not count. What it left open is no sign of its
+ * return: only a port that accepts is, or a connection that is opened from now on. */
+void app_proof_gone(struct app_proof *p, const struct app_sight *s, usec_t now);
 /* A look. Returns the state: APP_UNKNOWN without ports, however few connections there are. */
 enum app_state app_proof_look(struct app_proof *p, const struct app_sight *s, usec_t grace,
                               usec_t now);

@@ -338,6 +338,35 @@ static void test_process_by_name(void **state)
     assert_int_equal(b->gone, 2);
 }
 
+/* Behind the end of its process its connections stand until we have seen theirs. */
+static void test_what_it_left_open_is_no_return(void **state)
+{
+    struct bench *b = *state;
+    char name[16];
+    own_name(name, "o");
+    listen_again(b);
+    pid_t pid = process_called(name, NULL);
+    configure(b, NULL, true);
+    wait_state(b, APP_ALIVE);
+    configure(b, name, true);
+    turn(b, 600 * MS);
+    b->open = b->opened = 3;
+    stop_listening(b);
+    turn(b, 600 * MS);
+    end_process(pid);
+    wait_state(b, APP_GONE);
+    turn(b, 600 * MS);
+    assert_int_equal(app_now(b->app), APP_GONE);
+    b->open = 0;
+    turn(b, 600 * MS);
+    assert_int_equal(app_now(b->app), APP_GONE);
+    assert_int_equal(b->gone, 1);
+    assert_int_equal(b->back, 0);
+    b->opened++; /* it has started, and does not listen yet */
+    wait_state(b, APP_ALIVE);
+    assert_int_equal(b->back, 1);
+}
+
 static void test_workers_outlive_their_parent(void **state)
 {
     struct bench *b = *state;
@@ -474,6 +503,7 @@ int main(void)
         TEST(test_sigterm_is_proof),
         TEST(test_nothing_is_known),
         TEST(test_process_by_name),
+        TEST(test_what_it_left_open_is_no_return),
         TEST(test_workers_outlive_their_parent),
         TEST(test_who_is_found),
         TEST(test_child),

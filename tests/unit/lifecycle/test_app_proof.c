@@ -74,6 +74,23 @@ static void test_closed_listener_with_a_live_connection(void **state)
     assert_int_equal(pass(&b, EVERY), APP_GONE);
 }
 
+/* What it left open ends in its own time; a new connection is a new life. */
+static void test_left_open_behind_its_end(void **state)
+{
+    (void)state;
+    struct bench b = alive();
+    b.s.ports = APP_PROBE_REFUSES;
+    b.s.open = b.s.opened = 7;
+    app_proof_gone(&b.p, &b.s, b.now);
+    assert_int_equal(pass(&b, 2 * GRACE), APP_GONE);
+    b.s.opened++;
+    assert_int_equal(pass(&b, EVERY), APP_ALIVE);
+    assert_int_equal(pass(&b, 60 * GRACE), APP_ALIVE);
+    app_proof_gone(&b.p, &b.s, b.now);
+    b.s.ports = APP_PROBE_ACCEPTS;
+    assert_int_equal(pass(&b, EVERY), APP_ALIVE);
+}
+
 /* One that is open at no look. */
 static void test_short_connections_between_looks(void **state)
 {
@@ -193,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gone_behind_the_grace),
         cmocka_unit_test(test_closed_listener_with_a_live_connection),
+        cmocka_unit_test(test_left_open_behind_its_end),
         cmocka_unit_test(test_short_connections_between_looks),
         cmocka_unit_test(test_flapping_port),
         cmocka_unit_test(test_a_gap_proves_nothing),
