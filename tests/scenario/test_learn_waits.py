@@ -4,7 +4,6 @@ the configuration changes, or sluice itself ends."""
 import copy
 import json
 import os
-import socket
 import threading
 
 import pytest
@@ -14,30 +13,11 @@ from device import rule
 from harness import assert_problem
 from test_drain import wait_phase
 from test_learn import counted, finish, leases, learn_proxy, login, wait_counted, wait_held
-from wire import TIMEOUT, BackendConn, Client, free_port, wait_for
+from wire import TIMEOUT, Client, free_port, wait_for
 
 SESSION = b'{"data": {"items": [{"id": "%s"}]}, "pad": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}'
 BODY = SESSION % b"s-1"
 HALF = len(BODY) - 10
-
-
-class Both(h2wire.Backend):
-    """Serves HTTP/2, and HTTP/1.1 for releases, which know nothing else."""
-
-    def __init__(self, h2, h1):
-        self.h1 = h1
-        super().__init__(h2)
-
-    def _run(self, sock):
-        if sock.recv(3, socket.MSG_PEEK) == b"PRI":
-            super()._run(sock)
-            return
-        try:
-            self.h1(BackendConn(sock, self, -1))
-        except (EOFError, ConnectionError):
-            pass
-        finally:
-            sock.close()
 
 
 class Server:
@@ -51,20 +31,20 @@ class Server:
         if protocol == "h1":
             self.backend = sc.backend(self.h1)
         else:
-            self.backend = Both(self.h2, self.h1)
+            self.backend = h2wire.Backend(self.h2)
             sc.backends.append(self.backend)
         self.upstream = {"protocol": "http2"} if protocol == "h2" else {}
 
-    def is_logout(self, request):
-        found = request.target.startswith("/logout")
+    def is_logout(self, target, session):
+        """`session`: that of a header."""
+        found = target.startswith("/logout")
         if found:
-            self.logouts.append(request.get("x-session") or
-                                request.target.partition("session=")[2])
+            self.logouts.append(session or target.partition("session=")[2])
         return found
 
     def h1(self, conn):
         while (request := conn.request()) is not None:
-            if self.is_logout(request):
+            if self.is_logout(request.target, request.get("x-session")):
                 conn.send("HTTP/1.1 204 No Content\r\n\r\n")
             elif request.target != "/login":
                 conn.answer(SESSION % b"s-0", headers=[("X-Session", "s-0")])
@@ -79,7 +59,9 @@ class Server:
 
     def h2(self, conn):
         while (st := conn.request()) is not None:
-            if st.get(":path") != "/login":
+            if self.is_logout(st.get(":path"), st.get("x-session")):
+                conn.answer(st, b"", status=204)
+            elif st.get(":path") != "/login":
                 conn.answer(st, SESSION % b"s-0", headers=[("x-session", "s-0")])
             else:
                 conn.headers(st.id, [(":status", "200"), ("x-session", "s-1")])
