@@ -1,14 +1,13 @@
 /* test_json_take.c - are the values of a JSON text the same however it is cut, and those of a
  * tree? */
 #include "tests/unit/policies/take_json.h"
+#include "tests/unit/policies/test_arena.h"
 
 #include "base/rng.h"
 
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
-
-static struct arena *arena;
 
 static struct json_path compile(const char *text)
 {
@@ -312,18 +311,6 @@ static void test_bad_paths(UNUSED void **state)
     refused("$['\xff']", 3, "UTF-8");
 }
 
-static int set_up(UNUSED void **state)
-{
-    arena = arena_new();
-    return arena ? 0 : -1;
-}
-
-static int tear_down(UNUSED void **state)
-{
-    (void)arena_free(arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,5 +320,5 @@ int main(void)
         cmocka_unit_test(test_several),    cmocka_unit_test(test_random),
         cmocka_unit_test(test_bad_paths),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, arena_set_up, arena_tear_down);
 }

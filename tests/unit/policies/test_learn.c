@@ -2,6 +2,7 @@
 #include "policies/learn.h"
 
 #include "base/check.h"
+#include "tests/unit/policies/test_arena.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -9,7 +10,6 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-static struct arena *arena;
 static const struct str names[] = {{"s", 1}, {"user", 4}, {"t", 1}};
 
 struct fields {
@@ -222,18 +222,6 @@ static void test_statuses(UNUSED void **state)
     assert_false(learn_status_gone(500));
 }
 
-static int set_up(UNUSED void **state)
-{
-    arena = arena_new();
-    return arena ? 0 : -1;
-}
-
-static int tear_down(UNUSED void **state)
-{
-    (void)arena_free(arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,5 +230,5 @@ int main(void)
         cmocka_unit_test(test_long_values), cmocka_unit_test(test_body),
         cmocka_unit_test(test_mistakes),    cmocka_unit_test(test_statuses),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, arena_set_up, arena_tear_down);
 }

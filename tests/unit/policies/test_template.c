@@ -2,6 +2,7 @@
 #include "policies/template.h"
 
 #include "base/check.h"
+#include "tests/unit/policies/test_arena.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-static struct arena *arena;
 static const struct str names[] = {{"a", 1}, {"session-id", 10}, {"_x", 2}};
 
 static struct template compile(const char *text, enum template_place place)
@@ -178,18 +178,6 @@ static void test_mistakes(UNUSED void **state)
     assert_false(template_is_name(STR("a b")));
 }
 
-static int set_up(UNUSED void **state)
-{
-    arena = arena_new();
-    return arena ? 0 : -1;
-}
-
-static int tear_down(UNUSED void **state)
-{
-    (void)arena_free(arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,5 +186,5 @@ int main(void)
         cmocka_unit_test(test_any_byte), cmocka_unit_test(test_room),
         cmocka_unit_test(test_mistakes),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, arena_set_up, arena_tear_down);
 }
