@@ -16,7 +16,6 @@
 enum {
     HPACK_STATIC = 61,      /* entries of the static table (Appendix A) */
     HPACK_TABLE_MAX = 4096, /* bytes of the dynamic table (§4.1), at most, whatever a peer offers */
-    HPACK_ENTRIES_MAX = HPACK_TABLE_MAX / 32,
     HPACK_UPDATES_MAX = 16, /* bytes of size updates that may stand before a head */
 };
 

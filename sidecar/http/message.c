@@ -145,12 +145,6 @@ enum field_id field_id_of(struct str name)
     return (enum field_id)id;
 }
 
-struct str field_name_of(enum field_id id)
-{
-    CHECK(id > FIELD_OTHER && id < FIELD_ID_COUNT);
-    return (struct str){known[id].lower, known[id].n};
-}
-
 enum http_method http_method_of(struct str name)
 {
     const char *p = name.p;

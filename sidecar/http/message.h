@@ -90,8 +90,6 @@ enum field_id {
 
 /* Case-insensitive; FIELD_OTHER for a name that is not in the table. */
 enum field_id field_id_of(struct str name);
-/* The lower-case name; not for FIELD_OTHER. */
-struct str field_name_of(enum field_id id);
 
 /* A slice of the message's own buffer, as an offset, because the buffer can move when it grows. */
 struct text {

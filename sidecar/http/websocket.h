@@ -36,7 +36,6 @@ enum websocket_code {
 };
 
 enum {
-    WEBSOCKET_HEAD_MAX = 14,
     WEBSOCKET_CONTROL_PAYLOAD_MAX = 125,
     WEBSOCKET_CONTROL_MAX = 2 + 4 + WEBSOCKET_CONTROL_PAYLOAD_MAX, /* a whole control frame */
     WEBSOCKET_RSV1 = 0x40,

@@ -309,13 +309,23 @@ bool learn_on_response(struct stream *s)
     return true;
 }
 
+/* Out with what was held back. */
+static void let_go(struct stream *s)
+{
+    settled(s->learn);
+    stream_give_response(s);
+    if (s->step == STREAM_FINISHED)
+        return;
+    relay_open(&s->response, &s->worker->loop.bufs, s->down);
+}
+
 /* Reading is over without a result. */
 static bool stop_reading(struct stream *s, enum learn_count why)
 {
     pass(s, why);
     if (learn_orphaned(s))
         return false;
-    learn_let_go(s);
+    let_go(s);
     return s->step != STREAM_FINISHED;
 }
 
@@ -351,7 +361,7 @@ bool learn_on_response_end(struct stream *s)
         take_body(p, p->rule->takes, p->rule->n_takes, LEARN_JSON);
         if (!acquire_now(s)) {
             if (!learn_orphaned(s))
-                learn_let_go(s);
+                let_go(s);
             return s->step == STREAM_FINISHED;
         }
         if (s->deadline_changed)
@@ -368,22 +378,12 @@ bool learn_on_response_end(struct stream *s)
 
 /* --- the answer of the journal, or its absence --- */
 
-/* Out with what was held back. */
-void learn_let_go(struct stream *s)
-{
-    settled(s->learn);
-    stream_give_response(s);
-    if (s->step == STREAM_FINISHED)
-        return;
-    relay_open(&s->response, &s->worker->loop.bufs, s->down);
-}
-
-/* The same, from outside of what the upstream tells. */
+/* Out with what was held back, from outside of what the upstream tells. */
 static void go_on(struct stream *s)
 {
     bool ended = s->learn->ended;
     s->active_at = s->worker->loop.now;
-    learn_let_go(s);
+    let_go(s);
     if (s->step != STREAM_FINISHED && ended)
         stream_on_response_end(s);
     else if (s->step != STREAM_FINISHED)

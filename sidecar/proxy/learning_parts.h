@@ -36,7 +36,5 @@ void learn_note_use(struct stream *s);
 
 /* learning.c. The values of a request that r->use fits, until the next call; NULL: it does not. */
 struct learn_values *learn_uses(struct stream *s, const struct learn_rule *r);
-/* Out with what was held back. */
-void learn_let_go(struct stream *s);
 
 #endif

@@ -161,7 +161,6 @@ void stream_last_call(struct stream *s);
 void stream_force(struct stream *s);
 /* In which order they are let go of: tunnels and TCP, responses under way, the others. */
 enum force_rank stream_force_rank(const struct stream *s);
-enum drain_class stream_drain_class(const struct stream *s);
 
 /* The request's head (and its trailers) have gone on: what they hold beyond the stream's own room
  * is given back, and with it the right to send them again. False: they are needed still. */

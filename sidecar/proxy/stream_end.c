@@ -244,7 +244,7 @@ static void tell_outcome(struct stream *s, enum reason reason, usec_t now)
         access_ring_add(w->access_ring, s, &o);
 }
 
-enum drain_class stream_drain_class(const struct stream *s)
+static enum drain_class drain_class_of(const struct stream *s)
 {
     if (s->tcp)
         return DRAIN_TCP;
@@ -266,7 +266,7 @@ static void tell_drain(struct stream *s, enum reason reason, usec_t now)
                          : reason == REASON_FORCED       ? DRAIN_FORCED
                          : reason == REASON_CLIENT_ABORT ? DRAIN_PEER
                                                          : DRAIN_FAILED;
-    drain_tally_add(&s->worker->tally, stream_drain_class(s), how, reason, now - s->began, s->peer,
+    drain_tally_add(&s->worker->tally, drain_class_of(s), how, reason, now - s->began, s->peer,
                     s->route ? s->route->name : STR_NONE);
 }
 

@@ -31,7 +31,8 @@ static bool is_stale(const struct upstream_h2 *h2, const struct upstream_h2_stre
     return !hs->st.head_done && h2->heard <= hs->since && (h2->u->pooled || h2->u->requests > 1);
 }
 
-void upstream_h2_die(struct upstream_h2 *h2, enum reason reason, const char *detail)
+/* All streams end with this reason, and the connection with them. */
+static void die(struct upstream_h2 *h2, enum reason reason, const char *detail)
 {
     struct upstream_conn *u = h2->u;
     struct list *first;
@@ -120,7 +121,7 @@ static void pump(struct upstream_h2 *h2)
         int rc = h2_pull(&h2->codec, &c->out, H2_PULL_MOST);
         h2->busy = false;
         if (rc < 0) {
-            upstream_h2_die(h2, REASON_OUT_OF_MEMORY, NULL);
+            die(h2, REASON_OUT_OF_MEMORY, NULL);
             break;
         }
         if (h2->u->state == UPSTREAM_CLOSED || buf_len(&c->out) == 0)
@@ -130,7 +131,7 @@ static void pump(struct upstream_h2 *h2)
     upstream_h2_flush(h2);
     /* Faults that the session has found by itself are known when its GOAWAY is made. */
     if (!end_if_closed(h2) && h2->codec.failure_why != REASON_NONE)
-        upstream_h2_die(h2, REASON_UPSTREAM_PROTOCOL, failure_text(h2));
+        die(h2, REASON_UPSTREAM_PROTOCOL, failure_text(h2));
 }
 
 static void on_turn_end(struct turn_end *t)
@@ -162,8 +163,8 @@ static void feed(struct upstream_h2 *h2, const char *p, size_t n)
     if (end_if_closed(h2))
         return;
     if (rc < 0) {
-        upstream_h2_die(h2, rc == -ENOMEM ? REASON_OUT_OF_MEMORY : REASON_UPSTREAM_PROTOCOL,
-                        rc == -ENOMEM ? NULL : failure_text(h2));
+        die(h2, rc == -ENOMEM ? REASON_OUT_OF_MEMORY : REASON_UPSTREAM_PROTOCOL,
+            rc == -ENOMEM ? NULL : failure_text(h2));
         return;
     }
     if (h2_wants_pull(&h2->codec))
@@ -183,9 +184,9 @@ static void on_readable(struct conn *c)
     }
     conn_read_stop(c);
     if (n == 0)
-        upstream_h2_die(h2, REASON_UPSTREAM_CLOSED, NULL);
+        die(h2, REASON_UPSTREAM_CLOSED, NULL);
     else
-        upstream_h2_die(h2, n == -ENOMEM ? REASON_OUT_OF_MEMORY : REASON_UPSTREAM_RESET, NULL);
+        die(h2, n == -ENOMEM ? REASON_OUT_OF_MEMORY : REASON_UPSTREAM_RESET, NULL);
 }
 
 /* The server may have said more before it closed: that is read first, and its end tells the rest.
@@ -194,7 +195,7 @@ static void on_failed(struct conn *c, int err)
 {
     struct upstream_h2 *h2 = of(c);
     if (err == ENOMEM) {
-        upstream_h2_die(h2, REASON_OUT_OF_MEMORY, NULL);
+        die(h2, REASON_OUT_OF_MEMORY, NULL);
         return;
     }
     h2->broken = true;
@@ -237,7 +238,7 @@ static void on_ping_time(struct timer *t)
         h2_ping(&h2->codec);
         upstream_h2_schedule(h2);
     } else if (h2->pinged > 0 && now >= h2->pinged + every) {
-        upstream_h2_die(h2, REASON_UPSTREAM_RESET, "no answer to a PING");
+        die(h2, REASON_UPSTREAM_RESET, "no answer to a PING");
         return;
     }
     wake_for_ping(h2);

@@ -62,7 +62,5 @@ void upstream_h2_stream_free(struct upstream_h2_stream *hs);
 void upstream_h2_schedule(struct upstream_h2 *h2);
 /* What was told to the streams goes on to their clients, and what could not be told at once is. */
 void upstream_h2_flush(struct upstream_h2 *h2);
-/* All streams end with this reason, and the connection with them. */
-void upstream_h2_die(struct upstream_h2 *h2, enum reason reason, const char *detail);
 
 #endif

@@ -7,9 +7,14 @@
 
 static void every_known_name_is_found(void **state)
 {
+    static const struct str names[FIELD_ID_COUNT] = {
+#define X(id, lower) [FIELD_##id] = {lower, sizeof(lower) - 1},
+        FIELD_TABLE(X)
+#undef X
+    };
     (void)state;
     for (int id = FIELD_OTHER + 1; id < FIELD_ID_COUNT; id++) {
-        struct str name = field_name_of((enum field_id)id);
+        struct str name = names[id];
         char upper[32], other[32];
         assert_true(name.n > 0 && name.n < sizeof(upper));
         assert_int_equal(field_id_of(name), id);
@@ -35,14 +40,6 @@ static void every_known_name_is_found(void **state)
     assert_int_equal(field_id_of(STR("x")), FIELD_OTHER);
     assert_int_equal(field_id_of(STR("accept")), FIELD_OTHER);
     assert_int_equal(field_id_of(STR("x-a-name-that-is-longer-than-all")), FIELD_OTHER);
-}
-
-static void table_and_enum_agree(void **state)
-{
-    (void)state;
-#define X(id, name) assert_true(str_eq(field_name_of(FIELD_##id), STR(name)));
-    FIELD_TABLE(X)
-#undef X
 }
 
 static void fields_are_added_found_and_dropped(void **state)
@@ -193,7 +190,6 @@ int main(void)
         cmocka_unit_test(shrink_memory_short),
         cmocka_unit_test(cleared),
         cmocka_unit_test(every_known_name_is_found),
-        cmocka_unit_test(table_and_enum_agree),
         cmocka_unit_test(fields_are_added_found_and_dropped),
         cmocka_unit_test(aliases_survive_growth),
         cmocka_unit_test(memory_short),
