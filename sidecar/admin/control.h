@@ -173,6 +173,8 @@ void control_app_look(struct control *c);
 void control_app_sigterm(struct control *c);
 /* The drain has come there: our child is told to end. */
 void control_app_phase(struct control *c, enum drain_phase phase);
+/* Our child, if it runs, gets its SIGTERM, and is killed at `deadline`. */
+void control_app_release(struct control *c, usec_t deadline);
 json_t *control_app_json(const struct control *c);
 void control_app_metrics(const struct control *c, struct exposition *t);
 /* Another process serves: it has nothing to say any more. */

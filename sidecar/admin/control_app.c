@@ -188,14 +188,21 @@ static usec_t kill_at(const struct drain *d, usec_t now)
     return at > now ? at - min_u64((at - now) / 10, KILL_LEAD) : at;
 }
 
+void control_app_release(struct control *c, usec_t deadline)
+{
+    const struct app_child *child = c->app.watch ? app_child_now(c->app.watch) : NULL;
+    if (child && child->pid != 0 && !child->ended && !c->retiring)
+        (void)channel_app_release(c->channel, deadline);
+}
+
 void control_app_phase(struct control *c, enum drain_phase phase)
 {
     const struct drain *d = &c->process.drain;
     const struct app *a = c->app.watch;
     if (!a || c->retiring || !c->exit_after_drain)
         return;
-    if (phase >= DRAIN_EGRESS_ONLY && app_child_now(a)->pid != 0 && !app_child_now(a)->ended)
-        (void)channel_app_release(c->channel, kill_at(d, clock_mono()));
+    if (phase >= DRAIN_EGRESS_ONLY)
+        control_app_release(c, kill_at(d, clock_mono()));
     if (phase == DRAIN_CLEANUP)
         app_deadline(c->app.watch);
 }

@@ -269,6 +269,7 @@ void control_terminate(struct control *c, int signo)
     usec_t now = clock_mono();
     c->exit_after_drain = true;
     if (drain_now(&c->process.drain) == DRAIN_EXIT) {
+        control_app_release(c, now + c->process.drain.conf.app_cleanup);
         loop_stop(&c->loop);
         return;
     }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -215,6 +216,8 @@ def test_a_drain_by_an_operator_leaves_it_alone(sc):
     child.s.signal(signal.SIGTERM)
     child.end()
     assert child.lines("term") == ["term"] and child.lines("end") == ["end"]
+    left = re.search(r"SIGTERM to process \d+, ([\d.]+) s to end", child.s.log())
+    assert 0 < float(left[1]) <= 4, "appCleanup is its time"
 
 
 def test_its_children_end_with_it(sc):
