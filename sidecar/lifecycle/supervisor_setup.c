@@ -120,8 +120,10 @@ int supervisor_set_up(struct supervisor *s)
         return rc;
     s->program_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
     s->program_fd = s->program_fd < 0 ? -errno : held_fd_above(s->program_fd, supervisor_fd_base());
-    if (s->program_fd < 0)
+    if (s->program_fd < 0) {
+        log_error("cannot open our own program: /proc must be mounted");
         return s->program_fd;
+    }
     notify_init(&s->notify);
     if (!successor) {
         find_path(s->state.path);

@@ -30,7 +30,7 @@ void upgrade_ask(struct supervisor *s)
     struct serving *serving = supervisor_find(s, ROLE_SERVING);
 
     if (st->terminating || st->drain_start != 0 || s->exit_code >= 0) {
-        log_warn("upgrade refused: a drain runs");
+        log_warn("upgrade refused: a drain runs, or a call of /prestop is held");
     } else if (supervisor_count(s, ROLE_RETIRING) >= RETIRING_MAX) {
         log_warn("upgrade refused: %d earlier serving processes still drain", RETIRING_MAX);
     } else if (supervisor_find(s, ROLE_COMING)) {
