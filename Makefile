@@ -206,6 +206,8 @@ sanitize: ## The whole suite under ASan+UBSan, then under TSan
 
 # gcc's -Wconversion sees conversions in what the sanitizers add; the plain build has it.
 SANITIZED := OPT="-O1 -g -fno-omit-frame-pointer" WARNINGS="-Wall -Wextra -Werror -Wshadow"
+# There the work counts, not the waiting.
+asan tsan: export SHARDS ?= 5
 asan:
 	@$(MAKE) --no-print-directory suite BUILD=$(BUILD)/asan $(SANITIZED) \
 	    SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"
