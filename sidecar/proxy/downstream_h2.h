@@ -23,7 +23,7 @@ struct downstream_h2 {
     bool failed;     /* counted: the client broke the protocol, or flooded us */
     struct downstream *d;
     struct h2 h2;
-    struct list touched; /* h2_request.touched: whose upstream side has something to send */
+    struct list touched; /* h2_request.touched: what came for them goes on behind the feed */
     struct turn_end pump;
     uint32_t walk;     /* counts walks over the requests */
     struct buf unread; /* came while its requests were too large together (downstream_h2_crowd.c) */
@@ -37,6 +37,7 @@ struct downstream_h2 {
 struct h2_request {
     uint32_t magic;
     bool pending_end;              /* of `pending` */
+    bool arrived;                  /* its head, of which its stream has not been told yet */
     const struct message *pending; /* the response's head, not yet given to the codec */
     struct worker *worker;
     struct downstream_h2 *conn; /* NULL once it is on its way to the reaper */
