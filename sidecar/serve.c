@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -305,6 +306,9 @@ int serve(const char *config_file, const char *last_good_dir)
     /* One arena: what is on a request's way comes from slabs. Freed memory goes back. */
     (void)mallopt(M_ARENA_MAX, 1);
     (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+    /* A thread that the disk holds (journal_close, leases_abandon_opening) may still use OpenSSL
+     * when main() has returned: it takes nothing down at exit. */
+    (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     mem_fail_from_env();
     raise_fd_limit();

@@ -105,15 +105,21 @@ def test_a_killed_application_holds_no_session(cluster, device, proof):
         assert cluster.logs.find(name, "sluice", "drain report")
 
 
-@pytest.mark.parametrize("how", [pytest.param("in order", marks=pytest.mark.long), "by force"])
+@pytest.mark.parametrize("how", [pytest.param("in order", marks=pytest.mark.long), "by force",
+                                 pytest.param("in less time", marks=pytest.mark.long)])
 def test_a_pod_that_goes_holds_no_session(cluster, device, how):
-    app = with_a_way_out(App("holder", application=ENDS + LOGS_IN.format(port=8080)))
+    """"In less time" than is configured, which no container is told, and the application ignores its SIGTERM: ours
+    comes at the grace's end, 2 s before SIGKILL."""
+    deaf = "trap '' TERM; " if how == "in less time" else ENDS
+    app = with_a_way_out(App("holder", application=deaf + LOGS_IN.format(port=8080)))
     with cluster.applied(app.objects()):
         [pod] = cluster.wait_ready(app.selector, 1)
         session = held(cluster, pod)
         if how == "by force":
             # Two seconds, whatever its grace is.
             cluster.kubectl("delete", "pod", "--grace-period=0", "--force", name_of(pod))
+        elif how == "in less time":
+            cluster.kubectl("delete", "pod", "--grace-period=5", "--wait=false", name_of(pod))
         else:
             delete(cluster, pod)
         wait_gone(cluster, pod)
@@ -123,6 +129,8 @@ def test_a_pod_that_goes_holds_no_session(cluster, device, how):
             when = assert_in_order(cluster, name_of(pod))
             released = cluster.logs.find(name_of(pod), "sluice", "audit: release released: ")
             assert when["exits"] < released < when["exit"] + 0.01, (released, when)
+        if how == "in less time":
+            assert cluster.logs.find(name_of(pod), "sluice", "drain report ")
 
 
 def test_a_container_restart_takes_nothing_from_the_others(cluster, device):
