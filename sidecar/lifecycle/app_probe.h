@@ -1,6 +1,6 @@
 /* app_probe.h - does somebody listen there? Asked without disturbing who does.
  *
- * The kernel's list of listening TCP sockets (/proc/self/net/tcp) tells at no cost to the
+ * The kernel's list of listening sockets (app_listed.h) tells at no cost to the
  * application: we share its network namespace. Only where nobody is in it is the address connected
  * to, and the connection closed at once: it is refused then, or it is answered by somebody whom the
  * list does not show. Nothing waits: who does not answer at once on this machine may have a full
