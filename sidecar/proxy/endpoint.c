@@ -103,6 +103,12 @@ struct endpoint *endpoint_choose(struct pool *p, const struct stream *s)
     return b->active < a->active ? b : a;
 }
 
+void endpoint_on_result(struct endpoint *e, enum result r)
+{
+    if (result_local(r))
+        count_add(&e->stats->errors, 1);
+}
+
 void endpoint_avoid(struct endpoint *e)
 {
     e->avoid_until = e->pool->worker->loop.now + AVOID_MS * USEC_PER_MSEC;
@@ -129,7 +135,7 @@ void endpoint_declined(struct endpoint *e, struct stream *s)
 void endpoint_refused(struct endpoint *e, struct stream *s)
 {
     endpoint_avoid(e);
-    count_add(&e->stats->errors, 1);
+    endpoint_on_result(e, RESULT_CONNECT);
     if (!s)
         return;
     s->tries++;

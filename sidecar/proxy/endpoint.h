@@ -5,6 +5,7 @@
 #ifndef SLUICE_PROXY_ENDPOINT_H
 #define SLUICE_PROXY_ENDPOINT_H
 
+#include "base/result.h"
 #include "proxy/upstream_shared.h"
 
 struct stream;
@@ -46,6 +47,9 @@ static inline bool endpoint_listed(const struct endpoint *e)
 struct endpoint *endpoint_choose(struct pool *p, const struct stream *s);
 /* Where a connection that nobody waits for goes. */
 struct endpoint *endpoint_choose_next(struct pool *p);
+
+/* A try at it has ended so: never RESULT_NOTHING. */
+void endpoint_on_result(struct endpoint *e, enum result r);
 
 /* Others are preferred for a while. */
 void endpoint_avoid(struct endpoint *e);

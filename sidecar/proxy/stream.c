@@ -228,6 +228,7 @@ static enum stream_next step_connect(struct stream *s)
         }
     }
     s->tries++;
+    s->result_told = false;
     s->step = STREAM_FORWARD;
     return STREAM_NEXT;
 }
@@ -317,6 +318,7 @@ static enum stream_next step_forward(struct stream *s)
     if (s->tcp) {
         s->tunnel = true;
         s->response_begun = true;
+        stream_tell_result(s, REASON_NONE);
         stream_end_exchange(s);
         s->up->ops->tunnel(s->up);
         relay_open(&s->request, bufs, s->up);

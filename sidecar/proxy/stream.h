@@ -71,6 +71,7 @@ struct stream {
     bool prepared;    /* the request head has been made ready for the next hop */
     bool fresh;       /* no reused connection for this try */
     bool admitted;    /* counted in upstream_shared.requests */
+    bool result_told; /* of this try */
     bool last_called; /* answered by LAST_CALL */
     bool head_gone;   /* of the request only what the log tells is left: it can't be sent again */
     uint8_t tries;

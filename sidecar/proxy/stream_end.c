@@ -35,6 +35,7 @@ static void send_own_response(struct stream *s, struct str body, enum reason rea
     s->exchange->res.content_length = body.n;
     s->exchange->res.body = body.n > 0 ? BODY_LENGTH : BODY_NONE;
     s->response_begun = true;
+    stream_tell_result(s, reason);
     s->status = s->exchange->res.status;
     stream_drop_upstream(s, false, reason);
     s->down->ops->head(s->down, &s->exchange->res, empty ? SIDE_END : SIDE_MORE);
@@ -300,6 +301,7 @@ void stream_finish(struct stream *s, enum reason reason, bool down_clean, bool u
     CHECK(s->step != STREAM_FINISHED);
     s->step = STREAM_FINISHED;
     s->reason = reason;
+    stream_tell_result(s, reason);
     stream_drop_upstream(s, up_clean, reason);
     relay_discard(&s->request, bufs);
     relay_discard(&s->response, bufs);

@@ -125,6 +125,7 @@ bool stream_grpc_can_end(const struct stream *s)
 
 bool stream_grpc_end(struct stream *s, enum reason reason)
 {
+    stream_tell_result(s, reason);
     stream_drop_upstream(s, false, reason);
     struct message *trailers = stream_trailers(s, false);
     if (!trailers)

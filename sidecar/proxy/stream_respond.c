@@ -66,6 +66,7 @@ static void begin_tunnel(struct stream *s)
     s->request_ended = s->request.from_ended = false;
     s->status = 101;
     s->deadline = 0;
+    stream_tell_result(s, REASON_NONE);
     s->down->ops->head(s->down, &s->exchange->res, SIDE_MORE);
     s->up->ended = s->down->ended = false;
     s->up->ops->tunnel(s->up);
@@ -221,8 +222,6 @@ void stream_on_upstream_failed(struct stream *s, enum reason reason, const char 
         stream_check_tunnel(s);
         return;
     }
-    if (s->up && s->endpoint)
-        count_add(&s->endpoint->stats->errors, 1);
     if (s->tunnel) {
         stream_finish(s, reason, false, false);
         return;
