@@ -25,7 +25,7 @@ import time
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(TESTS, part) for part in ("scenario", "soak", "e2e")]
 
-from harness import Sluice  # noqa: E402
+from harness import Sluice, lines_of  # noqa: E402
 from lanes import Pace, in_lanes, quantiles  # noqa: E402
 from releases import Registry, cleanup  # noqa: E402
 from rig import App, Load, Tally, drain_report  # noqa: E402
@@ -121,11 +121,7 @@ class Run:
         self.pid = int(self.lines("up")[0].split()[1])
 
     def lines(self, word=""):
-        try:
-            with open(self.log_path) as f:
-                return [line for line in f.read().splitlines() if line.startswith(word)]
-        except FileNotFoundError:
-            return []
+        return lines_of(self.log_path, word)
 
     def begin_load(self):
         self.loads = [Load(name, f"http://{self.address}{path}", arguments, connections)

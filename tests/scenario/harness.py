@@ -433,6 +433,15 @@ class Sluice:
         self.log_file.close()
 
 
+def lines_of(path, word=""):
+    """Of a file that a child writes, those that begin with it; none while there is no file."""
+    try:
+        with open(path) as f:
+            return [line for line in f.read().splitlines() if line.startswith(word)]
+    except FileNotFoundError:
+        return []
+
+
 def forward(upstream="app", **more):
     return {"match": {"pathPrefix": "/"}, "upstream": upstream, **more}
 

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness import SLUICE, free_port, ok_app
+from harness import SLUICE, free_port, lines_of, ok_app
 from test_drain import lifecycle, report, wait_phase
 from test_supervisor import kill_serving, state
 from test_upgrade import install, upgrade
@@ -51,11 +51,7 @@ class Child:
             wait_for(lambda: self.lines("up"), lambda: "the application is up:\n" + self.s.log())
 
     def lines(self, word=""):
-        try:
-            with open(self.log_path) as f:
-                return [line for line in f.read().splitlines() if line.startswith(word)]
-        except FileNotFoundError:
-            return []
+        return lines_of(self.log_path, word)
 
     @property
     def pid(self):
