@@ -54,7 +54,7 @@ static bool tried(const struct pool *p, const struct stream *s, uint32_t i)
 
 /* What is asked of an endpoint, the best first. An IPv6 that leads nowhere takes IPv4 with it as
  * little as the other way round (RFC 8305's reason, without its race). */
-enum preference { OTHER_FAMILY, NOT_REFUSED, ANY };
+enum preference { OTHER_FAMILY, NOT_REFUSED, HEALTHY, ANY };
 
 static bool usable(const struct pool *p, const struct stream *s, uint32_t i,
                    enum preference preference)
@@ -64,12 +64,17 @@ static bool usable(const struct pool *p, const struct stream *s, uint32_t i,
         return false;
     if (preference == ANY)
         return true;
+    if (endpoint_shared_unhealthy(e->shared))
+        return false;
+    if (preference == HEALTHY)
+        return true;
     return e->avoid_until <= p->worker->loop.now &&
            (preference == NOT_REFUSED ||
             e->shared->address.u.sa.sa_family != s->exchange->wait.refused_family);
 }
 
-/* Endpoints that refused lately come last: they are taken only when there is no other. */
+/* Endpoints that refused lately come behind the others, and those that their health check finds
+ * unhealthy come last: each is taken only when there is no better one. */
 static struct endpoint *next_usable(const struct pool *p, const struct stream *s, uint32_t from)
 {
     bool again = s && s->exchange->wait.refused_family != AF_UNSPEC;
@@ -105,7 +110,9 @@ struct endpoint *endpoint_choose(struct pool *p, const struct stream *s)
 
 void endpoint_on_result(struct endpoint *e, enum result r)
 {
-    if (result_local(r))
+    if (r == RESULT_SUCCESS)
+        count_add(&e->stats->succeeded, 1);
+    else if (result_local(r))
         count_add(&e->stats->errors, 1);
 }
 

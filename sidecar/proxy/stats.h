@@ -59,6 +59,7 @@ struct upstream_stats {
 
 struct endpoint_stats {
     counter_t connections, active, requests, errors;
+    counter_t succeeded; /* tries that spoke well of it (base/result.h) */
 };
 
 /* The first Close of a WebSocket, by its code. */

@@ -21,7 +21,8 @@ struct pool;
 struct endpoint_shared {
     _Atomic uint32_t refs;
     uint32_t n_workers;
-    struct str text; /* as written, or as DNS gave it: "10.0.0.7:8080"; in this allocation */
+    _Atomic bool unhealthy; /* by its health check; written by the control thread only */
+    struct str text;        /* as written, or as DNS gave it: "10.0.0.7:8080"; in this allocation */
     struct address address;
     struct {
         _Alignas(64) struct endpoint_stats stats; /* written by its worker only */
@@ -60,6 +61,18 @@ void upstream_shared_unref(struct upstream_shared *u);
 
 struct endpoint_shared *endpoint_shared_ref(struct endpoint_shared *e);
 void endpoint_shared_unref(struct endpoint_shared *e);
+
+/* Control thread: what its health check says of it, to all workers; false without one. Others are
+ * taken in its place as long as there are any. That is all it changes: what outlier detection has
+ * ejected stays ejected, whatever a check says. */
+static inline void endpoint_shared_set_unhealthy(struct endpoint_shared *e, bool unhealthy)
+{
+    atomic_store_explicit(&e->unhealthy, unhealthy, memory_order_relaxed);
+}
+static inline bool endpoint_shared_unhealthy(const struct endpoint_shared *e)
+{
+    return atomic_load_explicit(&e->unhealthy, memory_order_relaxed);
+}
 
 /* An address as it is given to upstream_shared_set(). */
 struct endpoint_address {
