@@ -19,17 +19,18 @@ static bool is_digit(char c)
 }
 
 /* How many bytes of s are a name at its beginning. */
-static size_t name_length(struct str s)
+static size_t name_length(struct str s, bool dots)
 {
     size_t n = 0;
-    while (n < s.n && (is_letter(s.p[n]) || (n > 0 && (is_digit(s.p[n]) || s.p[n] == '-'))))
+    while (n < s.n && (is_letter(s.p[n]) ||
+                       (n > 0 && (is_digit(s.p[n]) || s.p[n] == '-' || (dots && s.p[n] == '.')))))
         n++;
     return n;
 }
 
 bool template_is_name(struct str s)
 {
-    return s.n > 0 && s.n <= TEMPLATE_NAME_MAX && name_length(s) == s.n;
+    return s.n > 0 && s.n <= TEMPLATE_NAME_MAX && name_length(s, false) == s.n;
 }
 
 struct compiler {
@@ -93,7 +94,7 @@ static int take_brace(struct compiler *c, const struct str *names, uint32_t n,
                       struct template_problem *problem)
 {
     struct str rest = {c->text.p + c->at + 1, c->text.n - c->at - 1};
-    size_t len = name_length(rest);
+    size_t len = name_length(rest, !is_body(c->place));
     if (rest.n > 0 && rest.p[0] == '{') {
         c->at++;
         take_literal(c);

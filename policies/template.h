@@ -3,6 +3,7 @@
  *   {name}   the value; name is a letter or _, then letters, digits, _ and -
  *   {{       a brace
  *
+ * Outside of bodies a name may have dots in it, which no learned value's has: {client.address}.
  * Any other `{` is an error, but in a body, where it is itself: JSON has many. A value is never
  * structure: what cannot be escaped in its place is refused. */
 #ifndef SLUICE_POLICIES_TEMPLATE_H

@@ -215,6 +215,9 @@ char *metrics_text(struct control *c, size_t *ret_len);
 /* metrics_leases.c: leases, releases, the journal, hooks. */
 void metrics_leases(struct exposition *t, const struct control *c);
 
+/* metrics_actions.c: what routes do to messages on their way. */
+void metrics_actions(struct exposition *t, const struct control *c);
+
 /* metrics_tls.c: the families [upstream_]tls_*. */
 void metrics_tls(struct exposition *t, const struct control *c);
 

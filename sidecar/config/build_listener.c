@@ -157,6 +157,11 @@ static void build_routes(struct builder *b, const struct draft_listener *draft,
         return;
     l->n_routes = n + raw;
     l->raw_route = n;
+    const struct header_rules *const headers[2] = {
+        build_header_rules(b, &draft->request_headers, true,
+                           yaml_get(node, "requestHeaderModifier")),
+        build_header_rules(b, &draft->response_headers, false,
+                           yaml_get(node, "responseHeaderModifier"))};
     const struct yaml_node *it = n > 0 ? list->first : NULL;
     for (uint32_t i = 0; i < n && !b->fill.no_memory; i++, it = it->next) {
         struct conf_route *route = &l->routes[i];
@@ -165,6 +170,7 @@ static void build_routes(struct builder *b, const struct draft_listener *draft,
         route->line = it->line;
         name_route(b, l, i, route);
         build_route(b, &draft->routes[i], it, route);
+        build_route_headers(b, headers, &draft->routes[i], it, route);
         if (l->direction != DIRECTION_OUTBOUND || !listener_speaks_http(l->protocol))
             route->learn = NULL; /* lint says so */
     }

@@ -61,6 +61,14 @@ void build_upstream_tls(struct builder *b, struct conf_upstream *u, const struct
 /* build_learn.c: node: the value of "learn"; NULL: there is none. */
 void build_learn(struct builder *b, const struct draft_route *draft, const struct yaml_node *node,
                  struct conf_route *route);
+/* build_headers.c: header rules of a listener and of one of its routes. */
+const struct header_rules *build_header_rules(struct builder *b,
+                                              const struct draft_header_rules *draft, bool request,
+                                              const struct yaml_node *node);
+void build_route_headers(struct builder *b, const struct header_rules *const of_listener[2],
+                         const struct draft_route *draft, const struct yaml_node *node,
+                         struct conf_route *route);
+
 /* build_app.c: behind the listeners. */
 void build_app(struct builder *b);
 

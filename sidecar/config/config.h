@@ -14,6 +14,7 @@
 #include "http/path.h"
 #include "io/address.h"
 #include "io/tls.h"
+#include "policies/header_rules.h"
 #include "policies/learn.h"
 #include "policies/route.h"
 
@@ -156,6 +157,12 @@ struct conf_websocket {
                                 * unless given; 0: none */
 };
 
+/* What becomes of header fields: the listener's rules, then the route's; NULL: there are none. */
+struct conf_headers {
+    const struct header_rules *request[2], *response[2];
+    bool response_uses_request; /* whose head has to stay until the response's */
+};
+
 enum route_action { ACTION_FORWARD, ACTION_REDIRECT, ACTION_DIRECT };
 
 struct conf_route {
@@ -176,7 +183,8 @@ struct conf_route {
     usec_t idle_timeout;       /* no byte either way while a stream is open; 5 min */
     bool upgrade_websocket;    /* Upgrade: websocket is let through; true */
     struct conf_websocket websocket;
-    const struct learn_rules *learn; /* NULL: none, or none that can have an effect */
+    const struct learn_rules *learn;    /* NULL: none, or none that can have an effect */
+    const struct conf_headers *headers; /* NULL: none */
     /* redirect */
     uint16_t redirect_status;   /* 301 302 303 307 308 */
     struct str redirect_scheme; /* empty: as it came */

@@ -47,6 +47,17 @@ struct draft_learn {
     struct draft_learn_header *headers; /* of hold */
 };
 
+struct draft_header_write {
+    struct str name, value;
+};
+
+struct draft_header_rules {
+    bool given, dry_run;
+    uint32_t n_set, n_set_if_absent, n_add, n_remove;
+    struct draft_header_write *set, *set_if_absent, *add;
+    struct str *remove;
+};
+
 struct draft_backend {
     struct str upstream;
     uint32_t weight;
@@ -64,6 +75,7 @@ struct draft_route {
     uint32_t *upgrades;
     uint32_t n_learn;
     struct draft_learn *learn;
+    struct draft_header_rules request_headers, response_headers;
 };
 
 struct draft_listener {
@@ -72,6 +84,7 @@ struct draft_listener {
     struct draft_route *routes;
     uint32_t n_backends;
     struct draft_backend *backends;
+    struct draft_header_rules request_headers, response_headers;
 };
 
 struct draft {

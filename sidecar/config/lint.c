@@ -34,6 +34,7 @@ const struct lint_rule lint_rules[] = {
     {"upgrade-method", lint_upgrade_method},
     {"websocket", lint_websocket},
     {"learn", lint_learn},
+    {"header-rules", lint_header_rules},
     {"same-prefix", lint_same_prefix},
     {"socket-mode", lint_socket_mode},
     {"listener-connections", lint_listener_connections},

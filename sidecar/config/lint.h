@@ -31,6 +31,8 @@ void lint_same_prefix(struct builder *b);
 void lint_socket_mode(struct builder *b);
 void lint_listener_connections(struct builder *b);
 void lint_trusted_proxies(struct builder *b);
+/* lint_actions.c */
+void lint_header_rules(struct builder *b);
 /* lint_tls.c */
 void lint_client_ca(struct builder *b);
 void lint_insecure_upstream(struct builder *b);

@@ -26,6 +26,9 @@ extern const struct schema_key schema_learn_item;
 extern const struct schema_map schema_listener_tls;
 extern const struct schema_map schema_upstream_tls;
 
+/* schema_actions.c: of a struct draft_header_rules. */
+extern const struct schema_map schema_header_rules;
+
 /* schema_cleanup.c: of a struct conf. */
 extern const struct schema_key schema_cleanup_item, schema_hook_item;
 extern const struct schema_map schema_leases;

@@ -94,6 +94,20 @@ enum learn_count {
         LEARN_COUNTS,
 };
 
+/* Messages that header rules looked at (stream_headers.c). */
+#define HEADER_COUNT_TABLE(X)                                                                      \
+    X(CHANGED, "changed")                                                                          \
+    X(DRY_RUN, "dry_run")   /* would have been */                                                  \
+    X(LEFT_OUT, "left_out") /* fields that were not written: a part of the value is not there */   \
+    X(REFUSED, "refused")   /* more than the rules may write */
+
+enum header_count {
+#define X(id, word) HEADER_COUNT_##id,
+    HEADER_COUNT_TABLE(X)
+#undef X
+        HEADER_COUNTS,
+};
+
 struct worker_stats {
     counter_t connections, streams;
     counter_t arrived[2];            /* connections ever, by direction */
@@ -109,7 +123,8 @@ struct worker_stats {
     counter_t websocket_pings_missed;
     counter_t h2_crowded; /* times that a client had to wait (downstream_h2_crowd.c) */
     counter_t learned[LEARN_COUNTS];
-    counter_t learn_pending; /* streams that may acquire */
+    counter_t learn_pending;                  /* streams that may acquire */
+    counter_t header_rules[2][HEADER_COUNTS]; /* of requests, of responses */
 };
 
 static inline uint64_t requests_read(const struct worker_stats *w)

@@ -69,6 +69,8 @@ bool stream_let_head_go(struct stream *s)
     if (s->step != STREAM_RESPOND || s->req.websocket || !s->up || !s->up->ops->gone_out(s->up))
         return s->step == STREAM_FINISHED;
     if (message_has_outgrown(&s->req)) {
+        if (s->route->headers && s->route->headers->response_uses_request && !s->response_begun)
+            return false;
         if (message_shrink(&s->req, STREAM_KEPT_FIELDS, STREAM_KEPT_LEAST) < 0)
             return false;
         s->head_gone = true;
@@ -305,6 +307,8 @@ int stream_prepare(struct stream *s)
         rc = websocket_add_key(&s->req, &s->worker->loop.rng);
     if (rc == 0)
         rc = hop_request(&s->req, &hop);
+    s->exchange->asked_path = s->req.path;
+    s->exchange->asked_authority = s->req.authority;
     return rc < 0 || !s->route ? rc : rewrite(s);
 }
 
@@ -330,7 +334,7 @@ static enum stream_next step_forward(struct stream *s)
         stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
         return STREAM_WAIT;
     }
-    if (!stream_grpc_pass_timeout(s))
+    if ((s->route->headers && !stream_change_request(s)) || !stream_grpc_pass_timeout(s))
         return STREAM_WAIT;
     if (stream_wants_upgrade(s)) {
         /* What the client sends before it has an answer waits for the 101. */

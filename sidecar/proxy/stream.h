@@ -55,7 +55,8 @@ struct pool_wait {
  * (stream_end_exchange). What is asked for later does not belong here. */
 struct exchange {
     struct pool_wait wait;
-    struct message res; /* the response's head */
+    struct message res;                      /* the response's head */
+    struct text asked_path, asked_authority; /* in front of the route's rewrite; once prepared */
     struct message_room req_room, res_room;
 };
 
@@ -67,13 +68,14 @@ struct stream {
     bool ended_early;    /* the client's end came before its upgrade was answered */
     bool response_begun; /* a final head was given to the client's side */
     bool response_ended;
-    bool tunnel;      /* after a 101, or TCP */
-    bool prepared;    /* the request head has been made ready for the next hop */
-    bool fresh;       /* no reused connection for this try */
-    bool admitted;    /* counted in upstream_shared.requests */
-    bool result_told; /* of this try */
-    bool last_called; /* answered by LAST_CALL */
-    bool head_gone;   /* of the request only what the log tells is left: it can't be sent again */
+    bool tunnel;          /* after a 101, or TCP */
+    bool prepared;        /* the request head has been made ready for the next hop */
+    bool headers_changed; /* by the route's rules: once, whatever the number of tries */
+    bool fresh;           /* no reused connection for this try */
+    bool admitted;        /* counted in upstream_shared.requests */
+    bool result_told;     /* of this try */
+    bool last_called;     /* answered by LAST_CALL */
+    bool head_gone; /* of the request only what the log tells is left: it can't be sent again */
     uint8_t tries;
     uint8_t interims;
     uint16_t status; /* given to the client */

@@ -167,12 +167,11 @@ void stream_answer(struct stream *s)
             stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
             return;
         }
-        send_own_response(s, STR_NONE, REASON_NONE);
-        return;
-    }
-    if (r->direct_body.n > 0 && r->direct_content_type.n > 0)
+    } else if (r->direct_body.n > 0 && r->direct_content_type.n > 0) {
         (void)message_add_known(&s->exchange->res, FIELD_CONTENT_TYPE, r->direct_content_type);
-    send_own_response(s, r->direct_body, REASON_NONE);
+    }
+    if (stream_change_response(s))
+        send_own_response(s, r->action == ACTION_REDIRECT ? STR_NONE : r->direct_body, REASON_NONE);
 }
 
 void stream_drop_upstream(struct stream *s, bool clean, enum reason reason)

@@ -56,7 +56,13 @@ static void begin_tunnel(struct stream *s)
         stream_on_upstream_failed(s, REASON_UPGRADE_FAILED, "invalid 101 response", false);
         return;
     }
-    if (prepare_101(s) < 0 || websocket_tunnel_begin(s) < 0) {
+    if (prepare_101(s) < 0) {
+        stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
+        return;
+    }
+    if (!stream_change_response(s))
+        return;
+    if (websocket_tunnel_begin(s) < 0) {
         stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
         return;
     }
@@ -96,6 +102,8 @@ void stream_on_interim(struct stream *s)
 
 static inline void give_response(struct stream *s)
 {
+    if (s->route->headers && !stream_change_response(s))
+        return;
     s->response_begun = true;
     s->deadline = s->call_deadline;
     s->status = s->exchange->res.status;

@@ -48,6 +48,10 @@ enum { STREAM_KEPT_MOST = 1024, STREAM_KEPT_LEAST = 256 };
 /* It is a tunnel from now on: the memory of what it needs no more goes to others. */
 void stream_end_exchange(struct stream *s);
 
+/* The route's header rules (stream_headers.c). False: it was answered, and finished. */
+bool stream_change_request(struct stream *s);
+bool stream_change_response(struct stream *s);
+
 /* The response's head goes to the client. */
 void stream_give_response(struct stream *s);
 

@@ -41,6 +41,19 @@ static bool holds(const uint8_t *data, size_t n, const char *word)
 
 /* ---- what is built ---- */
 
+static void check_header_rules(const struct header_rules *r, bool request)
+{
+    if (!r)
+        return;
+    CHECK(r->request == request && r->n_writes <= HEADER_WRITES_MAX);
+    CHECK(r->n_removes <= HEADER_REMOVES_MAX && r->n_writes + r->n_removes > 0);
+    for (uint32_t i = 0; i < r->n_writes; i++)
+        CHECK(r->writes[i].name.n > 0 && !header_rules_refuses(r->writes[i].name, request));
+    for (uint32_t i = 0; i < r->n_removes; i++)
+        CHECK(r->removes[i].name.n > 0 &&
+              (r->removes[i].prefix || !header_rules_refuses(r->removes[i].name, request)));
+}
+
 static void check_routes(const struct conf *c, const struct conf_listener *l, uint32_t *routes)
 {
     for (uint32_t r = 0; r < l->n_routes; r++) {
@@ -55,6 +68,10 @@ static void check_routes(const struct conf *c, const struct conf_listener *l, ui
             ppm += route->ppm[b];
         }
         CHECK(route->n_backends == 0 || ppm == SPLIT_WHOLE_PPM);
+        for (int k = 0; k < 2 && route->headers; k++) {
+            check_header_rules(route->headers->request[k], true);
+            check_header_rules(route->headers->response[k], false);
+        }
     }
 }
 

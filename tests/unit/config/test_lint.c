@@ -119,6 +119,20 @@ static const struct warning warnings[] = {
     {"client-ca",
      {LISTENER_5_3("tls: {certificates: [{certFile: c, keyFile: k}], caFile: f}"), 5, 60,
       IN ".tls.caFile", "has no effect: clientAuth is none"}},
+    {"header-rules",
+     {FORWARD_7_5("requestHeaderModifier: {}"), 7, 28, R0 ".requestHeaderModifier",
+      "has no effect: it names no field"}},
+    {"header-rules",
+     {LISTENER_5_3("responseHeaderModifier: {remove: [X-b, X-A], set: [{name: x-a, value: b}]}"), 5,
+      42, IN ".responseHeaderModifier.remove[1]", "has no effect: \"set\" replaces the field"}},
+    {"header-rules",
+     {FORWARD_7_5("requestHeaderModifier: {set: [{name: x-a, value: b}],"
+                  " setIfAbsent: [{name: X-A, value: c}]}"),
+      7, 73, R0 ".requestHeaderModifier.setIfAbsent[0]", "has no effect: \"set\" writes"}},
+    {"answering-route",
+     {ROUTE_6_5("redirect: {path: /x}\n    requestHeaderModifier: {remove: [a]}\n    match: {path: "
+                "/y}\n  - upstream: a"),
+      7, 28, R0 ".requestHeaderModifier", "has no effect with \"redirect\""}},
     {"insecure-upstream",
      {UPSTREAM_9(ENDPOINT "  tls: {insecureSkipVerify: true}\n"), 10, 29,
       U0 ".tls.insecureSkipVerify", "nothing is verified"}},
@@ -156,6 +170,9 @@ static const char *const effective[] = {
     FORWARD_7_5("upgrades: [websocket]\n    websocket: {pingInterval: 1s}"),
     FORWARD_7_5("websocket: {maxFrameSize: 1MiB}"),
     FORWARD_7_5("match: {pathPrefix: /v1}\n    rewrite: {prefix: /}"),
+    FORWARD_7_5("requestHeaderModifier: {remove: [X-*], set: [{name: X-A, value: \"{path}\"}]}"),
+    ROUTE_6_5("{redirect: {path: /x}, responseHeaderModifier: {remove: [a]}, match: {path: /y}}\n"
+              "  - upstream: a"),
     HTTP_6_5("{trustedHops: 0, trustedProxies: [10.0.0.0/8]}"),
     HTTP_6_5("{trustedHops: 1, trustedProxies: []}"),
     /* another route, or a tcp listener, waits for longer */

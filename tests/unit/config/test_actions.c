@@ -1,0 +1,129 @@
+/* test_actions.c - header rules of a configuration: what is built, and what is refused where. */
+#include "env.h"
+#include "mistakes.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define RQ          R0 ".requestHeaderModifier"
+#define RS          R0 ".responseHeaderModifier"
+#define REQUEST(x)  FORWARD_7_5("requestHeaderModifier: {" x "}")
+#define RESPONSE(x) FORWARD_7_5("responseHeaderModifier: {" x "}")
+#define SET(n, v)   REQUEST("set: [{name: " n ", value: " v "}]")
+#define NO_HTTP(x)  TCP_6_3("backends: [{upstream: a}]\n  " x)
+
+static const struct mistake wrong[] = {
+    {SET("Content-Length", "\"1\""), 7, 42, RQ ".set[0].name",
+     "Content-Length: says where the message ends"},
+    {SET("transfer_encoding", "a"), 7, 42, RQ ".set[0].name", "says where the message ends"},
+    {REQUEST("add: [{name: Connection, value: a}]"), 7, 42, RQ ".add[0].name",
+     "Connection: belongs to a connection"},
+    {REQUEST("setIfAbsent: [{name: host, value: a}]"), 7, 50, RQ ".setIfAbsent[0].name",
+     "host: is what \"rewrite\" with \"host\" changes"},
+    {REQUEST("remove: [X-A, x-forwarded-for]"), 7, 43, RQ ".remove[1]", "is written by sluice"},
+    {RESPONSE("remove: [Via]"), 7, 39, RS ".remove[0]", "Via: is written by sluice"},
+    {RESPONSE("remove: [grpc-status]"), 7, 39, RS ".remove[0]", "belongs to a gRPC call"},
+    {REQUEST("remove: [Sec-WebSocket-Key]"), 7, 38, RQ ".remove[0]", "handshake of a WebSocket"},
+    {REQUEST("remove: [\"*\"]"), 7, 38, RQ ".remove[0]", "*: a name must begin in front"},
+    {REQUEST("remove: [\"a*b\"]"), 7, 38, RQ ".remove[0]", "a*b: a * stands for the rest"},
+    {REQUEST("remove: [\"a b\"]"), 7, 38, RQ ".remove[0]", "expected a name of letters"},
+    {REQUEST("remove: []"), 7, 37, RQ ".remove", "at least 1 item"},
+    {SET("\":path\"", "a"), 7, 42, RQ ".set[0].name", "expected a name of letters"},
+    {SET("a", "\"a\\r\\nb: c\""), 7, 52, RQ ".set[0].value", "without control characters"},
+    {SET("a", "\"${LINES}\""), 7, 52, RQ ".set[0].value", "without control characters"},
+    {SET("a", "\"{client}\""), 7, 52, RQ ".set[0].value",
+     "there is no variable {client}: there are {client.address} {request.id}"},
+    {SET("a", "\"{${SECRET}}\""), 7, 52, RQ ".set[0].value", "there is no variable {...}"},
+    {SET("a", "\"x{\""), 7, 52, RQ ".set[0].value", "at character 2: \"{\" begins the name"},
+    {REQUEST("set: [{name: a}]"), 7, 35, RQ ".set[0]", "required key \"value\" is missing"},
+    {REQUEST("set: [{name: a, value: b}, {name: A, value: c}]"), 7, 63, RQ ".set[1].name",
+     "the field is in this list twice; the first is on line 7"},
+    {REQUEST("sett: []"), 7, 29, RQ ".sett", "unknown key \"sett\" (did you mean \"set\"?)"},
+    {NO_HTTP("requestHeaderModifier: {}"), 7, 3, IN ".requestHeaderModifier",
+     "has no meaning with protocol: tcp"},
+};
+
+static struct conf *build(const char *text, struct config_problems *p)
+{
+    *p = (struct config_problems){0};
+    return config_build_env("test", text, strlen(text), &test_env, p);
+}
+
+static void test_mistakes(UNUSED void **state)
+{
+    unsigned bad = 0;
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        struct config_problems p;
+        const struct mistake *m = &wrong[i];
+        struct conf *c = build(m->text, &p);
+        const struct config_problem *it = p.items;
+        if (c || p.n != 1 || it->line != m->line || it->column != m->column ||
+            strcmp(it->path, m->path) != 0 || !strstr(it->message, m->message) ||
+            strstr(it->message, secret)) {
+            (void)fprintf(stderr, "--- expected %u:%u %s: %s\n%s---\n", m->line, m->column, m->path,
+                          m->message, m->text);
+            config_problems_print(&p, "got", STDERR_FILENO);
+            bad++;
+        }
+        (void)config_free(c);
+        config_problems_free(&p);
+    }
+    assert_int_equal(bad, 0);
+}
+
+static struct conf *good(const char *text)
+{
+    struct config_problems p;
+    struct conf *c = build(text, &p);
+    if (!c || p.n > 0)
+        config_problems_print(&p, "got", STDERR_FILENO);
+    assert_true(c && p.n == 0);
+    config_problems_free(&p);
+    return c;
+}
+
+static void test_header_rules(UNUSED void **state)
+{
+    struct conf *c =
+        good("version: 1\nlisteners:\n- name: in\n  address: 127.0.0.1:1\n"
+             "  responseHeaderModifier: {remove: [Server]}\n  routes:\n"
+             "  - upstream: a\n    match: {path: /a}\n    requestHeaderModifier:\n"
+             "      add: [{name: A, value: '{route}'}, {name: A, value: b}]\n"
+             "      setIfAbsent: [{name: B, value: b}]\n      set: [{name: C, value: c}]\n"
+             "      remove: [D, 'E*']\n      dryRun: true\n"
+             "    responseHeaderModifier: {set: [{name: F, value: '{header.x}'}]}\n"
+             "  - {upstream: a}\n" TAIL);
+    const struct conf_headers *h = c->listeners[0].routes[0].headers;
+    const struct header_rules *r = h->request[1];
+    assert_null(h->request[0]);
+    assert_true(r->request && r->dry_run && !r->uses_request && h->response_uses_request);
+    assert_int_equal(r->n_writes, 4);
+    assert_int_equal(r->writes[0].op, HEADER_SET);
+    assert_int_equal(r->writes[1].op, HEADER_SET_IF_ABSENT);
+    assert_int_equal(r->writes[2].op, HEADER_ADD);
+    assert_int_equal(r->writes[2].value.uses, 1u << HEADER_ROUTE);
+    assert_int_equal(r->n_removes, 2);
+    assert_true(!r->removes[0].prefix && r->removes[1].prefix);
+    assert_true(h->response[0] && h->response[1] && !h->response[0]->request);
+    const struct conf_headers *other = c->listeners[0].routes[1].headers;
+    assert_ptr_equal(other->response[0], h->response[0]);
+    assert_true(!other->response[1] && !other->request[1] && !other->response_uses_request);
+    (void)config_free(c);
+    c = good(GOOD);
+    assert_null(c->listeners[0].routes[0].headers);
+    (void)config_free(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_header_rules),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
