@@ -46,6 +46,8 @@ static const char *format_words(enum format format)
         return "a media type";
     case FORMAT_URL:
         return "a URL, http:// or https://";
+    case FORMAT_PERCENT:
+        return "a percentage, 0 to 100";
     case FORMAT_SPIFFE_RULE:
         return "a SPIFFE id, perhaps with /* in its end";
     default:

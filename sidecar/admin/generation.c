@@ -150,7 +150,8 @@ static int make_routes(const struct building *b, struct view *v, const struct co
         }
         struct route_slot *slot = &v->routes[r->index];
         slot->shape = v->snapshot->generation;
-        slot->state = route_state_new(r, slot->shape);
+        slot->state = route_state_new(
+            r, slot->shape, v->worker->id > 0 ? b->g->views[0]->routes[r->index].state : NULL);
         if (!slot->state)
             return -ENOMEM;
         slot->state->views++;

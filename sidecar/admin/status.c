@@ -3,6 +3,7 @@
 #include "admin/discovery_show.h"
 
 #include "proxy/listener.h"
+#include "proxy/fault_shared.h"
 #include "proxy/route_state.h"
 #include "proxy/upstream_shared.h"
 
@@ -84,6 +85,19 @@ static json_t *backends_json(const struct control *c, const struct conf_route *r
     return a;
 }
 
+static json_t *fault_json(const struct control *c, const struct conf_route *r)
+{
+    struct fault_state *s = &c->generation->views[0]->routes[r->index].state->fault->state;
+    json_t *o = json_object();
+    (void)json_object_set_new(o, "dry_run", json_boolean(r->fault->dry_run));
+    set_u64(o, "delay_ppm", r->fault->delay_ppm);
+    set_u64(o, "abort_ppm", r->fault->abort_ppm);
+    set_u64(o, "active", atomic_load(&s->active));
+    set_u64(o, "delayed", atomic_load(&s->delayed));
+    set_u64(o, "aborted", atomic_load(&s->aborted));
+    return o;
+}
+
 static json_t *routes_json(const struct control *c)
 {
     const struct conf *conf = c->snapshot->conf;
@@ -107,6 +121,8 @@ static json_t *routes_json(const struct control *c)
             set_u64(o, "requests", requests);
             set_u64(o, "errors", errors);
             (void)json_object_set_new(o, "backends", backends_json(c, r));
+            if (r->fault)
+                (void)json_object_set_new(o, "fault", fault_json(c, r));
             (void)json_array_append_new(a, o);
         }
     }

@@ -50,6 +50,7 @@
     X(LEARN_REFUSED, "learn_refused", 503, "proxy_internal_error", "Session cannot be kept")       \
     X(LEARN_TIMEOUT, "learn_timeout", 503, "proxy_internal_error", "Session was not kept in time") \
     X(DRAINING, "draining", 503, "destination_unavailable", "Shutting down")                       \
+    X(FAULT_ABORT, "fault_abort", 503, "proxy_internal_response", "Fault injected")                \
     X(OUT_OF_MEMORY, "out_of_memory", 503, "proxy_internal_error", "Out of memory")                \
     X(INTERNAL, "internal", 500, "proxy_internal_error", "Internal error")                         \
     /* the upstream */                                                                             \

@@ -224,8 +224,15 @@ struct conf *config_free(struct conf *c)
 {
     if (!c)
         return NULL;
-    for (uint32_t i = 0; i < c->n_listeners; i++)
-        c->listeners[i].route_table = route_table_free(c->listeners[i].route_table);
+    for (uint32_t i = 0; i < c->n_listeners; i++) {
+        struct conf_listener *l = &c->listeners[i];
+        l->route_table = route_table_free(l->route_table);
+        for (uint32_t k = 0; k < l->n_routes; k++) {
+            struct fault_rules *fault = l->routes[k].fault;
+            if (fault)
+                fault->headers = route_table_free(fault->headers);
+        }
+    }
     arena_free(c->arena);
     return NULL;
 }

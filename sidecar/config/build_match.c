@@ -76,6 +76,13 @@ static const struct route_condition *build_conditions(struct builder *b,
     return conditions;
 }
 
+const struct route_condition *build_header_conditions(struct builder *b,
+                                                      const struct draft_condition *drafts,
+                                                      uint32_t n, const struct yaml_node *list)
+{
+    return build_conditions(b, drafts, n, list, true);
+}
+
 void build_match(struct builder *b, const struct draft_match *draft, const struct yaml_node *node,
                  struct route_match *match)
 {

@@ -69,13 +69,19 @@ void build_route_headers(struct builder *b, const struct header_rules *const of_
                          const struct draft_route *draft, const struct yaml_node *node,
                          struct conf_route *route);
 
+/* build_fault.c */
+void build_fault(struct builder *b, const struct draft_fault *draft, const struct yaml_node *node,
+                 struct conf_route *route);
 /* build_app.c: behind the listeners. */
 void build_app(struct builder *b);
 
 /* build_cleanup.c: cleanups, leases and hooks. */
 void build_cleanups(struct builder *b);
 
-/* build_match.c */
+/* build_match.c. Conditions on headers: of a match, or another part of a route. */
+const struct route_condition *build_header_conditions(struct builder *b,
+                                                      const struct draft_condition *drafts,
+                                                      uint32_t n, const struct yaml_node *list);
 void build_match(struct builder *b, const struct draft_match *draft, const struct yaml_node *node,
                  struct route_match *match);
 

@@ -14,6 +14,7 @@
 #include "http/path.h"
 #include "io/address.h"
 #include "io/tls.h"
+#include "policies/fault.h"
 #include "policies/header_rules.h"
 #include "policies/learn.h"
 #include "policies/route.h"
@@ -184,6 +185,7 @@ struct conf_route {
     bool upgrade_websocket;    /* Upgrade: websocket is let through; true */
     struct conf_websocket websocket;
     const struct learn_rules *learn;    /* NULL: none, or none that can have an effect */
+    struct fault_rules *fault;          /* NULL: none */
     const struct conf_headers *headers; /* NULL: none */
     /* redirect */
     uint16_t redirect_status;   /* 301 302 303 307 308 */

@@ -47,6 +47,16 @@ struct draft_learn {
     struct draft_learn_header *headers; /* of hold */
 };
 
+struct draft_fault {
+    bool given;
+    struct fault_rules rules;
+    struct str delay_percent, abort_percent;
+    uint8_t grpc_status;
+    bool has_grpc_status;
+    uint32_t n_headers;
+    struct draft_condition *headers;
+};
+
 struct draft_header_write {
     struct str name, value;
 };
@@ -76,6 +86,7 @@ struct draft_route {
     uint32_t n_learn;
     struct draft_learn *learn;
     struct draft_header_rules request_headers, response_headers;
+    struct draft_fault fault;
 };
 
 struct draft_listener {

@@ -2,6 +2,7 @@
 #include "config/format.h"
 
 #include "base/check.h"
+#include "config/scalar.h"
 #include "io/address.h"
 #include "io/tls.h"
 
@@ -128,6 +129,7 @@ static const char *check_url(struct str s)
 const char *format_check(enum format format, struct str s)
 {
     bool good = true;
+    uint32_t ppm;
     switch (format) {
     case FORMAT_TEXT:
         return NULL;
@@ -170,6 +172,8 @@ const char *format_check(enum format format, struct str s)
         return good ? NULL : "a media type such as text/plain";
     case FORMAT_URL:
         return check_url(s);
+    case FORMAT_PERCENT:
+        return scalar_percent(s, &ppm) ? NULL : "a percentage from 0 to 100, such as 5 or 0.25";
     case FORMAT_SPIFFE_RULE:
         return tls_is_spiffe_rule(s)
                    ? NULL

@@ -21,6 +21,7 @@ enum format {
     FORMAT_PSEUDONYM,    /* what Via calls us: RFC 9110 §7.6.3 */
     FORMAT_MEDIA_TYPE,   /* text/plain; charset=utf-8 */
     FORMAT_URL,          /* http:// or https://, for a request of ours */
+    FORMAT_PERCENT,      /* 0 to 100, with at most four decimals */
     FORMAT_SPIFFE_RULE,  /* a SPIFFE id, or all below one: io/tls.h */
 };
 

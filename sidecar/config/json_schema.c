@@ -99,6 +99,13 @@ static void push_numbers(struct writer *w, json_t *any, enum pattern_numbers num
 {
     if (numbers == NUMBERS_NONE)
         return;
+    if (numbers == NUMBERS_PERCENT) {
+        json_t *percent = one(w, "type", json_string("number"));
+        put(w, percent, "minimum", json_integer(0));
+        put(w, percent, "maximum", json_integer(100));
+        push(w, any, percent);
+        return;
+    }
     const char *type = numbers == NUMBERS_WHOLE ? "integer" : "number";
     json_t *o = one(w, "type", json_pack("[ss]", type, "boolean"));
     if (numbers == NUMBERS_NOT_NEGATIVE)

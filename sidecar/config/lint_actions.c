@@ -56,3 +56,35 @@ void lint_header_rules(struct builder *b)
     each_map(b, "requestHeaderModifier", header_rules);
     each_map(b, "responseHeaderModifier", header_rules);
 }
+
+/* ---- faults ---- */
+
+static void fault(struct builder *b, const struct conf_route *r, const struct yaml_node *node)
+{
+    const struct yaml_node *map = yaml_get(node, "fault");
+    const struct yaml_node *delay = yaml_get(map, "delay"), *end = yaml_get(map, "abort");
+    char mine[PROBLEM_QUOTE_MAX], whole[PROBLEM_QUOTE_MAX];
+    if (!r->fault || r->action != ACTION_FORWARD)
+        return;
+    if (r->fault->delays && r->fault->delay_ppm == 0)
+        warning_at(b->problems, delay, "has no effect: it is 0 percent of the requests");
+    if (r->fault->aborts && r->fault->abort_ppm == 0)
+        warning_at(b->problems, end, "has no effect: it is 0 percent of the requests");
+    if (!r->fault->delays && yaml_get(map, "maxActive"))
+        warning_at(b->problems, yaml_get(map, "maxActive"), "has no effect without \"delay\"");
+    if (r->fault->delays && r->timeout > 0 && r->fault->delay >= r->timeout)
+        warning_at(b->problems, yaml_get(delay, "duration"),
+                   "%s ends in a timeout: the route's timeout is %s",
+                   builder_duration(yaml_get(delay, "duration"), r->fault->delay, mine),
+                   builder_duration(yaml_get(node, "timeout"), r->timeout, whole));
+}
+
+void lint_fault(struct builder *b)
+{
+    for (uint32_t i = 0; i < b->conf->n_listeners; i++) {
+        const struct yaml_node *list = yaml_get(b->listeners[i], "routes");
+        const struct yaml_node *it = list ? list->first : NULL;
+        for (uint32_t k = 0; it; k++, it = it->next)
+            fault(b, &b->conf->listeners[i].routes[k], it);
+    }
+}

@@ -78,6 +78,8 @@ const char *pattern_of_format(enum format format)
         return "^(?! )(?=.*/)" PRINTABLE "+$";
     case FORMAT_URL:
         return "^https?://" HOST "(?::" PORT ")?(?:[/?](?:" URL_CHAR "|[%?])*)?$";
+    case FORMAT_PERCENT:
+        return "^0*(?:100(?:\\.0{1,4})?|[0-9]{1,2}(?:\\.[0-9]{1,4})?)$";
     case FORMAT_SPIFFE_RULE:
         return "^spiffe://[a-z0-9._-]{1,255}(?:/[A-Za-z0-9._-]+)*(?:/\\*)?$";
     }
@@ -96,6 +98,8 @@ enum pattern_numbers pattern_numbers(enum format format)
         return NUMBERS_NONE;
     case FORMAT_LABEL:
         return NUMBERS_WHOLE;
+    case FORMAT_PERCENT:
+        return NUMBERS_PERCENT;
     case FORMAT_HOST:
     case FORMAT_HOST_PATTERN:
     case FORMAT_HOST_PORT:

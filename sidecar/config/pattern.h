@@ -12,7 +12,13 @@ const char *pattern_of_format(enum format format);
 const char *pattern_of_type(enum schema_type type, uint32_t flags);
 
 /* What YAML takes for a number (or for true and false) may be a text of the format too: 8080. */
-enum pattern_numbers { NUMBERS_NONE, NUMBERS_WHOLE, NUMBERS_NOT_NEGATIVE, NUMBERS_ANY };
+enum pattern_numbers {
+    NUMBERS_NONE,
+    NUMBERS_WHOLE,
+    NUMBERS_NOT_NEGATIVE,
+    NUMBERS_PERCENT,
+    NUMBERS_ANY
+};
 enum pattern_numbers pattern_numbers(enum format format);
 
 #endif

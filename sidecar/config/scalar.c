@@ -110,6 +110,24 @@ bool scalar_mode(struct str s, uint64_t *ret)
     return true;
 }
 
+bool scalar_percent(struct str s, uint32_t *ret_ppm)
+{
+    uint64_t whole = 0, ppm = 0;
+    const char *dot = s.n ? memchr(s.p, '.', s.n) : NULL;
+    size_t decimals = dot ? (size_t)(s.p + s.n - dot) - 1 : 0;
+    struct str digits = {dot ? dot + 1 : NULL, decimals};
+    if (!str_to_u64((struct str){s.p, dot ? (size_t)(dot - s.p) : s.n}, &whole) || whole > 100 ||
+        s.n - decimals > 4 || (dot && (decimals > 4 || !str_to_u64(digits, &ppm))))
+        return false;
+    for (size_t i = decimals; i < 4; i++)
+        ppm *= 10;
+    ppm += whole * 10000;
+    if (ppm > 1000000)
+        return false;
+    *ret_ppm = (uint32_t)ppm;
+    return true;
+}
+
 bool scalar_bool(struct str s, bool *ret)
 {
     bool is_true = str_eq(s, STR("true"));

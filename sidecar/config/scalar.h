@@ -17,6 +17,8 @@ bool scalar_size(struct str s, uint64_t *ret);
 bool scalar_int(struct str s, uint64_t *ret);
 /* 0660: three or four octal digits, at most 0777. */
 bool scalar_mode(struct str s, uint64_t *ret);
+/* 0 to 100, with at most four decimals, in parts per million. */
+bool scalar_percent(struct str s, uint32_t *ret_ppm);
 /* true, false. */
 bool scalar_bool(struct str s, bool *ret);
 

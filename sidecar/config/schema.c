@@ -38,7 +38,7 @@ static const struct schema_map header_map = {MAP(header_keys), CHOICES(condition
                                              .size = sizeof(struct draft_condition), .draft = true};
 static const struct schema_map query_map = {MAP(query_keys), CHOICES(condition_choices),
                                             .size = sizeof(struct draft_condition), .draft = true};
-static const struct schema_key header_item = {.type = SCHEMA_MAP, .map = &header_map};
+const struct schema_key schema_header_condition = {.type = SCHEMA_MAP, .map = &header_map};
 static const struct schema_key query_item = {.type = SCHEMA_MAP, .map = &query_map};
 
 #define MATCH(member) MEMBER(struct draft_match, member)
@@ -58,7 +58,7 @@ static const struct schema_key match_keys[] = {
     {"methods", "any one of these methods", SCHEMA_LIST,
      ITEMS(struct draft_match, methods, n_methods), .of = &method, .min = 1},
     {"headers", "conditions on headers; all of them hold", SCHEMA_LIST,
-     ITEMS(struct draft_match, headers, n_headers), .of = &header_item},
+     ITEMS(struct draft_match, headers, n_headers), .of = &schema_header_condition},
     {"query", "conditions on query parameters; all of them hold", SCHEMA_LIST,
      ITEMS(struct draft_match, query, n_query), .of = &query_item},
 };
@@ -179,6 +179,9 @@ static const struct schema_key route_keys[] = {
     {"responseHeaderModifier", "header fields of its responses, behind the listener's", SCHEMA_MAP,
      MEMBER(struct draft_route, response_headers),
      .flag_at = AT(struct draft_route, response_headers.given), .map = &schema_header_rules},
+    {"fault", "faults that are injected: requests that wait, or get an error", SCHEMA_MAP,
+     MEMBER(struct draft_route, fault), .flag_at = AT(struct draft_route, fault.given),
+     .map = &schema_fault},
     {"learn", "what the application acquires there, and how it is given back", SCHEMA_LIST,
      ITEMS(struct draft_route, learn, n_learn), .of = &schema_learn_item, .min = 1,
      .max = LEARN_RULES_MAX},

@@ -42,3 +42,38 @@ static const struct schema_key header_rules_keys[] = {
      .preset = "false"},
 };
 const struct schema_map schema_header_rules = {MAP(header_rules_keys)};
+
+/* ---- faults ---- */
+
+#define FAULT(member) MEMBER(struct draft_fault, member)
+static const struct schema_key delay_keys[] = {
+    {"duration", "how long they wait", SCHEMA_DURATION, .flags = KEY_REQUIRED, FAULT(rules.delay),
+     .min = MSEC, .max = 600 * SECOND},
+    {"percent", "of the requests: 0.5 is one in 200", SCHEMA_STRING, FORMAT_PERCENT, KEY_REQUIRED,
+     FAULT(delay_percent)},
+};
+static const struct schema_map delay_map = {MAP(delay_keys)};
+static const struct schema_key abort_keys[] = {
+    {"status", "of the answer", SCHEMA_INT, FAULT(rules.abort_status), .preset = "503", .min = 400,
+     .max = 599},
+    {"grpcStatus", "of gRPC calls; what clients make of status", SCHEMA_INT, FAULT(grpc_status),
+     .flag_at = AT(struct draft_fault, has_grpc_status), .min = 1, .max = 16},
+    {"percent", "of the requests: 0.5 is one in 200", SCHEMA_STRING, FORMAT_PERCENT, KEY_REQUIRED,
+     FAULT(abort_percent)},
+};
+static const struct schema_map abort_map = {MAP(abort_keys)};
+static const struct schema_key fault_keys[] = {
+    {"delay", "requests that wait before they go on", SCHEMA_MAP,
+     .flag_at = AT(struct draft_fault, rules.delays), .map = &delay_map},
+    {"abort", "requests that are answered with an error, behind their delay", SCHEMA_MAP,
+     .flag_at = AT(struct draft_fault, rules.aborts), .map = &abort_map},
+    {"headers", "conditions on headers of the requests that are meant; all of them hold",
+     SCHEMA_LIST, ITEMS(struct draft_fault, headers, n_headers), .of = &schema_header_condition,
+     .min = 1},
+    {"maxActive", "that wait at once, over all workers; others are not delayed", SCHEMA_INT,
+     FAULT(rules.max_active), .preset = "100", .min = 1, .max = 1000000},
+    {"dryRun", "counts what would happen, and lets everything pass", SCHEMA_BOOL,
+     FAULT(rules.dry_run), .preset = "false"},
+};
+static const struct schema_choice fault_choices[] = {{CHOICE_AT_LEAST_ONE, {"delay", "abort"}}};
+const struct schema_map schema_fault = {MAP(fault_keys), CHOICES(fault_choices)};

@@ -28,6 +28,10 @@ extern const struct schema_map schema_upstream_tls;
 
 /* schema_actions.c: of a struct draft_header_rules. */
 extern const struct schema_map schema_header_rules;
+/* Of a struct draft_fault. */
+extern const struct schema_map schema_fault;
+/* schema.c: of a struct draft_condition. */
+extern const struct schema_key schema_header_condition;
 
 /* schema_cleanup.c: of a struct conf. */
 extern const struct schema_key schema_cleanup_item, schema_hook_item;

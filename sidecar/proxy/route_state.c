@@ -2,19 +2,22 @@
 #include "proxy/route_state.h"
 
 #include "base/mem.h"
+#include "proxy/fault_shared.h"
 
-struct route_state *route_state_new(const struct conf_route *r, uint64_t shape)
+struct route_state *route_state_new(const struct conf_route *r, uint64_t shape,
+                                    const struct route_state *like)
 {
     struct route_state *s = mem_zalloc(sizeof(*s));
     if (!s)
         return NULL;
     s->shape = shape;
+    s->fault = like ? fault_shared_ref(like->fault) : fault_shared_new();
+    if (!s->fault)
+        return route_state_free(s);
     if (r->n_backends > 1) {
         struct route_split *split = mem_zalloc(sizeof(*split));
-        if (!split) {
-            free(s);
-            return NULL;
-        }
+        if (!split)
+            return route_state_free(s);
         atomic_init(&s->split, split);
     }
     return s;
@@ -24,6 +27,7 @@ struct route_state *route_state_free(struct route_state *s)
 {
     if (!s)
         return NULL;
+    fault_shared_unref(s->fault);
     free(atomic_load(&s->split));
     free(atomic_load(&s->stats.duration));
     free(atomic_load(&s->stats.errors));

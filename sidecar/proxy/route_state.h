@@ -17,6 +17,8 @@ struct route_split {
     counter_t picked[SPLIT_MAX];
 };
 
+struct fault_shared;
+
 struct route_state {
     /* The generation in which the backends became what `split` is about. A stream whose snapshot
      * has other backends (slot.shape) picks without it. */
@@ -24,11 +26,14 @@ struct route_state {
     struct route_split *_Atomic split; /* NULL: one backend at most */
     counter_t picked_single;           /* of the only backend */
     struct route_stats stats;
-    uint32_t views; /* the control thread's: views of its worker that name it */
+    struct fault_shared *fault; /* a reference; the same for all workers */
+    uint32_t views;             /* the control thread's: views of its worker that name it */
 };
 
-/* NULL when memory is short. */
-struct route_state *route_state_new(const struct conf_route *r, uint64_t shape);
+/* `like`: the same route's of another worker; NULL: there is none yet. NULL when memory is short.
+ */
+struct route_state *route_state_new(const struct conf_route *r, uint64_t shape,
+                                    const struct route_state *like);
 struct route_state *route_state_free(struct route_state *s);
 
 /* The same backends with the same weights, in the same order? */

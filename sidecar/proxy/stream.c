@@ -182,7 +182,7 @@ static enum stream_next step_route(struct stream *s)
     }
     if (s->route->learn && !s->tcp && !learn_begin(s))
         return STREAM_WAIT;
-    s->step = STREAM_SPLIT;
+    s->step = s->route->fault && !s->tcp ? STREAM_FAULT : STREAM_SPLIT;
     return STREAM_NEXT;
 }
 
@@ -364,10 +364,11 @@ static enum stream_next step_respond(struct stream *s)
 typedef enum stream_next (*step_fn)(struct stream *);
 
 static const step_fn steps[] = {
-    [STREAM_RECEIVE] = step_receive, [STREAM_ROUTE] = step_route,
-    [STREAM_SPLIT] = step_split,     [STREAM_PICK] = step_pick,
-    [STREAM_CONNECT] = step_connect, [STREAM_FORWARD] = step_forward,
-    [STREAM_RESPOND] = step_respond, [STREAM_FINISHED] = step_respond,
+    [STREAM_RECEIVE] = step_receive,  [STREAM_ROUTE] = step_route,
+    [STREAM_FAULT] = stream_fault,    [STREAM_SPLIT] = step_split,
+    [STREAM_PICK] = step_pick,        [STREAM_CONNECT] = step_connect,
+    [STREAM_FORWARD] = step_forward,  [STREAM_RESPOND] = step_respond,
+    [STREAM_FINISHED] = step_respond,
 };
 
 void stream_run(struct stream *s)
@@ -447,6 +448,13 @@ void stream_on_admitted(struct stream *s)
 void stream_on_connected(struct stream *s)
 {
     CHECK(s->step == STREAM_CONNECT && s->up);
+    go_on(s);
+}
+
+void stream_on_delay_over(struct stream *s)
+{
+    CHECK(s->step == STREAM_FAULT && s->delayed);
+    stream_fault_leave(s);
     go_on(s);
 }
 

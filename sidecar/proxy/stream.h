@@ -2,7 +2,7 @@
  *
  * A state machine whose steps read top to bottom in stream.c, one function a step, one driver:
  *
- *   receive -> route -> split -> pick -> connect -> forward -> respond -> finish
+ *   receive -> route -> [fault ->] split -> pick -> connect -> forward -> respond -> finish
  *
  * (authorize and limit come between route and split with the policies.) Its two ends are sides:
  * HTTP/1 connections here, HTTP/2 streams alike. A TCP connection is a stream that begins at
@@ -26,6 +26,7 @@ enum { STREAM_MAGIC = 0x5354524d, STREAM_INTERIM_MAX = 16 };
 enum stream_step {
     STREAM_RECEIVE,
     STREAM_ROUTE,
+    STREAM_FAULT,
     STREAM_SPLIT,
     STREAM_PICK,
     STREAM_CONNECT,
@@ -56,6 +57,7 @@ struct pool_wait {
 struct exchange {
     struct pool_wait wait;
     struct message res;                      /* the response's head */
+    usec_t delayed_until;                    /* while stream.delayed */
     struct text asked_path, asked_authority; /* in front of the route's rewrite; once prepared */
     struct message_room req_room, res_room;
 };
@@ -68,13 +70,15 @@ struct stream {
     bool ended_early;    /* the client's end came before its upgrade was answered */
     bool response_begun; /* a final head was given to the client's side */
     bool response_ended;
-    bool tunnel;          /* after a 101, or TCP */
-    bool prepared;        /* the request head has been made ready for the next hop */
-    bool headers_changed; /* by the route's rules: once, whatever the number of tries */
-    bool fresh;           /* no reused connection for this try */
-    bool admitted;        /* counted in upstream_shared.requests */
-    bool result_told;     /* of this try */
-    bool last_called;     /* answered by LAST_CALL */
+    bool tunnel;                    /* after a 101, or TCP */
+    bool prepared;                  /* the request head has been made ready for the next hop */
+    bool headers_changed;           /* by the route's rules: once, whatever the number of tries */
+    bool fault_drawn, fault_aborts; /* what its route's faults make of it (stream_fault.c) */
+    bool delayed;                   /* it has a place among those that wait for that */
+    bool fresh;                     /* no reused connection for this try */
+    bool admitted;                  /* counted in upstream_shared.requests */
+    bool result_told;               /* of this try */
+    bool last_called;               /* answered by LAST_CALL */
     bool head_gone; /* of the request only what the log tells is left: it can't be sent again */
     uint8_t tries;
     uint8_t interims;
@@ -135,6 +139,8 @@ void stream_on_client_gone(struct stream *s, enum reason reason);
  * will not come. */
 void stream_on_admitted(struct stream *s);
 void stream_on_connected(struct stream *s);
+/* From stream_check(): an injected delay is over. */
+void stream_on_delay_over(struct stream *s);
 void stream_on_refused(struct stream *s, enum reason reason);
 
 /* From the upstream side. The response's head is in s->exchange->res. */

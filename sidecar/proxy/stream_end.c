@@ -47,16 +47,23 @@ static void send_own_response(struct stream *s, struct str body, enum reason rea
     stream_finish(s, reason, s->request_ended, false);
 }
 
-/* RFC 9457; `detail` is a literal of ours, so nothing in it needs escaping. */
-static int format_problem(const struct stream *s, const struct reason_info *info,
-                          const char *detail, char *out, size_t cap)
+static unsigned status_of(const struct stream *s, enum reason reason)
 {
+    return reason == REASON_FAULT_ABORT ? s->route->fault->abort_status
+                                        : reason_table[reason].status;
+}
+
+/* RFC 9457; `detail` is a literal of ours, so nothing in it needs escaping. */
+static int format_problem(const struct stream *s, enum reason reason, const char *detail, char *out,
+                          size_t cap)
+{
+    const struct reason_info *info = &reason_table[reason];
     struct str trace =
         s->prepared ? hop_trace_id(&s->req) : STR_NONE; /* not what a client made up */
     return snprintf(out, cap,
                     "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"code\":\"%s\""
                     "%s%s%s%s%.*s%s}\n",
-                    info->title, info->status, info->word, detail ? ",\"detail\":\"" : "",
+                    info->title, status_of(s, reason), info->word, detail ? ",\"detail\":\"" : "",
                     detail ? detail : "", detail ? "\"" : "", trace.n ? ",\"traceId\":\"" : "",
                     STR_FMT(trace), trace.n ? "\"" : "");
 }
@@ -84,7 +91,7 @@ void stream_reply(struct stream *s, enum reason reason, const char *detail)
         (void)stream_prepare(s);
     relay_discard(&s->request, &s->worker->loop.bufs);
     relay_discard(&s->response, &s->worker->loop.bufs);
-    begin_own_response(s, s->req.grpc ? 200 : info->status);
+    begin_own_response(s, s->req.grpc ? 200 : status_of(s, reason));
     (void)snprintf(status_field, sizeof(status_field), "sluice; error=%s; details=\"%s\"",
                    info->proxy_status, info->word);
     (void)message_add_known(&s->exchange->res, FIELD_PROXY_STATUS, str_of(status_field));
@@ -93,12 +100,12 @@ void stream_reply(struct stream *s, enum reason reason, const char *detail)
         send_own_response(s, STR_NONE, reason);
         return;
     }
-    int n = format_problem(s, info, detail, body, sizeof(body));
+    int n = format_problem(s, reason, detail, body, sizeof(body));
     (void)message_add_known(&s->exchange->res, FIELD_CONTENT_TYPE, STR("application/problem+json"));
     (void)message_add_known(&s->exchange->res, FIELD_CACHE_CONTROL, STR("no-store"));
-    if (info->status == 503)
+    if (status_of(s, reason) == 503)
         (void)message_add_known(&s->exchange->res, FIELD_RETRY_AFTER, STR("1"));
-    if (info->status == 405)
+    if (status_of(s, reason) == 405)
         (void)message_add(&s->exchange->res, FIELD_OTHER, STR("Allow"),
                           STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     send_own_response(s, (struct str){body, n > 0 ? (size_t)n : 0}, reason);
@@ -302,6 +309,8 @@ void stream_finish(struct stream *s, enum reason reason, bool down_clean, bool u
     s->reason = reason;
     stream_tell_result(s, reason);
     stream_drop_upstream(s, up_clean, reason);
+    if (s->delayed)
+        stream_fault_leave(s);
     relay_discard(&s->request, bufs);
     relay_discard(&s->response, bufs);
     usec_t now = clock_mono();

@@ -87,13 +87,22 @@ bool stream_grpc_pass_timeout(struct stream *s)
 
 /* --- the end --- */
 
+static enum grpc_code code_of(const struct stream *s, enum reason reason)
+{
+    const struct fault_rules *fault = reason == REASON_FAULT_ABORT ? s->route->fault : NULL;
+    if (!fault)
+        return grpc_code_of_reason(reason);
+    return fault->abort_grpc >= 0 ? (enum grpc_code)fault->abort_grpc
+                                  : grpc_code_of_http(fault->abort_status);
+}
+
 /* grpc-message: the reason's word and, behind a colon, what was wrong. 0 or -ENOMEM. */
-static int add_status(struct message *m, enum reason reason, const char *detail)
+static int add_status(const struct stream *s, struct message *m, enum reason reason)
 {
     char number[12], text[MESSAGE_MOST], encoded[3 * MESSAGE_MOST];
-    int n = snprintf(text, sizeof(text), "%s%s%s", reason_word(reason), detail ? ": " : "",
-                     detail ? detail : "");
-    (void)snprintf(number, sizeof(number), "%u", (unsigned)grpc_code_of_reason(reason));
+    int n = snprintf(text, sizeof(text), "%s%s%s", reason_word(reason), s->detail ? ": " : "",
+                     s->detail ? s->detail : "");
+    (void)snprintf(number, sizeof(number), "%u", (unsigned)code_of(s, reason));
     struct str message = {text, min_u64(n > 0 ? (size_t)n : 0, sizeof(text) - 1)};
     int rc = message_add_known(m, FIELD_GRPC_STATUS, str_of(number));
     return rc < 0 ? rc
@@ -104,7 +113,7 @@ static int add_status(struct message *m, enum reason reason, const char *detail)
 void stream_grpc_answer(struct stream *s, enum reason reason)
 {
     (void)message_add_known(&s->exchange->res, FIELD_CONTENT_TYPE, STR("application/grpc"));
-    (void)add_status(&s->exchange->res, reason, s->detail);
+    (void)add_status(s, &s->exchange->res, reason);
 }
 
 /* Else its client makes a status of that of HTTP, and looks for no other behind the head. */
@@ -132,7 +141,7 @@ bool stream_grpc_end(struct stream *s, enum reason reason)
         return false;
     message_free(trailers);
     message_init(trailers, false);
-    if (add_status(trailers, reason, s->detail) < 0)
+    if (add_status(s, trailers, reason) < 0)
         return false;
     s->response_ended = true;
     s->down->ops->end(s->down, trailers);
@@ -145,7 +154,7 @@ int stream_grpc_status(const struct stream *s, enum reason reason)
     if (!s->req.grpc)
         return -1;
     if (reason != REASON_NONE && (s->status == 0 || head_is_grpc(s)))
-        return (int)grpc_code_of_reason(reason);
+        return (int)code_of(s, reason);
     const struct message *where = s->trailers[1];
     const struct field *f = where ? message_find(where, FIELD_GRPC_STATUS) : NULL;
     if (!f) {

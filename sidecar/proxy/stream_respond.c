@@ -288,6 +288,8 @@ usec_t stream_next_deadline(const struct stream *s)
         return at;
     if (s->deadline != 0)
         at = s->deadline;
+    if (s->delayed)
+        return min_u64(at, s->exchange->delayed_until);
     if (s->step != STREAM_RESPOND)
         return at;
     if (s->learn)
@@ -309,6 +311,10 @@ void stream_check(struct stream *s, usec_t now)
         return;
     if (s->deadline != 0 && now >= s->deadline) {
         stream_reply(s, REASON_DEADLINE, NULL);
+        return;
+    }
+    if (s->delayed) {
+        stream_on_delay_over(s);
         return;
     }
     if (s->learn && learn_check(s, now))

@@ -55,6 +55,11 @@ bool stream_change_response(struct stream *s);
 /* The response's head goes to the client. */
 void stream_give_response(struct stream *s);
 
+/* The step fault (stream_fault.c), of a route that has any. */
+enum stream_next stream_fault(struct stream *s);
+/* A stream that is delayed gives its place back. */
+void stream_fault_leave(struct stream *s);
+
 /* Makes the request ready for the next hop (once). 0 or -ENOMEM. */
 int stream_prepare(struct stream *s);
 /* The client asked for an upgrade that the route lets through. */

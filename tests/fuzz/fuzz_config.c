@@ -54,6 +54,16 @@ static void check_header_rules(const struct header_rules *r, bool request)
               (r->removes[i].prefix || !header_rules_refuses(r->removes[i].name, request)));
 }
 
+static void check_fault(const struct fault_rules *r)
+{
+    if (!r)
+        return;
+    CHECK(r->delays || r->aborts);
+    CHECK(r->delay_ppm <= FAULT_WHOLE_PPM && r->abort_ppm <= FAULT_WHOLE_PPM);
+    CHECK(!r->delays || (r->delay > 0 && r->max_active > 0));
+    CHECK(r->abort_status >= 400 && r->abort_status <= 599 && r->abort_grpc != 0);
+}
+
 static void check_routes(const struct conf *c, const struct conf_listener *l, uint32_t *routes)
 {
     for (uint32_t r = 0; r < l->n_routes; r++) {
@@ -68,6 +78,7 @@ static void check_routes(const struct conf *c, const struct conf_listener *l, ui
             ppm += route->ppm[b];
         }
         CHECK(route->n_backends == 0 || ppm == SPLIT_WHOLE_PPM);
+        check_fault(route->fault);
         for (int k = 0; k < 2 && route->headers; k++) {
             check_header_rules(route->headers->request[k], true);
             check_header_rules(route->headers->response[k], false);

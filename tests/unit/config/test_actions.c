@@ -1,4 +1,5 @@
-/* test_actions.c - header rules of a configuration: what is built, and what is refused where. */
+/* test_actions.c - header rules and faults of a configuration: what is built, and what is refused
+ * where. */
 #include "env.h"
 #include "mistakes.h"
 
@@ -17,7 +18,28 @@
 #define SET(n, v)   REQUEST("set: [{name: " n ", value: " v "}]")
 #define NO_HTTP(x)  TCP_6_3("backends: [{upstream: a}]\n  " x)
 
+#define FT       R0 ".fault"
+#define FAULT(x) FORWARD_7_5("fault: {" x "}")
+
 static const struct mistake wrong[] = {
+    {FAULT("maxActive: 1"), 7, 12, FT, "one of \"delay\", \"abort\" is missing"},
+    {FAULT("delay: {percent: 1}"), 7, 20, FT ".delay", "required key \"duration\" is missing"},
+    {FAULT("abort: {}"), 7, 20, FT ".abort", "required key \"percent\" is missing"},
+    {FAULT("abort: {percent: 101}"), 7, 30, FT ".abort.percent",
+     "expected a percentage from 0 to 100, such as 5 or 0.25, got \"101\""},
+    {FAULT("abort: {percent: 100.0001}"), 7, 30, FT ".abort.percent", "a percentage from 0"},
+    {FAULT("abort: {percent: 0.00001}"), 7, 30, FT ".abort.percent", "a percentage from 0"},
+    {FAULT("abort: {percent: 5.}"), 7, 30, FT ".abort.percent", "a percentage from 0"},
+    {FAULT("abort: {percent: .5}"), 7, 30, FT ".abort.percent", "a percentage from 0"},
+    {FAULT("abort: {percent: 5%}"), 7, 30, FT ".abort.percent", "a percentage from 0"},
+    {FAULT("abort: {percent: -1}"), 7, 30, FT ".abort.percent", "a percentage from 0"},
+    {FAULT("abort: {percent: 1, status: 200}"), 7, 41, FT ".abort.status", "from 400 to 599"},
+    {FAULT("abort: {percent: 1, grpcStatus: 0}"), 7, 45, FT ".abort.grpcStatus", "from 1 to 16"},
+    {FAULT("delay: {percent: 1, duration: 0}"), 7, 43, FT ".delay.duration", "from 1ms to 10m"},
+    {FAULT("delay: {percent: 1, duration: 1s}, headers: [{name: a, regex: (}]"), 7, 75,
+     FT ".headers[0].regex", "not a regular expression"},
+    {FAULT("delay: {percent: 1, duration: 1s}, headers: [{name: a}]"), 7, 58, FT ".headers[0]",
+     "is missing"},
     {SET("Content-Length", "\"1\""), 7, 42, RQ ".set[0].name",
      "Content-Length: says where the message ends"},
     {SET("transfer_encoding", "a"), 7, 42, RQ ".set[0].name", "says where the message ends"},
@@ -119,11 +141,37 @@ static void test_header_rules(UNUSED void **state)
     (void)config_free(c);
 }
 
+static void test_fault(UNUSED void **state)
+{
+    struct conf *c = good(FAULT("delay: {duration: 1.5s, percent: 12.5}, maxActive: 3, "
+                                "headers: [{name: x, exact: y}]"));
+    const struct fault_rules *r = c->listeners[0].routes[0].fault;
+    assert_true(r->delays && !r->aborts && !r->dry_run && r->headers);
+    assert_int_equal(r->delay, 1500000);
+    assert_int_equal(r->delay_ppm, 125000);
+    assert_int_equal(r->max_active, 3);
+    (void)config_free(c);
+    c = good(FAULT("abort: {percent: 100.0000}, dryRun: true"));
+    r = c->listeners[0].routes[0].fault;
+    assert_true(!r->delays && r->aborts && r->dry_run && !r->headers);
+    assert_int_equal(r->abort_ppm, FAULT_WHOLE_PPM);
+    assert_int_equal(r->abort_status, 503);
+    assert_int_equal(r->abort_grpc, -1);
+    (void)config_free(c);
+    c = good(FAULT("abort: {percent: \"0.0001\", status: 429, grpcStatus: 8}"));
+    r = c->listeners[0].routes[0].fault;
+    assert_int_equal(r->abort_ppm, 1);
+    assert_int_equal(r->abort_status, 429);
+    assert_int_equal(r->abort_grpc, 8);
+    (void)config_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_header_rules),
+        cmocka_unit_test(test_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -358,6 +358,16 @@ static void test_words(void **state)
     assert_false(scalar_duration(STR("1.0000001s"), &v));
     assert_false(scalar_duration(STR("s"), &v));
     assert_false(scalar_int(STR("00"), &v));
+    uint32_t ppm = 7;
+    assert_false(scalar_percent(STR(""), &ppm) || scalar_percent(STR("."), &ppm));
+    assert_false(scalar_percent(STR("1."), &ppm) || scalar_percent(STR(".1"), &ppm));
+    assert_false(scalar_percent(STR("100.0001"), &ppm) || scalar_percent(STR("101"), &ppm));
+    assert_false(scalar_percent(STR("1.00001"), &ppm) || scalar_percent(STR("1e1"), &ppm));
+    assert_int_equal(ppm, 7);
+    assert_true(scalar_percent(STR("0"), &ppm) && ppm == 0);
+    assert_true(scalar_percent(STR("12.5"), &ppm) && ppm == 125000);
+    assert_true(scalar_percent(STR("0.0001"), &ppm) && ppm == 1);
+    assert_true(scalar_percent(STR("100.0000"), &ppm) && ppm == 1000000);
     assert_false(scalar_mode(STR("66"), &v));
     assert_false(scalar_mode(STR("00660"), &v));
     assert_int_equal(v, 7);
