@@ -240,6 +240,7 @@ static void control_free(struct control *c)
     if (c->loop.ev)
         mailbox_free(&c->mailbox);
     control_reload_free(c);
+    c->checks = health_checks_free(c->checks);
     while (c->generations.next && !list_empty(&c->generations)) {
         struct generation *g = LIST_ENTRY(c->generations.next, struct generation, link);
         generation_tear_down(g, g == c->generation);
@@ -289,7 +290,8 @@ static int set_up(struct control *c)
         return rc;
     mailbox_init(&c->mailbox, &c->loop, c);
     control_drain_init(c);
-    if (control_leases_init(c) < 0)
+    c->checks = health_checks_new(&c->loop);
+    if (!c->checks || control_leases_init(c) < 0)
         return -ENOMEM;
     rc = open_log(c);
     if (rc < 0)

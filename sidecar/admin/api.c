@@ -1,6 +1,7 @@
 /* api.c - what the admin and health servers answer. */
 #include "admin/connections.h"
 #include "admin/control.h"
+#include "admin/health_show.h"
 #include "admin/lease_api.h"
 
 #include "base/mem.h"
@@ -48,9 +49,10 @@ static void get_livez(struct http_request *req, void *ctx)
 bool control_ready(const struct control *c)
 {
     const struct drain *d = &c->process.drain;
+    const struct conf_route *down;
     enum drain_phase phase = drain_now(d);
     if (phase == DRAIN_SERVING)
-        return !prestop_unready(&c->prestop.rules);
+        return !prestop_unready(&c->prestop.rules) && !health_unready(c->generation, &down);
     /* At a pod's end kube-proxy has no fallback for a last replica that is not serving. */
     return phase == DRAIN_NOTICE && d->ready_in_notice;
 }
@@ -59,11 +61,14 @@ static void get_readyz(struct http_request *req, void *ctx)
 {
     struct control *c = ctx;
     enum drain_phase phase = drain_now(&c->process.drain);
-    char text[96];
+    const struct conf_route *down;
+    char text[256], why[160] = "";
     bool ready = control_ready(c);
+    if (!ready && phase == DRAIN_SERVING && health_unready(c->generation, &down))
+        (void)snprintf(why, sizeof(why), ",\"unhealthy_route\":\"%.*s\"", STR_FMT(down->name));
     int n =
-        snprintf(text, sizeof(text), "{\"ready\":%s,\"phase\":\"%s\"}", ready ? "true" : "false",
-                 phase == DRAIN_EXIT ? "drained" : drain_phase_word(phase));
+        snprintf(text, sizeof(text), "{\"ready\":%s,\"phase\":\"%s\"%s}", ready ? "true" : "false",
+                 phase == DRAIN_EXIT ? "drained" : drain_phase_word(phase), why);
     http_reply(req, ready ? 200 : 503, json, text, (size_t)n);
 }
 

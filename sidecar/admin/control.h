@@ -18,6 +18,7 @@
 #include "lifecycle/hooks.h"
 #include "lifecycle/lease.h"
 #include "proxy/discovery.h"
+#include "proxy/health_checks.h"
 #include "proxy/worker.h"
 
 struct access_log;
@@ -62,6 +63,7 @@ struct control {
     struct config_state config;
     struct certificates certificates;
     struct discovery *discovery;
+    struct health_checks *checks;
     struct reload *reload;
     struct cleanup_engine *cleanups;
     struct leases *leases;
@@ -217,6 +219,9 @@ void metrics_leases(struct exposition *t, const struct control *c);
 
 /* metrics_actions.c: what routes do to messages on their way. */
 void metrics_actions(struct exposition *t, const struct control *c);
+
+/* metrics_health.c: health checks of endpoints. */
+void metrics_health(struct exposition *t, const struct control *c);
 
 /* metrics_tls.c: the families [upstream_]tls_*. */
 void metrics_tls(struct exposition *t, const struct control *c);

@@ -144,6 +144,8 @@ static void enter(struct control *c, enum drain_phase phase, usec_t now)
              d->budget.deadline > now ? (double)(d->budget.deadline - now) / 1e6 : 0.);
     control_manager_drain(c);
     control_prestop_drained(c);
+    if (phase >= DRAIN_DRAIN)
+        health_checks_stop(c->checks);
     if (phase == DRAIN_DRAIN && p->close_listeners_at_drain && !c->retiring) {
         control_mark_direction(c, DIRECTION_INBOUND);
         (void)control_close_marked(c);

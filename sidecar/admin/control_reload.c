@@ -191,7 +191,9 @@ static void on_addresses_changed(void *ctx, const struct conf_upstream *u)
     const struct endpoint_address *list;
     uint32_t n;
     discovery_addresses(c->discovery, u, &list, &n);
-    if (generation_update(c->generation, u, list, n) < 0)
+    int rc = generation_update(c->generation, u, list, n);
+    health_checks_update(c->checks, u, c->generation->upstreams[u->index]);
+    if (rc < 0)
         log_error("upstream %.*s: out of memory for its new addresses; the old ones stay",
                   STR_FMT(u->name));
 }
@@ -231,6 +233,7 @@ static void put_in_force(struct control *c, struct generation *g)
     control_app_configure(c);
     take_process_settings(c);
     control_leases_configure(c);
+    health_checks_configure(c->checks, c->snapshot->conf, g->upstreams);
     c->reload->step = RELOAD_ENTERING;
     generation_post(g);
     reload_hold_in_memory(c);

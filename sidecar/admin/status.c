@@ -1,6 +1,7 @@
 /* status.c - /v1/status: the whole of it in one JSON object. */
 #include "admin/control.h"
 #include "admin/discovery_show.h"
+#include "admin/health_show.h"
 
 #include "proxy/listener.h"
 #include "proxy/fault_shared.h"
@@ -129,7 +130,7 @@ static json_t *routes_json(const struct control *c)
     return a;
 }
 
-static json_t *endpoints_json(const struct upstream_shared *u)
+static json_t *endpoints_json(const struct upstream_shared *u, usec_t now)
 {
     json_t *a = json_array();
     for (uint32_t i = 0; i < u->n_endpoints; i++) {
@@ -148,12 +149,13 @@ static json_t *endpoints_json(const struct upstream_shared *u)
         set_u64(o, "active", sum[1]);
         set_u64(o, "requests", sum[2]);
         set_u64(o, "errors", sum[3]);
+        (void)json_object_set_new(o, "health", health_endpoint_json(e, now));
         (void)json_array_append_new(a, o);
     }
     return a;
 }
 
-static json_t *upstreams_json(const struct control *c)
+static json_t *upstreams_json(const struct control *c, usec_t now)
 {
     const struct conf *conf = c->snapshot->conf;
     json_t *a = json_array();
@@ -177,7 +179,7 @@ static json_t *upstreams_json(const struct control *c)
         set_u64(o, "pending", pending);
         set_u64(o, "http2_streams", streams);
         set_u64(o, "max_connections", u->max_connections);
-        (void)json_object_set_new(o, "endpoints", endpoints_json(shared));
+        (void)json_object_set_new(o, "endpoints", endpoints_json(shared, now));
         (void)json_array_append_new(a, o);
     }
     return a;
@@ -233,7 +235,7 @@ char *status_json(struct control *c)
     (void)json_object_set_new(o, "workers", workers_json(c, now));
     (void)json_object_set_new(o, "listeners", listeners_json(c));
     (void)json_object_set_new(o, "routes", routes_json(c));
-    (void)json_object_set_new(o, "upstreams", upstreams_json(c));
+    (void)json_object_set_new(o, "upstreams", upstreams_json(c, now));
     (void)json_object_set_new(o, "dns", discovery_json(c->discovery));
     char *text = json_dumps(o, JSON_INDENT(1));
     json_decref(o);

@@ -21,7 +21,7 @@ static const struct conf_upstream *find_upstream(struct builder *b, struct str n
     char got[PROBLEM_QUOTE_MAX];
 
     if (u) {
-        b->upstreams[u->index].used = true;
+        b->upstreams[u->index].used = b->conf->upstreams[u->index].used = true;
         return u;
     }
     if (!node->raw.p && b->guesses++ < PROBLEMS_KEPT) /* each looks at all upstreams */

@@ -58,6 +58,9 @@ void build_backends(struct builder *b, const struct draft_backend *drafts, uint3
 void build_listener_tls(struct conf_listener_tls *t, const struct yaml_node *tls);
 void build_upstream_tls(struct builder *b, struct conf_upstream *u, const struct yaml_node *tls);
 
+/* build_health.c: node: the value of "healthCheck"; NULL: there is none. */
+void build_health_check(struct builder *b, struct conf_upstream *u, const struct yaml_node *node);
+
 /* build_learn.c: node: the value of "learn"; NULL: there is none. */
 void build_learn(struct builder *b, const struct draft_route *draft, const struct yaml_node *node,
                  struct conf_route *route);

@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "canary/split.h"
+#include "healthcheck/health.h"
+#include "healthcheck/probe.h"
 #include "http/h1_parse.h"
 #include "http/h2.h"
 #include "http/path.h"
@@ -111,9 +113,19 @@ struct conf_upstream_tls {
     enum tls_version min_version;
 };
 
+/* How each endpoint of an upstream is looked at. */
+struct conf_health_check {
+    bool enabled;
+    bool http, tcp, grpc; /* which of them is given */
+    struct str status;    /* as written; in probe.ranges */
+    struct health_rules rules;
+    struct probe_rules probe;
+};
+
 struct conf_upstream {
     struct str name;
     uint32_t index; /* in conf.upstreams */
+    bool used;      /* by a route, a listener's own backends included */
     uint32_t n_endpoints;
     struct conf_endpoint *endpoints;
     enum upstream_protocol protocol; /* http1 */
@@ -132,6 +144,7 @@ struct conf_upstream {
     struct conf_upstream_http2 http2;
     struct conf_upstream_tls tls;
     struct conf_upstream_dns dns;
+    struct conf_health_check health_check;
 };
 
 /* The newest snapshot is looked at for the file's changes. */
@@ -361,6 +374,7 @@ struct conf {
     struct conf_admin admin;
     bool health_enabled;
     struct address health; /* 0.0.0.0:15901 */
+    uint32_t max_probes;   /* health checks that run at once; 64 */
     struct conf_access_log access_log;
     struct conf_reload reload;
     struct conf_dns dns;

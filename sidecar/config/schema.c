@@ -397,6 +397,8 @@ static const struct schema_key upstream_keys[] = {
     {"pool", "connections that are kept", SCHEMA_MAP, .map = &pool_map},
     {"circuitBreaker", "what the upstream is spared", SCHEMA_MAP, .map = &breaker_map},
     {"dns", "how names among the endpoints are resolved", SCHEMA_MAP, .map = &upstream_dns_map},
+    {"healthCheck", "each endpoint is looked at; unhealthy ones are the last choice", SCHEMA_MAP,
+     .flag_at = AT(struct conf_upstream, health_check.enabled), .map = &schema_health_check},
 };
 static const struct schema_map upstream_map = {MAP(upstream_keys),
                                                .size = sizeof(struct conf_upstream)};
@@ -474,6 +476,8 @@ static const struct schema_key health_keys[] = {
     {"address", "ip:port of /livez /readyz /startupz /prestop /metrics, or off", SCHEMA_ADDRESS,
      .flags = KEY_OFF | KEY_NO_UNIX | KEY_RESTART, MEMBER(struct conf, health),
      .flag_at = AT(struct conf, health_enabled), .preset = "0.0.0.0:15901"},
+    {"maxProbes", "health checks of endpoints that run at once; others wait for a place",
+     SCHEMA_INT, MEMBER(struct conf, max_probes), .preset = "64", .min = 1, .max = 1024},
 };
 static const struct schema_map health_map = {MAP(health_keys)};
 

@@ -37,4 +37,7 @@ extern const struct schema_key schema_header_condition;
 extern const struct schema_key schema_cleanup_item, schema_hook_item;
 extern const struct schema_map schema_leases;
 
+/* schema_health.c: of a struct conf_upstream. */
+extern const struct schema_map schema_health_check;
+
 #endif

@@ -13,7 +13,9 @@
 #include "proxy/stats.h"
 
 struct endpoint;
+struct endpoint_check;
 struct pool;
+struct upstream_checks;
 
 /* One address of an upstream, for the whole process: its text and what the workers count there.
  * Immutable but for the workers' parts. Referenced by the upstream's list (control thread), by the
@@ -21,8 +23,9 @@ struct pool;
 struct endpoint_shared {
     _Atomic uint32_t refs;
     uint32_t n_workers;
-    _Atomic bool unhealthy; /* by its health check; written by the control thread only */
-    struct str text;        /* as written, or as DNS gave it: "10.0.0.7:8080"; in this allocation */
+    _Atomic bool unhealthy;       /* by its health check; written by the control thread only */
+    struct endpoint_check *check; /* the control thread's (health_checks.h); NULL: none */
+    struct str text; /* as written, or as DNS gave it: "10.0.0.7:8080"; in this allocation */
     struct address address;
     struct {
         _Alignas(64) struct endpoint_stats stats; /* written by its worker only */
@@ -43,7 +46,8 @@ struct upstream_shared {
      * that it had, which a worker still has a connection to. */
     uint32_t n_endpoints, n_left;
     struct endpoint_shared **endpoints;
-    bool undelivered;    /* the workers' pools have not been told of them */
+    struct upstream_checks *checks; /* health_checks.h; NULL: none */
+    bool undelivered;               /* the workers' pools have not been told of them */
     _Atomic bool missed; /* by a worker that had no memory for them: they are told again */
     struct {
         _Alignas(64) struct upstream_stats stats; /* written by its worker only */

@@ -86,6 +86,22 @@ static void check_routes(const struct conf *c, const struct conf_listener *l, ui
     }
 }
 
+static void check_health_check(const struct conf_upstream *u)
+{
+    const struct probe_rules *r = &u->health_check.probe;
+    const struct health_rules *h = &u->health_check.rules;
+    if (!u->health_check.enabled)
+        return;
+    CHECK(r->kind != PROBE_NONE && h->rise > 0 && h->fall > 0 && h->interval > 0 && h->timeout > 0);
+    CHECK(h->jitter <= 50 && h->unhealthy_interval > 0 && probe_rules_equal(r, r));
+    CHECK(r->kind != PROBE_GRPC || (r->service.n <= 255 && u->protocol != UPSTREAM_HTTP1));
+    if (r->kind != PROBE_HTTP)
+        return;
+    CHECK(r->target.p[0] == '/' && r->n_ranges > 0 && r->n_ranges <= PROBE_RANGES_MAX);
+    for (uint32_t i = 0; i < r->n_ranges; i++)
+        CHECK(r->ranges[i].from >= 200 && r->ranges[i].from <= r->ranges[i].to);
+}
+
 static void check_conf(const struct conf *c)
 {
     uint32_t routes = 0;
@@ -97,7 +113,9 @@ static void check_conf(const struct conf *c)
         CHECK(conf_find_listener(c, l->name) == l);
         check_routes(c, l, &routes);
     }
-    CHECK(routes == c->n_routes);
+    CHECK(routes == c->n_routes && c->max_probes > 0);
+    for (uint32_t i = 0; i < c->n_upstreams; i++)
+        check_health_check(&c->upstreams[i]);
 }
 
 /* ---- what is told ---- */

@@ -1,0 +1,115 @@
+/* build_health.c - an upstream's healthCheck: what it asks, and what it takes for an answer. */
+#include "config/builder.h"
+
+#include "config/problems.h"
+
+#include <errno.h>
+
+/* The connection's, and written by us. */
+static bool is_framing(struct str name)
+{
+    static const char *const names[] = {"connection",        "content-length", "expect",
+                                        "grpc-timeout",      "keep-alive",     "te",
+                                        "transfer-encoding", "upgrade"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (str_ieq(name, str_of(names[i])))
+            return true;
+    }
+    return false;
+}
+
+static void check_headers(struct builder *b, const struct probe_rules *r,
+                          const struct yaml_node *http)
+{
+    const struct yaml_node *list = yaml_get(http, "headers");
+    for (uint32_t i = 0; i < r->n_fields && list; i++) {
+        const struct yaml_node *name = yaml_get(yaml_at(list, i), "name");
+        if (!r->fields[i].name.p)
+            continue;
+        if (is_framing(r->fields[i].name))
+            problem_at(b->problems, name, "this header is set by sluice itself");
+        else if (str_ieq(r->fields[i].name, STR("host")))
+            problem_at(b->problems, name, "Host is what \"host\" beside \"headers\" says");
+    }
+}
+
+/* What can stand in a request line: RFC 9112 §3. */
+static void check_target(struct builder *b, const struct probe_rules *r,
+                         const struct yaml_node *http)
+{
+    bool good = r->target.n > 0 && r->target.p[0] == '/';
+    for (size_t i = 0; good && i < r->target.n; i++)
+        good = r->target.p[i] > ' ' && r->target.p[i] < 0x7f && r->target.p[i] != '#';
+    if (r->target.p && !good)
+        problem_at(b->problems, yaml_get(http, "path"),
+                   "expected a path that begins with /, without spaces, other characters than "
+                   "ASCII's, and #");
+}
+
+static void build_ranges(struct builder *b, struct conf_health_check *h,
+                         const struct yaml_node *http)
+{
+    struct probe_range ranges[PROBE_RANGES_MAX];
+    int n = h->status.p ? probe_ranges_parse(h->status, ranges) : 0;
+    if (n < 0) {
+        problem_at(b->problems, yaml_get(http, "status"),
+                   "expected statuses from 200 to 599 and ranges of them, at most %d, such as "
+                   "200-299,404",
+                   PROBE_RANGES_MAX);
+        return;
+    }
+    h->probe.ranges = builder_alloc(b, (size_t)n * sizeof(ranges[0]));
+    if (!h->probe.ranges)
+        return;
+    memcpy(h->probe.ranges, ranges, (size_t)n * sizeof(ranges[0]));
+    h->probe.n_ranges = (uint32_t)n;
+}
+
+static void check_regex(struct builder *b, const struct probe_rules *r,
+                        const struct yaml_node *http)
+{
+    struct probe_regex *regex = NULL;
+    char why[160];
+    if (r->body_regex.n == 0)
+        return;
+    int rc = probe_regex_new(r->body_regex, &regex, why, sizeof(why));
+    if (rc == -EINVAL)
+        problem_at(b->problems, yaml_get(http, "bodyRegex"), "no regular expression: %s", why);
+    else if (rc < 0)
+        builder_no_memory(b);
+    else
+        (void)probe_regex_free(regex);
+}
+
+static void build_http(struct builder *b, struct conf_health_check *h, const struct yaml_node *http)
+{
+    const struct yaml_node *body = yaml_get(http, "body");
+    if (!body)
+        body = yaml_get(http, "bodyRegex");
+    check_target(b, &h->probe, http);
+    check_headers(b, &h->probe, http);
+    build_ranges(b, h, http);
+    check_regex(b, &h->probe, http);
+    if (body && str_eq(h->probe.method, STR("HEAD")))
+        problem_at(b->problems, body, "an answer to HEAD has no body");
+}
+
+static void check_grpc(struct builder *b, const struct conf_upstream *u,
+                       const struct yaml_node *grpc)
+{
+    if (u->protocol == UPSTREAM_HTTP1 || (u->protocol == UPSTREAM_AUTO && !u->tls.enabled))
+        problem_at(b->problems, grpc,
+                   "gRPC goes over HTTP/2, which this upstream does not speak (protocol: http2)");
+}
+
+void build_health_check(struct builder *b, struct conf_upstream *u, const struct yaml_node *node)
+{
+    struct conf_health_check *h = &u->health_check;
+    if (!h->enabled || !node || node->kind != NODE_MAP)
+        return;
+    h->probe.kind = h->http ? PROBE_HTTP : h->tcp ? PROBE_TCP : h->grpc ? PROBE_GRPC : PROBE_NONE;
+    if (h->http)
+        build_http(b, h, yaml_get(node, "http"));
+    if (h->grpc)
+        check_grpc(b, u, yaml_get(node, "grpc"));
+}
