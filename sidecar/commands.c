@@ -1,4 +1,5 @@
 /* commands.c - the table of subcommands. */
+#include "cmd_breaker.h"
 #include "cmd_connections.h"
 #include "cmd_diff.h"
 #include "cmd_drain.h"
@@ -12,17 +13,7 @@
 #include "demo_app.h"
 
 const struct command *const commands[] = {
-    &command_proxy,
-    &command_validate,
-    &command_schema,
-    &command_diff,
-    &command_status,
-    &command_connections,
-    &command_reload,
-    &command_drain,
-    &command_lease,
-    &command_demo_app,
-    &command_version,
-    &command_help,
-    NULL,
+    &command_proxy,       &command_validate, &command_schema, &command_diff,  &command_status,
+    &command_connections, &command_reload,   &command_drain,  &command_lease, &command_breaker,
+    &command_demo_app,    &command_version,  &command_help,   NULL,
 };

@@ -1,4 +1,5 @@
 /* api.c - what the admin and health servers answer. */
+#include "admin/breaker_api.h"
 #include "admin/connections.h"
 #include "admin/control.h"
 #include "admin/health_show.h"
@@ -144,6 +145,8 @@ static const struct http_route admin_routes[] = {
     {"PUT", "/v1/leases/*", lease_put, true},
     {"POST", "/v1/leases/*", lease_post, true},
     {"DELETE", "/v1/leases/*", lease_delete, true},
+    {"GET", "/v1/breakers", breakers_get, false},
+    {"POST", "/v1/breakers/*", breaker_post, true},
     {"GET", "/metrics", get_metrics, false},
 };
 

@@ -223,6 +223,9 @@ void metrics_actions(struct exposition *t, const struct control *c);
 /* metrics_health.c: health checks of endpoints. */
 void metrics_health(struct exposition *t, const struct control *c);
 
+/* metrics_breakers.c: the families breaker_*. */
+void metrics_breakers(struct exposition *t, const struct control *c);
+
 /* metrics_tls.c: the families [upstream_]tls_*. */
 void metrics_tls(struct exposition *t, const struct control *c);
 

@@ -367,6 +367,7 @@ char *metrics_text(struct control *c, size_t *ret_len)
     put_learned(&t, c);
     metrics_tls(&t, c);
     metrics_health(&t, c);
+    metrics_breakers(&t, c);
     metrics_leases(&t, c);
     metrics_actions(&t, c);
     put_websockets(&t, c);

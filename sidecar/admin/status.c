@@ -1,4 +1,5 @@
 /* status.c - /v1/status: the whole of it in one JSON object. */
+#include "admin/breaker_api.h"
 #include "admin/control.h"
 #include "admin/discovery_show.h"
 #include "admin/health_show.h"
@@ -180,6 +181,7 @@ static json_t *upstreams_json(const struct control *c, usec_t now)
         set_u64(o, "http2_streams", streams);
         set_u64(o, "max_connections", u->max_connections);
         (void)json_object_set_new(o, "endpoints", endpoints_json(shared, now));
+        (void)json_object_set_new(o, "circuit_breaker", breaker_json(u, shared, now));
         (void)json_array_append_new(a, o);
     }
     return a;

@@ -44,6 +44,7 @@
     X(REQUEST_LIMIT, "request_limit", 503, "connection_limit_reached", "Request limit reached")    \
     X(PENDING_OVERFLOW, "pending_overflow", 503, "connection_limit_reached", "Wait queue full")    \
     X(QUEUE_TIMEOUT, "queue_timeout", 503, "connection_limit_reached", "Waited too long in queue") \
+    X(BREAKER_OPEN, "breaker_open", 503, "destination_unavailable", "Circuit breaker open")        \
     X(NO_ENDPOINT, "no_endpoint", 503, "destination_unavailable", "No endpoint available")         \
     X(LEARN_LIMIT, "learn_limit", 503, "connection_limit_reached",                                 \
       "Too many acquisitions at once")                                                             \

@@ -18,6 +18,7 @@
 #include "io/tls.h"
 #include "policies/fault.h"
 #include "policies/header_rules.h"
+#include "policies/circuit_breaker.h"
 #include "policies/learn.h"
 #include "policies/route.h"
 
@@ -141,6 +142,7 @@ struct conf_upstream {
     uint32_t max_requests;    /* in flight; 1024 */
     uint32_t max_pending;     /* waiting for a connection; 1024 */
     usec_t queue_timeout;     /* longest wait there; 1 s */
+    struct breaker_rules breaker;
     struct conf_upstream_http2 http2;
     struct conf_upstream_tls tls;
     struct conf_upstream_dns dns;

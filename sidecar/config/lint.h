@@ -48,5 +48,7 @@ void lint_tcp_requests(struct builder *b);
 void lint_upstream_http2(struct builder *b);
 void lint_lone_endpoint(struct builder *b);
 void lint_link_local(struct builder *b);
+/* build_breaker.c */
+void lint_breaker(struct builder *b);
 
 #endif

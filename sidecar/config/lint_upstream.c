@@ -68,6 +68,10 @@ void lint_upstream_timeout(struct builder *b)
         check_timeout(b, &users[i], yaml_get(node, "connectTimeout"), u->connect_timeout);
         check_timeout(b, &users[i], yaml_get(yaml_get(node, "circuitBreaker"), "queueTimeout"),
                       u->queue_timeout);
+        check_timeout(b, &users[i], yaml_get(yaml_get(node, "circuitBreaker"), "slowCallDuration"),
+                      u->breaker.slow_call_duration);
+        check_timeout(b, &users[i], yaml_get(yaml_get(node, "circuitBreaker"), "halfOpenTimeout"),
+                      u->breaker.half_open_timeout);
     }
 }
 
@@ -109,15 +113,20 @@ void lint_min_idle(struct builder *b)
     }
 }
 
-/* A connection of a tcp listener is used once, whatever is configured. */
+/* A connection of a tcp listener is used once, whatever is configured; and what carries bytes has
+ * no response whose time could be taken. */
 void lint_tcp_requests(struct builder *b)
 {
+    static const char *const keys[][2] = {{"pool", "maxRequestsPerConnection"},
+                                          {"circuitBreaker", "slowCallDuration"}};
     const struct users *users = find_users(b);
     for (uint32_t i = 0; i < b->conf->n_upstreams && users; i++) {
-        const struct yaml_node *it =
-            yaml_get(yaml_get(b->upstreams[i].node, "pool"), "maxRequestsPerConnection");
-        if (it && users[i].route && !users[i].http)
-            warning_at(b->problems, it, "has no effect: only tcp listeners use this upstream");
+        for (size_t k = 0; k < ARRAY_LEN(keys); k++) {
+            const struct yaml_node *it =
+                yaml_get(yaml_get(b->upstreams[i].node, keys[k][0]), keys[k][1]);
+            if (it && users[i].route && !users[i].http)
+                warning_at(b->problems, it, "has no effect: only tcp listeners use this upstream");
+        }
     }
 }
 

@@ -331,18 +331,6 @@ static const struct schema_key pool_keys[] = {
 };
 static const struct schema_map pool_map = {MAP(pool_keys)};
 
-static const struct schema_key breaker_keys[] = {
-    {"maxConnections", "open to the upstream, over all workers", SCHEMA_INT,
-     UPSTREAM(max_connections), .preset = "1024", .min = 1, .max = 10000000},
-    {"maxRequests", "in flight at once", SCHEMA_INT, UPSTREAM(max_requests), .preset = "1024",
-     .min = 1, .max = 10000000},
-    {"maxPendingRequests", "waiting for a connection; 503 above", SCHEMA_INT, UPSTREAM(max_pending),
-     .preset = "1024", .max = 10000000},
-    {"queueTimeout", "longest wait there; 503 after it", SCHEMA_DURATION, UPSTREAM(queue_timeout),
-     .preset = "1s", .min = MSEC, .max = WEEK},
-};
-static const struct schema_map breaker_map = {MAP(breaker_keys)};
-
 static const struct schema_name dns_families[] = {
     WORD("any", DNS_ANY), WORD("ipv4", DNS_IPV4), WORD("ipv6", DNS_IPV6), {0}};
 static const struct schema_name dns_policies[] = {
@@ -395,7 +383,7 @@ static const struct schema_key upstream_keys[] = {
     {"connectTimeout", "for a new connection", SCHEMA_DURATION, UPSTREAM(connect_timeout),
      .preset = "5s", .min = MSEC, .max = WEEK},
     {"pool", "connections that are kept", SCHEMA_MAP, .map = &pool_map},
-    {"circuitBreaker", "what the upstream is spared", SCHEMA_MAP, .map = &breaker_map},
+    {"circuitBreaker", "what the upstream is spared", SCHEMA_MAP, .map = &schema_breaker},
     {"dns", "how names among the endpoints are resolved", SCHEMA_MAP, .map = &upstream_dns_map},
     {"healthCheck", "each endpoint is looked at; unhealthy ones are the last choice", SCHEMA_MAP,
      .flag_at = AT(struct conf_upstream, health_check.enabled), .map = &schema_health_check},

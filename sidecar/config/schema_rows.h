@@ -33,6 +33,9 @@ extern const struct schema_map schema_fault;
 /* schema.c: of a struct draft_condition. */
 extern const struct schema_key schema_header_condition;
 
+/* schema_breaker.c: of a struct conf_upstream. */
+extern const struct schema_map schema_breaker;
+
 /* schema_cleanup.c: of a struct conf. */
 extern const struct schema_key schema_cleanup_item, schema_hook_item;
 extern const struct schema_map schema_leases;

@@ -98,6 +98,8 @@ void pool_uncount_pending(struct pool *p, struct stream *s);
 
 /* Runs fn with the same upstream's pool of another worker, on its thread, if it has one then. */
 void pool_post(struct pool *p, uint32_t worker, void (*fn)(struct pool *));
+/* From any thread: the same, for whoever has no pool at hand. */
+void pool_post_shared(struct upstream_shared *u, struct worker *w, void (*fn)(struct pool *));
 
 /* From the control thread: pool_set_endpoints() for the worker's pool of list->upstream, if it has
  * one when the mail arrives. Takes the list over. */

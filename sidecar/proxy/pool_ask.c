@@ -28,12 +28,17 @@ static void on_mail(struct mail *m, void *owner)
 
 void pool_post(struct pool *p, uint32_t worker, void (*fn)(struct pool *))
 {
+    pool_post_shared(p->shared, &p->worker->process->workers[worker], fn);
+}
+
+void pool_post_shared(struct upstream_shared *u, struct worker *w, void (*fn)(struct pool *))
+{
     struct pool_mail *pm = mem_zalloc(sizeof(*pm));
     if (!pm)
         return; /* who waits is told by its queue time */
-    pm->shared = upstream_shared_ref(p->shared);
+    pm->shared = upstream_shared_ref(u);
     pm->fn = fn;
-    mailbox_post(&p->worker->process->workers[worker].mailbox, &pm->mail, on_mail);
+    mailbox_post(&w->mailbox, &pm->mail, on_mail);
 }
 
 static void on_endpoints(struct mail *m, void *owner)

@@ -53,6 +53,8 @@ struct upstream_stats {
     counter_t closed_idle; /* by the upstream, while idle */
     counter_t unsolicited; /* bytes on an idle connection */
     counter_t requests;
+    counter_t breaker_refused; /* by the circuit breaker */
+    counter_t breaker_dry_run; /* that it would have refused */
     struct tls_stats tls;
     struct histogram *_Atomic first_byte;
 };

@@ -10,6 +10,7 @@
 #include "proxy/listener.h"
 #include "proxy/pool.h"
 #include "proxy/route_state.h"
+#include "proxy/stream_permit.h"
 #include "proxy/stream_steps.h"
 #include "proxy/upstream.h"
 #include "proxy/view.h"
@@ -197,12 +198,21 @@ static enum stream_next step_split(struct stream *s)
     return STREAM_NEXT;
 }
 
-/* pick: admission, now or when another request has ended. */
+/* pick: admission, now or when another request has ended, and the circuit breaker's permit. */
 static enum stream_next step_pick(struct stream *s)
 {
     enum reason reason = REASON_NONE;
+    bool breaker = stream_has_breaker(s);
+    if (breaker && stream_permit_refused(s)) {
+        stream_reply(s, REASON_BREAKER_OPEN, NULL);
+        return STREAM_WAIT;
+    }
     switch (admission_ask(s->pool, s, &reason)) {
     case ADMISSION_GRANTED:
+        if (breaker && !stream_permit_take(s)) {
+            reason = REASON_BREAKER_OPEN;
+            break;
+        }
         s->step = STREAM_CONNECT;
         return STREAM_NEXT;
     case ADMISSION_WAITS:
@@ -334,7 +344,8 @@ static enum stream_next step_forward(struct stream *s)
         stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
         return STREAM_WAIT;
     }
-    if ((s->route->headers && !stream_change_request(s)) || !stream_grpc_pass_timeout(s))
+    if ((s->route && s->route->headers && !stream_change_request(s)) ||
+        !stream_grpc_pass_timeout(s))
         return STREAM_WAIT;
     if (stream_wants_upgrade(s)) {
         /* What the client sends before it has an answer waits for the 101. */

@@ -79,10 +79,13 @@ struct stream {
     bool admitted;                  /* counted in upstream_shared.requests */
     bool result_told;               /* of this try */
     bool last_called;               /* answered by LAST_CALL */
+    bool permit_held;               /* of the upstream's circuit breaker (stream_permit.h) */
+    bool permit_probe;              /* the same, while that is half-open */
     bool head_gone; /* of the request only what the log tells is left: it can't be sent again */
     uint8_t tries;
     uint8_t interims;
     uint16_t status; /* given to the client */
+    uint32_t permit_epoch;
     enum reason reason;
     const char *detail; /* a literal; what was wrong with the message */
 

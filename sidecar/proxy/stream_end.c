@@ -12,6 +12,7 @@
 #include "proxy/learning.h"
 #include "proxy/pool.h"
 #include "proxy/route_state.h"
+#include "proxy/stream_permit.h"
 #include "proxy/upstream.h"
 #include "proxy/view.h"
 #include "proxy/websocket_tunnel.h"
@@ -103,8 +104,11 @@ void stream_reply(struct stream *s, enum reason reason, const char *detail)
     int n = format_problem(s, reason, detail, body, sizeof(body));
     (void)message_add_known(&s->exchange->res, FIELD_CONTENT_TYPE, STR("application/problem+json"));
     (void)message_add_known(&s->exchange->res, FIELD_CACHE_CONTROL, STR("no-store"));
-    if (status_of(s, reason) == 503)
-        (void)message_add_known(&s->exchange->res, FIELD_RETRY_AFTER, STR("1"));
+    if (status_of(s, reason) == 503) {
+        (void)snprintf(status_field, sizeof(status_field), "%u",
+                       reason == REASON_BREAKER_OPEN ? stream_permit_retry_after(s) : 1);
+        (void)message_add_known(&s->exchange->res, FIELD_RETRY_AFTER, str_of(status_field));
+    }
     if (status_of(s, reason) == 405)
         (void)message_add(&s->exchange->res, FIELD_OTHER, STR("Allow"),
                           STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
@@ -281,6 +285,7 @@ static void stream_reaped(struct reap *r)
 {
     struct stream *s = CONTAINER_OF(r, struct stream, reap);
     struct worker *w = s->worker;
+    CHECK(!s->permit_held);
     message_free(&s->req);
     if (s->exchange) {
         message_free(&s->exchange->res);

@@ -6,6 +6,7 @@
 #include "proxy/learning.h"
 #include "proxy/pool.h"
 #include "proxy/endpoint.h"
+#include "proxy/stream_permit.h"
 #include "proxy/upstream.h"
 #include "proxy/websocket_tunnel.h"
 
@@ -107,6 +108,8 @@ static inline void give_response(struct stream *s)
     s->response_begun = true;
     s->deadline = s->call_deadline;
     s->status = s->exchange->res.status;
+    if (s->permit_probe)
+        stream_permit_answered(s);
     s->down->ops->head(s->down, &s->exchange->res,
                        s->exchange->res.body == BODY_NONE ? SIDE_END : SIDE_MORE);
     if (s->deadline_changed)

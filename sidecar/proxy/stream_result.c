@@ -3,6 +3,7 @@
 
 #include "http/grpc.h"
 #include "proxy/endpoint.h"
+#include "proxy/stream_permit.h"
 
 static enum result of_grpc(int code)
 {
@@ -61,8 +62,19 @@ static enum result of_stream(const struct stream *s, enum reason reason)
     }
 }
 
+/* It has no connection: nobody could be reached, or its time ended while one was being made. */
+static enum result of_waiting(const struct stream *s, enum reason reason)
+{
+    if (reason == REASON_DEADLINE)
+        return s->exchange && s->exchange->wait.making ? RESULT_CONNECT : RESULT_NOTHING;
+    enum result r = of_stream(s, reason);
+    return r == RESULT_CONNECT ? r : RESULT_NOTHING;
+}
+
 void stream_tell_result(struct stream *s, enum reason reason)
 {
+    if (!s->up && s->permit_held)
+        stream_permit_report(s, of_waiting(s, reason));
     if (!s->up || !s->endpoint || s->result_told)
         return;
     s->result_told = true;
@@ -70,4 +82,5 @@ void stream_tell_result(struct stream *s, enum reason reason)
     enum result r = s->tunnel ? RESULT_SUCCESS : of_stream(s, reason);
     if (r != RESULT_NOTHING)
         endpoint_on_result(s->endpoint, r);
+    stream_permit_report(s, r);
 }

@@ -16,8 +16,8 @@ void stream_answer(struct stream *s);
 /* The end: lets go of both sides, tells the outcome, frees at the end of the turn. `clean`: the
  * side may carry another exchange. */
 void stream_finish(struct stream *s, enum reason reason, bool down_clean, bool up_clean);
-/* What the try that ends now says of its endpoint (base/result.h), once; where it is to say nothing
- * this is not called. Before stream_drop_upstream(). */
+/* What the try that ends now says of its endpoint and of its upstream (base/result.h), once; where
+ * it is to say nothing this is not called. Before stream_drop_upstream(). */
 void stream_tell_result(struct stream *s, enum reason reason);
 /* Lets go of the upstream side, for another try or because it is no longer needed. */
 void stream_drop_upstream(struct stream *s, bool clean, enum reason reason);

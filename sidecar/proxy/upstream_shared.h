@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "io/mailbox.h"
 #include "io/tls.h"
+#include "policies/circuit_breaker.h"
 #include "proxy/stats.h"
 
 struct endpoint;
@@ -39,6 +40,7 @@ struct upstream_shared {
     _Atomic uint32_t pending;
     _Atomic uint64_t starving; /* a bit for each worker that waits for a connection slot */
     _Atomic uint64_t queueing; /* a bit for each worker with requests that wait for admission */
+    struct breaker breaker;    /* stream_permit.h */
     _Alignas(64) _Atomic uint32_t refs;
     uint32_t n_workers;
     struct tls_slot *tls; /* never NULL; empty while conf_upstream.tls is not enabled */

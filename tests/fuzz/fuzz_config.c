@@ -86,6 +86,15 @@ static void check_routes(const struct conf *c, const struct conf_listener *l, ui
     }
 }
 
+/* What the breaker divides by, and compares with. */
+static void check_breaker(const struct breaker_rules *r)
+{
+    CHECK(r->window >= CALL_WINDOW_BUCKETS && r->min_requests > 0 && r->half_open_timeout > 0);
+    CHECK(r->open_duration > 0 && r->open_duration <= r->max_open_duration);
+    CHECK(r->error_rate <= 100 && r->slow_call_rate <= 100 && r->half_open_successes > 0);
+    CHECK(r->consecutive_errors <= BREAKER_CONSECUTIVE_MAX);
+}
+
 static void check_health_check(const struct conf_upstream *u)
 {
     const struct probe_rules *r = &u->health_check.probe;
@@ -114,8 +123,10 @@ static void check_conf(const struct conf *c)
         check_routes(c, l, &routes);
     }
     CHECK(routes == c->n_routes && c->max_probes > 0);
-    for (uint32_t i = 0; i < c->n_upstreams; i++)
+    for (uint32_t i = 0; i < c->n_upstreams; i++) {
         check_health_check(&c->upstreams[i]);
+        check_breaker(&c->upstreams[i].breaker);
+    }
 }
 
 /* ---- what is told ---- */

@@ -211,7 +211,8 @@ def test_metrics(sc):
         for label, value in labels:
             assert label in ("direction", "listener", "route", "upstream", "endpoint", "code", "reason",
                              "le", "worker", "phase", "version", "state", "generation", "quantile", "result",
-                             "name", "file", "from", "class", "proof", "kind"), (name, label)
+                             "name", "file", "from", "class", "proof", "kind", "message",
+                             "cause", "dry_run"), (name, label)
             assert "/x" not in value
 
 

@@ -82,6 +82,13 @@ def test_every_key_of_cleanups_is_documented():
     assert not missing, missing
 
 
+def test_every_key_of_breakers_is_documented():
+    keys = re.findall(r'^\s+\{"(\w+)",\s+"', read("sidecar/config/schema_breaker.c"), re.M)
+    assert len(keys) > 10
+    table = read("docs/guide/breakers.md") + read("docs/guide/configuration.md")
+    assert not [k for k in keys if not re.search(rf"^\| `(?:circuitBreaker\.)?{k}` \|", table, re.M)]
+
+
 def test_every_metric_of_the_sources_is_documented():
     """Those too that a proxy tells only when it has what they count."""
     names = set()

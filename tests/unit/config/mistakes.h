@@ -169,8 +169,6 @@ static const struct mistake mistakes[] = {
      "upstreams[1].healthCheck.intervall", "(did you mean \"interval\"?)"},
     {UPSTREAM_7_3("healthCheck: {tcp: {}, initial: up}"), 7, 35, "upstreams[1].healthCheck.initial",
      "expected one of healthy unhealthy, got \"up\""},
-    {UPSTREAM_7_3("circuitBreaker: {consecutiveErrors: 5}"), 7, 20,
-     "upstreams[1].circuitBreaker.consecutiveErrors", "unknown key \"consecutiveErrors\""},
     {GOOD_LISTENERS TAIL, 1, 1, "", "required key \"version\" is missing"},
     {"version: 1\n" TAIL, 1, 1, "", "required key \"listeners\" is missing"},
     {LISTENERS_3_1("- address: 127.0.0.1:1\n  routes: [{upstream: a}]"), 3, 3, IN,

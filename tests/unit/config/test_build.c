@@ -188,6 +188,7 @@ static void check_default_upstream(const struct conf_upstream *u)
     assert_int_equal(u->max_requests, 1024);
     assert_int_equal(u->max_pending, 1024);
     assert_int_equal(u->queue_timeout, 1 * SEC);
+    assert_false(u->breaker.enabled);
 }
 
 static void check_default_listener(const struct conf_listener *l)
