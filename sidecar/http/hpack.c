@@ -25,6 +25,7 @@ struct hpack_table {
     uint32_t inserted;   /* ever, modulo 2^32; the newest is in ring[(inserted - 1) % cap] */
     uint32_t count, cap; /* cap is a power of two */
     uint32_t bytes;      /* RFC 7541 §4.1 */
+    uint32_t next;       /* behind the entry that was sent last, in the ring; see find_next() */
     uint32_t from, to, text_cap; /* of text */
     char *text;
     uint8_t *by_field, *by_name; /* 2 * cap each, places in the ring */
@@ -61,13 +62,13 @@ static uint32_t max_bytes(const struct hpack *h)
 }
 
 /* The place in the ring is that of an entry which is still there. */
-static bool is_live(const struct hpack_table *t, uint8_t place)
+static bool is_live(const struct hpack_table *t, uint32_t place)
 {
     return ((t->inserted - 1 - place) & (t->cap - 1)) < t->count;
 }
 
 /* RFC 7541 §2.3.3 */
-static uint32_t index_of(const struct hpack_table *t, uint8_t place)
+static uint32_t index_of(const struct hpack_table *t, uint32_t place)
 {
     return HPACK_STATIC + 1 + ((t->inserted - 1 - place) & (t->cap - 1));
 }
@@ -88,14 +89,29 @@ static bool has_value(const struct hpack_table *t, const struct entry *e,
             memcmp(t->text + e->at + e->name_len, f->value, f->value_len) == 0);
 }
 
-static uint32_t find_field(const struct hpack_table *t, uint64_t hash, const struct hpack_field *f)
+static uint32_t found_at(struct hpack_table *t, uint32_t place)
+{
+    t->next = place + 1;
+    return index_of(t, place);
+}
+
+static uint32_t find_field(struct hpack_table *t, uint64_t hash, const struct hpack_field *f)
 {
     uint8_t place = t->by_field[hash & (2 * t->cap - 1)];
     const struct entry *e = &t->ring[place];
     return is_live(t, place) && e->hash == (uint8_t)(hash >> 16) && has_name(t, e, f) &&
                    has_value(t, e, f)
-               ? index_of(t, place)
+               ? found_at(t, place)
                : 0;
+}
+
+/* Heads of one connection say much of the same in the same order, in which it went into the table:
+ * mostly the entry behind the last one is it, and nothing has to be hashed. */
+static uint32_t find_next(struct hpack_table *t, const struct hpack_field *f)
+{
+    uint32_t place = t->next & (t->cap - 1);
+    const struct entry *e = &t->ring[place];
+    return is_live(t, place) && has_name(t, e, f) && has_value(t, e, f) ? found_at(t, place) : 0;
 }
 
 static uint32_t find_name(const struct hpack_table *t, uint64_t hash, const struct hpack_field *f)
@@ -145,6 +161,7 @@ static void place_entry(struct hpack_table *t, struct entry e, uint64_t name_has
     t->by_name[name_hash & (2 * t->cap - 1)] = place;
     t->inserted++;
     t->count++;
+    t->next = t->inserted;
 }
 
 /* One more entry has a place in the ring. */
@@ -309,9 +326,12 @@ static char *put_indexed(struct hpack *h, const struct hpack_field *f, char *to)
         h->table = table_new(ENTRIES_LEAST);
     if (!h->table)
         return put_literal(to, 0, 4, static_name(f), f);
+    uint32_t index = find_next(h->table, f);
+    if (index > 0)
+        return put_number(to, 0x80, 7, index);
     uint64_t name_hash = hash_of_name(f);
     uint64_t hash = mix(name_hash, f->value, f->value_len);
-    uint32_t index = find_field(h->table, hash, f);
+    index = find_field(h->table, hash, f);
     if (index > 0)
         return put_number(to, 0x80, 7, index);
     /* By the table as it is before: RFC 7541 §4.4. */
