@@ -150,6 +150,7 @@ struct h2_in {
     const char *block;
     size_t block_len;
     struct h2_stream *to;                   /* whose block is being read; NULL: nobody's */
+    uint32_t most_fields, most_field_bytes; /* that are allowed in it */
     char *kept;                             /* a block that comes in pieces; NULL: none */
     uint32_t kept_len, kept_cap, kept_from; /* kept_from: where the frame's part begins */
     char head[H2_FRAME_HEAD];

@@ -77,8 +77,12 @@ static bool is_scheme(struct str s)
     return true;
 }
 
-/* Fields that we know among those of the static table. */
-static const uint8_t ids[HPACK_STATIC + 1] = {
+const uint16_t h2_static_notes[HPACK_STATIC + 1] = {
+    [1] = H2_MALFORMED, /* :authority, of which the value is missing */
+    [2 ... 3] = H2_PSEUDO | HPACK_METHOD,
+    [4 ... 5] = H2_PSEUDO | HPACK_PATH,
+    [6 ... 7] = H2_PSEUDO | HPACK_SCHEME,
+    [8 ... 14] = H2_PSEUDO | HPACK_STATUS,
     [23] = FIELD_AUTHORIZATION,
     [24] = FIELD_CACHE_CONTROL,
     [26] = FIELD_CONTENT_ENCODING,
@@ -95,7 +99,7 @@ static const uint8_t ids[HPACK_STATIC + 1] = {
     [53] = FIELD_RETRY_AFTER,
     [54] = FIELD_SERVER,
     [55] = FIELD_SET_COOKIE,
-    [57] = FIELD_TRANSFER_ENCODING,
+    [57] = H2_MALFORMED, /* transfer-encoding (RFC 9113 §8.2.2) */
     [58] = FIELD_USER_AGENT,
     [60] = FIELD_VIA,
 };
@@ -137,9 +141,10 @@ uint16_t h2_field_note(uint8_t name_id, struct str name, struct str value)
         return note_of_pseudo(name_id, name, value);
     if (name_id == HPACK_NAME_OTHER && !all(name, C_NAME))
         return H2_MALFORMED;
-    enum field_id id =
-        name_id == HPACK_NAME_OTHER ? field_id_of(name) : (enum field_id)ids[name_id];
-    switch (id) {
+    /* From 15 on an entry's index is its name's number too. */
+    uint16_t known =
+        name_id == HPACK_NAME_OTHER ? (uint16_t)field_id_of(name) : h2_static_notes[name_id];
+    switch (known) {
     /* §8.2.2 */
     case FIELD_CONNECTION:
     case FIELD_KEEP_ALIVE:
@@ -148,12 +153,12 @@ uint16_t h2_field_note(uint8_t name_id, struct str name, struct str value)
     case FIELD_UPGRADE:
         return H2_MALFORMED;
     case FIELD_TE:
-        return str_ieq(value, STR("trailers")) ? (uint16_t)id : H2_MALFORMED;
+        return str_ieq(value, STR("trailers")) ? FIELD_TE : H2_MALFORMED;
     case FIELD_HOST:
         return all(value, C_AUTHORITY) ? FIELD_HOST : FIELD_HOST | H2_ODD;
     case FIELD_OTHER:
         return memchr(name.p, '_', name.n) && field_underscore_double(name) ? H2_ODD : FIELD_OTHER;
     default:
-        return (uint16_t)id;
+        return known;
     }
 }

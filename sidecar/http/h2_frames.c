@@ -49,8 +49,8 @@ static bool on_field(void *user, const struct hpack_got *f)
      * limit it is no mistake any more, and the rest of it is not gone through. */
     h->guard.fields++;
     h->guard.fields_bytes += f->name_len + f->value_len;
-    if (h->guard.fields > H2_FLOOD_TIMES * h2_max_fields(h, st) ||
-        h->guard.fields_bytes > H2_FLOOD_TIMES * h2_max_field_bytes(h, st)) {
+    if (h->guard.fields > H2_FLOOD_TIMES * h->in.most_fields ||
+        h->guard.fields_bytes > H2_FLOOD_TIMES * h->in.most_field_bytes) {
         h2_fail(h, H2_ENHANCE_YOUR_CALM, REASON_H2_HEADER_FLOOD);
         return false;
     }
@@ -61,11 +61,15 @@ static bool on_field(void *user, const struct hpack_got *f)
 
 void h2_read_block(struct h2 *h, struct h2_stream *st)
 {
-    static const struct hpack_sink sink = {h2_field_note, on_field};
+    static const struct hpack_sink sink = {h2_field_note, h2_static_notes, on_field};
+    const struct h2_settings *s = &h->settings;
     if (!h->in.whole)
         return;
     h->in.whole = false;
     h->in.to = st;
+    h->in.most_fields = st && st->max_fields > 0 ? st->max_fields : s->max_fields;
+    h->in.most_field_bytes =
+        st && st->max_field_bytes > 0 ? st->max_field_bytes : s->max_field_bytes;
     int rc = hpack_decode(&h->in.hpack, h->in.block, h->in.block_len, &sink, h);
     h->in.to = NULL;
     if (rc == -ENOMEM)

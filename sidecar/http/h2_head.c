@@ -243,6 +243,7 @@ static void count_held(struct h2_stream *st, size_t bytes)
 void h2_head_field(struct h2_stream *st, const struct hpack_got *f)
 {
     struct message *m = st->head_done ? st->trailers : st->head;
+    const struct h2_in *in = &st->h2->in;
     uint32_t bytes = f->name_len + f->value_len + FIELD_OVERHEAD;
 
     st->malformed |= f->note & H2_MALFORMED || (st->head_done && f->note & H2_PSEUDO);
@@ -252,8 +253,8 @@ void h2_head_field(struct h2_stream *st, const struct hpack_got *f)
      * large entry of the table many times. */
     st->n_fields++;
     st->field_bytes += bytes;
-    if (st->n_fields > h2_max_fields(st->h2, st) ||
-        st->field_bytes > h2_max_field_bytes(st->h2, st) || f->name_len > UINT16_MAX) {
+    if (st->n_fields > in->most_fields || st->field_bytes > in->most_field_bytes ||
+        f->name_len > UINT16_MAX) {
         bad(st, REASON_HEADERS_TOO_LARGE, "the fields are too large or too many");
         return;
     }

@@ -17,6 +17,8 @@ enum h2_note {
     H2_ODD = 0x400,       /* no request may */
 };
 uint16_t h2_field_note(uint8_t name_id, struct str name, struct str value);
+/* The same of the entries of HPACK's static table, by index. */
+extern const uint16_t h2_static_notes[HPACK_STATIC + 1];
 
 /* h2_head.c: from fields to a message. */
 
@@ -76,15 +78,6 @@ static inline struct h2_stream *h2_stream_of(struct h2 *h, int32_t id)
     if (!h->last || h->last->id != id)
         h->last = nghttp2_session_get_stream_user_data(h->session, id);
     return h->last;
-}
-/* What is allowed of a head on st; NULL: on a stream that nobody has. */
-static inline uint32_t h2_max_fields(const struct h2 *h, const struct h2_stream *st)
-{
-    return st && st->max_fields > 0 ? st->max_fields : h->settings.max_fields;
-}
-static inline uint32_t h2_max_field_bytes(const struct h2 *h, const struct h2_stream *st)
-{
-    return st && st->max_field_bytes > 0 ? st->max_field_bytes : h->settings.max_field_bytes;
 }
 /* DATA or HEADERS have come on a stream of the client's that is not there: is that a mistake? */
 void h2_look_back(struct h2 *h, int32_t id, bool headers);

@@ -154,20 +154,26 @@ void hpack_decoder_free(struct hpack_decoder *d)
 
 /* ---- what is read ---- */
 
-/* §5.1, behind a pattern that leaves `bits` of the first byte. False: too large, or cut. */
-static bool number(struct input *in, unsigned bits, uint32_t *ret)
+/* What a first byte that is full leaves to those behind it. */
+static bool number_goes_on(struct input *in, uint32_t n, uint32_t *ret)
 {
-    uint32_t most = (1u << bits) - 1, n = *in->p++ & most;
-    for (unsigned shift = 0; n >= most; shift += 7) {
+    uint32_t b = 0x80;
+    for (unsigned shift = 0; b >= 0x80; shift += 7) {
         if (in->p == in->end || shift > 21)
             return false;
-        uint32_t b = *in->p++;
+        b = *in->p++;
         n += (b & 0x7f) << shift;
-        if (b < 0x80)
-            break;
     }
     *ret = n;
     return n < NUMBER_MAX;
+}
+
+/* §5.1, behind a pattern that leaves `bits` of the first byte. False: too large, or cut. */
+static inline bool number(struct input *in, unsigned bits, uint32_t *ret)
+{
+    uint32_t most = (1u << bits) - 1, n = *in->p++ & most;
+    *ret = n;
+    return n < most || number_goes_on(in, n, ret);
 }
 
 static bool line_room(struct line *l, size_t more)
@@ -249,8 +255,7 @@ static int indexed(const struct hpack_decoder *d, uint32_t index, const struct h
         f = (struct hpack_got){d->memory->text + e->at, e->name_len, e->value_len, e->note};
     } else if (index > 0) {
         const struct hpack_static_line *s = hpack_static_line(index);
-        f = (struct hpack_got){s->text, s->name_len, s->value_len, 0};
-        f.note = note_of(sink, &f, s->name_id);
+        f = (struct hpack_got){s->text, s->name_len, s->value_len, sink->static_notes[index]};
     } else {
         return -EBADMSG;
     }

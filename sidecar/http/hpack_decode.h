@@ -23,6 +23,8 @@ struct hpack_sink {
     /* What is to be kept in mind of a field, without HPACK_NEVER_INDEXED; name_id is an enum
      * hpack_name. */
     uint16_t (*note)(uint8_t name_id, struct str name, struct str value);
+    /* What that says of the static table's entries, by their index. */
+    const uint16_t *static_notes;
     /* False: no more of them (-ECANCELED). */
     bool (*field)(void *user, const struct hpack_got *f);
 };

@@ -230,7 +230,7 @@ void message_clear(struct message *m)
     message_init_in(m, is_request, room);
 }
 
-static char *grow_buf(struct message *m, size_t n)
+char *message_grow(struct message *m, size_t n)
 {
     size_t cap = m->cap ? m->cap : FIRST_BYTES;
     if (n > UINT32_MAX / 4)
@@ -253,13 +253,6 @@ static char *grow_buf(struct message *m, size_t n)
     m->buf_roomed = 0;
     m->cap = (uint32_t)cap;
     return p + m->len;
-}
-
-char *message_reserve(struct message *m, size_t n)
-{
-    if ((size_t)m->cap - m->len >= n)
-        return m->buf + m->len;
-    return grow_buf(m, n);
 }
 
 /* A slice of our own buffer is still good after the buffer has moved. */

@@ -189,7 +189,11 @@ static inline struct str field_value(const struct message *m, const struct field
 /* Appends raw bytes to buf, growing it (doubling). 0 or -ENOMEM. */
 int message_append(struct message *m, const void *p, size_t n, struct text *ret);
 /* Room for n bytes at m->buf + m->len (advance m->len yourself); NULL when memory is short. */
-char *message_reserve(struct message *m, size_t n);
+char *message_grow(struct message *m, size_t n);
+static inline char *message_reserve(struct message *m, size_t n)
+{
+    return (size_t)m->cap - m->len >= n ? m->buf + m->len : message_grow(m, n);
+}
 /* Adds a field whose bytes are already in buf. 0 or -ENOMEM. */
 int message_add_slice(struct message *m, struct field f);
 /* Copies name and value into buf and adds them. 0 or -ENOMEM. */
