@@ -1,7 +1,6 @@
 /* stream.c - the tour: a request from its head to the connection that it is sent on. */
 #include "proxy/stream.h"
 
-#include "base/mem.h"
 #include "http/hop.h"
 #include "http/path.h"
 #include "http/websocket_handshake.h"
@@ -77,9 +76,7 @@ bool stream_let_head_go(struct stream *s)
         s->head_gone = true;
     }
     if (s->request_ended && s->trailers[0]) {
-        message_free(s->trailers[0]);
-        free(s->trailers[0]);
-        s->trailers[0] = NULL;
+        stream_free_trailers(s, true);
         s->head_gone = true;
     }
     return s->request_ended || !s->trailers[0] || s->trailers[0]->n_fields == 0;
@@ -479,9 +476,19 @@ struct message *stream_trailers(struct stream *s, bool request)
 {
     struct message **m = &s->trailers[request ? 0 : 1];
     if (!*m) {
-        *m = mem_alloc(sizeof(struct message));
+        *m = heap_cache_alloc(&s->worker->loop.bufs.small, sizeof(struct message));
         if (*m)
             message_init(*m, request);
     }
     return *m;
+}
+
+void stream_free_trailers(struct stream *s, bool request)
+{
+    struct message **m = &s->trailers[request ? 0 : 1];
+    if (!*m)
+        return;
+    message_free(*m);
+    heap_cache_put(&s->worker->loop.bufs.small, *m);
+    *m = NULL;
 }

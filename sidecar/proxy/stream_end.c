@@ -294,12 +294,8 @@ static void stream_reaped(struct reap *r)
     websocket_tunnel_free(w, s->websocket);
     if (s->learn)
         s->learn = learn_free(s->learn);
-    for (int i = 0; i < 2; i++) {
-        if (s->trailers[i]) {
-            message_free(s->trailers[i]);
-            free(s->trailers[i]);
-        }
-    }
+    stream_free_trailers(s, true);
+    stream_free_trailers(s, false);
     s->magic = 0;
     slab_free(&w->streams, s);
 }

@@ -121,7 +121,7 @@ void stream_on_response(struct stream *s)
     if (s->step == STREAM_FINISHED)
         return;
     s->active_at = s->worker->loop.now;
-    s->first_byte = clock_mono();
+    s->first_byte = s->worker->loop.now; /* as `sent` is */
     if (s->exchange->res.status == 101) {
         begin_tunnel(s);
         return;

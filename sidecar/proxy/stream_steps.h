@@ -47,6 +47,8 @@ int stream_grpc_status(const struct stream *s, enum reason reason);
 enum { STREAM_KEPT_MOST = 1024, STREAM_KEPT_LEAST = 256 };
 /* It is a tunnel from now on: the memory of what it needs no more goes to others. */
 void stream_end_exchange(struct stream *s);
+/* Those of stream_trailers(). */
+void stream_free_trailers(struct stream *s, bool request);
 
 /* The route's header rules (stream_headers.c). False: it was answered, and finished. */
 bool stream_change_request(struct stream *s);
