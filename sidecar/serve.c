@@ -6,6 +6,7 @@
 #include "config/build.h"
 #include "lifecycle/inherited.h"
 #include "proxy/access_log.h"
+#include "proxy/access_redact.h"
 #include "proxy/listener.h"
 #include "proxy/upstream_shared.h"
 
@@ -174,7 +175,14 @@ static int open_log(struct control *c)
         if (!c->rings[i])
             return -ENOMEM;
     }
-    c->log = access_log_open(conf->path.p, c->rings, c->process.n_workers, &error);
+    const char *why = NULL;
+    struct access_redact *redact = access_redact_new(conf, &why);
+    if (!redact) {
+        log_error("access log: redaction: %.*s%s%s", STR_FMT(conf->salt_file),
+                  conf->salt_file.n ? ": " : "", why);
+        return -EINVAL;
+    }
+    c->log = access_log_open(conf->path.p, c->rings, c->process.n_workers, redact, &error);
     if (!c->log) {
         log_error("access log: cannot open %.*s: %s", STR_FMT(conf->path), strerror(-error));
         return error;

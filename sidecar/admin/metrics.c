@@ -96,6 +96,10 @@ static void put_process(struct exposition *t, const struct control *c)
     for (uint32_t k = 0; c->log && k < c->process.n_workers; k++)
         dropped += access_ring_dropped(c->rings[k]);
     metric_put(t, "sluice_access_log_dropped_total %llu\n", (ull)dropped);
+    metric_family(t, "access_log_redacted_total", "counter",
+                  "Values that the access log tells as hashes.");
+    metric_put(t, "sluice_access_log_redacted_total %llu\n",
+               (ull)(c->log ? access_log_redacted(c->log) : 0));
 }
 
 static void put_listener_family(struct exposition *t, const struct control *c, const char *name,

@@ -20,6 +20,7 @@
 #include "policies/header_rules.h"
 #include "policies/circuit_breaker.h"
 #include "policies/learn.h"
+#include "policies/redact.h"
 #include "policies/route.h"
 
 enum balance { BALANCE_LEAST_REQUEST, BALANCE_ROUND_ROBIN };
@@ -307,6 +308,13 @@ struct conf_access_log {
     bool enabled;
     struct str path;       /* "-": stdout */
     uint32_t buffer_bytes; /* per worker; 256 KiB */
+    /* redact */
+    bool parameters_given; /* else those of redact_default_names */
+    uint32_t n_parameters;
+    struct str *parameters;
+    uint32_t n_redacted;
+    uint32_t *redacted;   /* enum redact_field */
+    struct str salt_file; /* empty: a random salt */
 };
 
 /* A request that we make by ourselves. Texts have a NUL behind them. */

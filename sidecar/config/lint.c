@@ -36,6 +36,7 @@ const struct lint_rule lint_rules[] = {
     {"learn", lint_learn},
     {"header-rules", lint_header_rules},
     {"fault", lint_fault},
+    {"redact", lint_redact},
     {"same-prefix", lint_same_prefix},
     {"socket-mode", lint_socket_mode},
     {"listener-connections", lint_listener_connections},

@@ -34,6 +34,7 @@ void lint_trusted_proxies(struct builder *b);
 /* lint_actions.c */
 void lint_header_rules(struct builder *b);
 void lint_fault(struct builder *b);
+void lint_redact(struct builder *b);
 /* lint_tls.c */
 void lint_client_ca(struct builder *b);
 void lint_insecure_upstream(struct builder *b);

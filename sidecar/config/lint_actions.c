@@ -88,3 +88,14 @@ void lint_fault(struct builder *b)
             fault(b, &b->conf->listeners[i].routes[k], it);
     }
 }
+
+/* ---- redaction ---- */
+
+void lint_redact(struct builder *b)
+{
+    const struct conf_access_log *log = &b->conf->access_log;
+    const struct yaml_node *map = yaml_get(yaml_get(b->root, "accessLog"), "redact");
+    const struct yaml_node *salt = yaml_get(map, "saltFile");
+    if (salt && log->parameters_given && log->n_parameters == 0 && log->n_redacted == 0)
+        warning_at(b->problems, salt, "has no effect: nothing is redacted");
+}

@@ -77,3 +77,29 @@ static const struct schema_key fault_keys[] = {
 };
 static const struct schema_choice fault_choices[] = {{CHOICE_AT_LEAST_ONE, {"delay", "abort"}}};
 const struct schema_map schema_fault = {MAP(fault_keys), CHOICES(fault_choices)};
+
+/* ---- redaction in the access log ---- */
+
+static const struct schema_key parameter_item = {
+    .type = SCHEMA_STRING, .width = sizeof(struct str), .format = FORMAT_LINE};
+static const struct schema_name redact_fields[] = {
+#define X(id, name) WORD(name, REDACT_##id),
+    REDACT_FIELD_TABLE(X)
+#undef X
+        {0}};
+static const struct schema_key redact_field_item = {
+    .type = SCHEMA_ENUM, .width = sizeof(uint32_t), .names = redact_fields};
+static const struct schema_key redact_keys[] = {
+    {"parameters",
+     "names, in any case, whose values in queries and in paths (;name=value) are redacted; the "
+     "usual ones, such as access_token, code and password; []: none",
+     SCHEMA_LIST, ITEMS(struct conf_access_log, parameters, n_parameters),
+     .flag_at = AT(struct conf_access_log, parameters_given), .of = &parameter_item,
+     .max = REDACT_NAMES_MAX},
+    {"fields", "of the log, which are redacted as a whole", SCHEMA_LIST,
+     ITEMS(struct conf_access_log, redacted, n_redacted), .of = &redact_field_item, .min = 1,
+     .max = REDACT_FIELDS},
+    {"saltFile", "file with the salt, 16 bytes or more; a random one at each start", SCHEMA_STRING,
+     FORMAT_FILE, MEMBER(struct conf_access_log, salt_file)},
+};
+const struct schema_map schema_redact = {MAP(redact_keys)};

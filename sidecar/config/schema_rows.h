@@ -28,6 +28,8 @@ extern const struct schema_map schema_upstream_tls;
 
 /* schema_actions.c: of a struct draft_header_rules. */
 extern const struct schema_map schema_header_rules;
+/* Of a struct conf_access_log. */
+extern const struct schema_map schema_redact;
 /* Of a struct draft_fault. */
 extern const struct schema_map schema_fault;
 /* schema.c: of a struct draft_condition. */

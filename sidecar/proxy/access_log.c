@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "http/hop.h"
+#include "proxy/access_redact.h"
 #include "proxy/stream.h"
 
 #include <errno.h>
@@ -39,6 +40,15 @@ static const char *const text_keys[TEXTS] = {
     "upstream", "endpoint", "trace_id", "request_id", "user_agent", "tls",    "sni",   "spiffe_id",
 };
 
+/* REDACT_NOTHING where nobody but us has said it. */
+static const uint8_t redact_as[TEXTS] = {
+    [TEXT_AUTHORITY] = REDACT_HOST,        [TEXT_PATH] = REDACT_PATH,
+    [TEXT_QUERY] = REDACT_QUERY,           [TEXT_PEER] = REDACT_PEER,
+    [TEXT_CLIENT] = REDACT_CLIENT,         [TEXT_REQUEST_ID] = REDACT_REQUEST_ID,
+    [TEXT_USER_AGENT] = REDACT_USER_AGENT, [TEXT_SNI] = REDACT_SNI,
+    [TEXT_SPIFFE_ID] = REDACT_SPIFFE_ID,
+};
+
 struct record {
     uint32_t bytes; /* of the whole record, a multiple of 8; 0: the ring wraps here */
     uint16_t status;
@@ -50,6 +60,17 @@ struct record {
     uint16_t len[TEXTS];
     char text[];
 };
+
+/* A line at the most: each byte of a text escaped to six, what redaction adds, names and numbers.
+ */
+enum {
+    RECORD_MOST = sizeof(struct record) + 2 * TEXT_MAX + (TEXTS - 2) * (TEXT_MAX / 4) + 8,
+    REDACTION_MOST = 2 * REDACT_BOUND(TEXT_MAX) + (int)REDACT_FIELDS * REDACT_LEN,
+    LINE_REST = 1024,
+};
+_Static_assert((int)RECORD_MOST <= (int)RECORD_MAX, "a record fits into the smallest ring");
+_Static_assert(6 * (int)RECORD_MOST + (int)REDACTION_MOST + (int)LINE_REST <= (int)BATCH_BYTES,
+               "a line fits");
 
 /* One writer, one reader: positions only grow, and are taken modulo the size. */
 struct access_ring {
@@ -188,6 +209,7 @@ struct access_log {
     char *path;
     struct access_ring **rings;
     uint32_t n_rings;
+    struct access_redact *redact;
     uint64_t write_errors;
     uint32_t batch_records;
     size_t used;
@@ -201,12 +223,15 @@ static int open_file(const char *path)
 }
 
 struct access_log *access_log_open(const char *path, struct access_ring **rings, uint32_t n_rings,
-                                   int *ret_error)
+                                   struct access_redact *redact, int *ret_error)
 {
     struct access_log *l = mem_zalloc(sizeof(*l));
     *ret_error = -ENOMEM;
-    if (!l)
+    if (!l) {
+        (void)access_redact_free(redact);
         return NULL;
+    }
+    l->redact = redact;
     l->fd = -1;
     l->rings = rings;
     l->n_rings = n_rings;
@@ -237,6 +262,11 @@ int access_log_reopen(struct access_log *l)
 uint64_t access_log_write_errors(const struct access_log *l)
 {
     return l->write_errors;
+}
+
+uint64_t access_log_redacted(const struct access_log *l)
+{
+    return access_redact_count(l->redact);
 }
 
 static void write_batch(struct access_log *l)
@@ -283,7 +313,7 @@ static void put_escaped(struct access_log *l, struct str s)
 
 static void put_record(struct access_log *l, const struct record *r)
 {
-    char head[512];
+    char head[512], redacted[REDACT_BOUND(TEXT_MAX)];
     char when[CLOCK_RFC3339_LEN];
     const char *text = r->text;
     clock_format_rfc3339(r->wall, when);
@@ -303,7 +333,8 @@ static void put_record(struct access_log *l, const struct record *r)
             put_raw(l, ",\"", 2);
             put_raw(l, text_keys[i], strlen(text_keys[i]));
             put_raw(l, "\":\"", 3);
-            put_escaped(l, (struct str){text, r->len[i]});
+            put_escaped(l, access_redact(l->redact, (enum redact_field)redact_as[i],
+                                         (struct str){text, r->len[i]}, redacted));
             put_raw(l, "\"", 1);
         }
         text += r->len[i];
@@ -323,8 +354,7 @@ static bool drain_ring(struct access_log *l, struct access_ring *r)
         if (rec->bytes == 0) {
             at += r->size - offset;
         } else {
-            /* Escaped, a byte becomes six at the most. */
-            if (sizeof(l->batch) - l->used < 6 * (size_t)rec->bytes + 1024)
+            if (sizeof(l->batch) - l->used < 6 * (size_t)rec->bytes + REDACTION_MOST + LINE_REST)
                 write_batch(l);
             put_record(l, rec);
             at += rec->bytes;
@@ -350,6 +380,7 @@ struct access_log *access_log_close(struct access_log *l)
         return NULL;
     if (l->fd >= 0 && !l->is_stdout)
         (void)close(l->fd);
+    (void)access_redact_free(l->redact);
     free(l->path);
     free(l);
     return NULL;

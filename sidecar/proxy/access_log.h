@@ -13,6 +13,7 @@
 struct stream;
 struct access_ring;
 struct access_log;
+struct access_redact;
 
 /* One for each worker; bytes is rounded up to a power of two. NULL when memory is short. */
 struct access_ring *access_ring_new(uint32_t bytes);
@@ -22,13 +23,14 @@ void access_ring_add(struct access_ring *r, const struct stream *s, const struct
 uint64_t access_ring_dropped(const struct access_ring *r);
 
 /* On the control thread. The file is opened for appending; NULL with a negative errno in
- * *ret_error. */
+ * *ret_error. `redact` is taken over in any case. */
 struct access_log *access_log_open(const char *path, struct access_ring **rings, uint32_t n_rings,
-                                   int *ret_error);
+                                   struct access_redact *redact, int *ret_error);
 /* Takes what the rings hold and writes it. Returns true when there was anything. */
 bool access_log_drain(struct access_log *l);
 /* SIGUSR1: the path is opened anew (after a rotation). 0 or -errno, when the old file stays. */
 int access_log_reopen(struct access_log *l);
+uint64_t access_log_redacted(const struct access_log *l);     /* values that were told as hashes */
 uint64_t access_log_write_errors(const struct access_log *l); /* records lost to a failing disk */
 struct access_log *access_log_close(struct access_log *l);
 

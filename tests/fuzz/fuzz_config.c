@@ -127,6 +127,9 @@ static void check_conf(const struct conf *c)
         check_health_check(&c->upstreams[i]);
         check_breaker(&c->upstreams[i].breaker);
     }
+    for (uint32_t i = 0; i < c->access_log.n_redacted; i++)
+        CHECK(c->access_log.redacted[i] > REDACT_NOTHING &&
+              c->access_log.redacted[i] < REDACT_FIELDS);
 }
 
 /* ---- what is told ---- */

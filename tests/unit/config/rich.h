@@ -36,6 +36,7 @@ static const char rich[] =
     "accessLog:\n"
     "  path: /var/log/sluice.json\n"
     "  bufferSize: 1MiB\n"
+    "  redact: {parameters: [token, X-Key], fields: [client, user_agent], saltFile: /run/salt}\n"
     "dns: {servers: [\"192.0.2.53:53\", \"[2001:db8::53]:5353\"], timeout: 500ms, tries: 3}\n"
     "reload: {watch: false, pollInterval: 1m, debounce: 250ms}\n"
     "cleanups:\n"

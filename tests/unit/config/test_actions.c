@@ -1,5 +1,5 @@
-/* test_actions.c - header rules and faults of a configuration: what is built, and what is refused
- * where. */
+/* test_actions.c - header rules, faults and redaction of a configuration: what is built, and what
+ * is refused where. */
 #include "env.h"
 #include "mistakes.h"
 
@@ -21,7 +21,15 @@
 #define FT       R0 ".fault"
 #define FAULT(x) FORWARD_7_5("fault: {" x "}")
 
+#define REDACT(x) ROOT_2_1("accessLog: {redact: {" x "}}")
+#define RD        "accessLog.redact"
+
 static const struct mistake wrong[] = {
+    {REDACT("fields: [route]"), 2, 31, RD ".fields[0]", "one of client peer host path query"},
+    {REDACT("fields: []"), 2, 30, RD ".fields", "at least 1 item"},
+    {REDACT("parameters: [\"\"]"), 2, 35, RD ".parameters[0]", "expected some text"},
+    {REDACT("parameters: token"), 2, 34, RD ".parameters", "expected a list"},
+    {REDACT("salt: abc"), 2, 22, RD ".salt", "unknown key \"salt\" (did you mean \"saltFile\"?)"},
     {FAULT("maxActive: 1"), 7, 12, FT, "one of \"delay\", \"abort\" is missing"},
     {FAULT("delay: {percent: 1}"), 7, 20, FT ".delay", "required key \"duration\" is missing"},
     {FAULT("abort: {}"), 7, 20, FT ".abort", "required key \"percent\" is missing"},
@@ -166,12 +174,31 @@ static void test_fault(UNUSED void **state)
     (void)config_free(c);
 }
 
+static void test_redact(UNUSED void **state)
+{
+    struct conf *c = good(ROOT_2_1("accessLog: {}"));
+    assert_true(!c->access_log.parameters_given && c->access_log.n_redacted == 0);
+    assert_int_equal(c->access_log.salt_file.n, 0);
+    (void)config_free(c);
+    c = good(REDACT("parameters: []"));
+    assert_true(c->access_log.parameters_given && c->access_log.n_parameters == 0);
+    (void)config_free(c);
+    c = good(REDACT("parameters: [a, b], fields: [spiffe_id, client], saltFile: /s"));
+    assert_int_equal(c->access_log.n_parameters, 2);
+    assert_true(str_eq(c->access_log.parameters[1], STR("b")));
+    assert_int_equal(c->access_log.redacted[0], REDACT_SPIFFE_ID);
+    assert_int_equal(c->access_log.redacted[1], REDACT_CLIENT);
+    assert_true(str_eq(c->access_log.salt_file, STR("/s")));
+    (void)config_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_header_rules),
         cmocka_unit_test(test_fault),
+        cmocka_unit_test(test_redact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

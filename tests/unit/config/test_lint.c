@@ -150,6 +150,9 @@ static const struct warning warnings[] = {
      {ROUTE_6_5("directResponse: {}\n    fault: {abort: {percent: 1}}\n    match: {path: /y}\n"
                 "  - upstream: a"),
       7, 12, R0 ".fault", "has no effect with \"directResponse\""}},
+    {"redact",
+     {ROOT_2_1("accessLog: {redact: {parameters: [], saltFile: /s}}"), 2, 48,
+      "accessLog.redact.saltFile", "has no effect: nothing is redacted"}},
     {"header-rules",
      {FORWARD_7_5("requestHeaderModifier: {}"), 7, 28, R0 ".requestHeaderModifier",
       "has no effect: it names no field"}},

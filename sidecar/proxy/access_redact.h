@@ -1,0 +1,25 @@
+/* access_redact.h - the salted hash by which the access log tells what it must not tell
+ * (policies/redact.h).
+ *
+ * SHA-256 over the salt and the value behind it, its first 8 bytes in hex: who has the salt can
+ * look for a value that he knows with `(cat salt; printf %s VALUE) | sha256sum`. */
+#ifndef SLUICE_PROXY_ACCESS_REDACT_H
+#define SLUICE_PROXY_ACCESS_REDACT_H
+
+#include "config/config.h"
+
+struct access_redact;
+
+enum { REDACT_SALT_MIN = 16, REDACT_SALT_MAX = 4096 };
+
+/* Reads the salt, without the line's end behind it, or makes one. NULL with
+ * *ret_why, a literal or of strerror(). */
+struct access_redact *access_redact_new(const struct conf_access_log *conf, const char **ret_why);
+struct access_redact *access_redact_free(struct access_redact *a);
+/* As redact(), of the control thread. */
+struct str access_redact(struct access_redact *a, enum redact_field field, struct str text,
+                         char *out);
+/* Values ever. */
+uint64_t access_redact_count(const struct access_redact *a);
+
+#endif

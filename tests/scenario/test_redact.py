@@ -1,0 +1,128 @@
+"""What the access log does not tell."""
+
+import hashlib
+import re
+
+import pytest
+
+import h2wire
+
+SALT = b"0123456789abcdef"
+SECRETS = ["tok-5ecret", "c0de-5ecret", "pa55-5ecret", "se55-5ecret"]
+TARGET = ("/app;jsessionid=se55-5ecret/x?a=1&token=tok-5ecret&b=2&%63ode=c0de-5ecret"
+          "&PassWord=pa55-5ecret;more&empty=")
+
+
+def hashed(value, salt=SALT):
+    return "sha256:" + hashlib.sha256(salt + value.encode()).hexdigest()[:16]
+
+
+def salted(tmp_path, text=SALT + b"\n"):
+    path = tmp_path / "salt"
+    path.write_bytes(text)
+    return str(path)
+
+
+def proxy(sc, redact=None, **how):
+    log = {"redact": redact} if redact is not None else {}
+    sc.proxy(more={"accessLog": log}, **how)
+
+
+def raw_log(sc):
+    with open(sc.s.access_path) as f:
+        return f.read()
+
+
+def test_by_default(sc):
+    proxy(sc)
+    assert sc.ask(target=TARGET).status == 200
+    h2 = h2wire.Client(sc.address)
+    assert h2.ask(path=TARGET).status == 200
+    records = sc.s.wait_access_log(2)
+    text = raw_log(sc)
+    assert not any(s in text for s in SECRETS)
+    mark = r"sha256:[0-9a-f]{16}"
+    for record in records:
+        assert re.fullmatch(f"a=1&token={mark}&b=2&%63ode={mark}&PassWord={mark}&empty=",
+                            record["query"])
+        assert re.fullmatch(f"/app;jsessionid={mark}/x", record["path"])
+    assert records[0]["query"] == records[1]["query"]
+    # what goes on is what came
+    assert [r.target for r in sc.app.requests] == [TARGET, TARGET]
+    assert sc.s.metrics().get("sluice_access_log_redacted_total") == 8
+    h2.close()
+
+
+def test_salt_of_a_file(sc, tmp_path):
+    proxy(sc, {"saltFile": salted(tmp_path)})
+    sc.ask(target=TARGET)
+    record = sc.s.wait_access_log(1)[0]
+    assert record["path"] == f"/app;jsessionid={hashed('se55-5ecret')}/x"
+    assert record["query"] == (f"a=1&token={hashed('tok-5ecret')}&b=2&%63ode={hashed('c0de-5ecret')}"
+                               f"&PassWord={hashed('pa55-5ecret;more')}&empty=")
+
+
+def test_names_and_fields_of_the_configuration(sc, tmp_path):
+    proxy(sc, {"saltFile": salted(tmp_path), "parameters": ["Device"],
+               "fields": ["client", "peer", "user_agent", "host"]})
+    sc.ask(target="/x?device=d1&token=t1", headers=[("User-Agent", "browser")])
+    sc.ask(target="/x")
+    with_agent, without = sc.s.wait_access_log(2)
+    assert with_agent["query"] == f"device={hashed('d1')}&token=t1"
+    assert with_agent["client"] == with_agent["peer"] == hashed("127.0.0.1")
+    assert with_agent["user_agent"] == hashed("browser") and with_agent["host"] == hashed("test")
+    assert "user_agent" not in without and "query" not in without
+
+
+def test_off(sc):
+    proxy(sc, {"parameters": []})
+    sc.ask(target="/x?token=t1")
+    assert sc.s.wait_access_log(1)[0]["query"] == "token=t1"
+
+
+def test_a_long_query(sc, tmp_path):
+    """Cut for the log, and full of what grows by redaction."""
+    proxy(sc, {"saltFile": salted(tmp_path), "parameters": ["k"], "fields": ["user_agent"]})
+    target = "/" + ";k=5/" * 300 + "?" + "k=5&" * 300
+    client = sc.client()
+    for _ in range(30):
+        assert client.ask(target=target).status == 200
+    records = sc.s.wait_access_log(30)
+    assert len(records) == 30
+    for record in records:
+        for text in (record["path"], record["query"]):
+            assert text.count(hashed("5")) >= 200
+            assert "5" not in re.sub("sha256:[0-9a-f]{16}", "", text)
+    client.close()
+
+
+def test_our_errors_tell_nothing(sc):
+    """Neither problem+json, /v1/connections, /v1/status nor our own log has the query of a request."""
+    sc.proxy(listener={"routes": [{"match": {"path": "/only"}, "upstream": "app"}]})
+    answers = [sc.ask(target="/none?token=tok-5ecret"),
+               sc.ask("TRACE", target="/none?token=tok-5ecret"),
+               sc.ask(target="/%00?token=tok-5ecret"),
+               sc.ask(target="/none?token=tok-5ecret" + "x" * 9000)]
+    assert {a.status for a in answers} == {404, 405, 400, 414}
+    for a in answers:
+        assert b"5ecret" not in a.body and "5ecret" not in repr(a.fields)
+    client = sc.client()
+    client.send("GET /only?token=tok-5ecret HTTP/1.1\r\nHo")
+    for path in ("/v1/connections?class=http1", "/v1/status", "/v1/leases"):
+        code, response = sc.s.admin("GET", path)
+        assert code == 200 and b"5ecret" not in response.body
+    client.close()
+    sc.s.wait_access_log(4)
+    assert "5ecret" not in raw_log(sc) and "5ecret" not in sc.s.log()
+
+
+@pytest.mark.parametrize("salt,why", [(b"short", "the salt is shorter than 16 bytes"),
+                                      (None, "No such file or directory"),
+                                      (b"x" * 5000, "File too large")])
+def test_a_bad_salt(sc, tmp_path, salt, why):
+    path = str(tmp_path / "none") if salt is None else salted(tmp_path, salt)
+    proxy(sc, {"saltFile": path}, wait=False)
+    code = sc.s.wait_exit()
+    assert code == 1
+    assert f"access log: redaction: {path}: {why}" in sc.s.log()
+    sc.s.check_end(code, code)
