@@ -63,12 +63,12 @@ static void on_timer(struct timer *t)
 {
     struct probe *p = CONTAINER_OF(t, struct probe, timer);
     CHECK_OBJ(p, PROBE_MAGIC);
-    struct check_result result;
     if (!p->over)
         too_late(p);
-    result = p->result;
+    p->over = true;
+    struct probe_answer answer = {&p->answer, {buf_data(&p->body), buf_len(&p->body)}};
+    p->done(p->ctx, &p->result, p->detail, &answer);
     release(p);
-    p->done(p->ctx, &result, p->detail);
 }
 
 /* ---- the connection ---- */

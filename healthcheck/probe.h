@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct loop;
+struct message;
 struct probe;
 struct probe_regex;
 struct tls_slot;
@@ -44,6 +45,7 @@ struct probe_rules {
     struct probe_range *ranges; /* 200-399 */
     struct str body;            /* is in the answer's body; empty: any */
     struct str body_regex;      /* matches somewhere in it; empty: any */
+    bool any_answer; /* whatever it says is as expected, and its body is kept for `done` */
     /* grpc: of grpc.health.v1.HealthCheckRequest; empty: the whole server */
     struct str service;
     /* tcp */
@@ -67,7 +69,14 @@ struct probe_target {
     enum probe_protocol protocol;
 };
 
-typedef void probe_done_fn(void *ctx, const struct check_result *result, const char *detail);
+/* What was answered, while `done` runs. */
+struct probe_answer {
+    const struct message *head; /* status 0: none came */
+    struct str body;            /* the first PROBE_BODY_MAX bytes of it, where it was looked at */
+};
+
+typedef void probe_done_fn(void *ctx, const struct check_result *result, const char *detail,
+                           const struct probe_answer *answer);
 
 /* Begins; `done` comes once, on the loop and never from within, at `timeout` at the latest. It may
  * begin the next one. `regex`: of rules->body_regex, alive as long. NULL when memory is short. */

@@ -73,7 +73,7 @@ int probe_make_request(const struct probe *p, struct message *m)
 
 static bool wants_body(const struct probe_rules *r)
 {
-    return r->body.n > 0 || r->body_regex.n > 0;
+    return r->body.n > 0 || r->body_regex.n > 0 || r->any_answer;
 }
 
 void probe_on_head(struct probe *p)
@@ -84,7 +84,7 @@ void probe_on_head(struct probe *p)
             probe_decide(p, CHECK_L7STS, status, "no gRPC there");
         return;
     }
-    if (!probe_status_fits(p->rules, status))
+    if (!p->rules->any_answer && !probe_status_fits(p->rules, status))
         probe_decide(p, CHECK_L7STS, status, http_status_phrase(status).p);
     else if (!wants_body(p->rules))
         probe_decide(p, CHECK_L7OK, status, NULL);

@@ -22,8 +22,8 @@ static bool same_ranges(const struct probe_rules *a, const struct probe_rules *b
 
 bool probe_rules_equal(const struct probe_rules *a, const struct probe_rules *b)
 {
-    return a->kind == b->kind && str_eq(a->method, b->method) && str_eq(a->target, b->target) &&
-           str_eq(a->host, b->host) && str_eq(a->body, b->body) &&
+    return a->kind == b->kind && a->any_answer == b->any_answer && str_eq(a->method, b->method) &&
+           str_eq(a->target, b->target) && str_eq(a->host, b->host) && str_eq(a->body, b->body) &&
            str_eq(a->body_regex, b->body_regex) && str_eq(a->service, b->service) &&
            str_eq(a->send, b->send) && str_eq(a->expect, b->expect) && same_fields(a, b) &&
            same_ranges(a, b);

@@ -153,7 +153,7 @@ static const struct http_route admin_routes[] = {
 static const struct http_route health_routes[] = {
     {"GET", "/livez", get_livez, false},       {"GET", "/readyz", get_readyz, false},
     {"GET", "/startupz", get_startupz, false}, {"GET", "/prestop", prestop_get, false},
-    {"GET", "/metrics", get_metrics, false},
+    {"GET", "/metrics", get_metrics, false},   {"GET", "/app-probe/*", app_forward_get, false},
 };
 
 void api_admin(struct http_request *req, void *ctx)

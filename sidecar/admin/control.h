@@ -64,6 +64,7 @@ struct control {
     struct certificates certificates;
     struct discovery *discovery;
     struct health_checks *checks;
+    uint32_t app_forwards; /* of /app-probe/, under way */
     struct reload *reload;
     struct cleanup_engine *cleanups;
     struct leases *leases;
@@ -208,6 +209,9 @@ void control_leases_cleanup(struct control *c, usec_t deadline, void (*done)(str
 /* The HTTP interfaces: api.c. */
 void api_admin(struct http_request *req, void *ctx);
 void api_health(struct http_request *req, void *ctx);
+
+/* app_forward.c: GET /app-probe/NAME. */
+void app_forward_get(struct http_request *req, void *ctx);
 
 /* The whole of /v1/status; the caller frees it. NULL when memory is short. */
 char *status_json(struct control *c);

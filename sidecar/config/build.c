@@ -204,6 +204,7 @@ static void build_conf(struct builder *b, const char *file)
     check_lifecycle(b);
     check_servers(b);
     check_reload(b);
+    build_app_probes(b);
     build_upstreams(b);
     if (!b->fill.no_memory)
         build_listeners(b);

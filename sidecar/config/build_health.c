@@ -34,14 +34,13 @@ static void check_headers(struct builder *b, const struct probe_rules *r,
 }
 
 /* What can stand in a request line: RFC 9112 §3. */
-static void check_target(struct builder *b, const struct probe_rules *r,
-                         const struct yaml_node *http)
+static void check_target(struct builder *b, struct str target, const struct yaml_node *map)
 {
-    bool good = r->target.n > 0 && r->target.p[0] == '/';
-    for (size_t i = 0; good && i < r->target.n; i++)
-        good = r->target.p[i] > ' ' && r->target.p[i] < 0x7f && r->target.p[i] != '#';
-    if (r->target.p && !good)
-        problem_at(b->problems, yaml_get(http, "path"),
+    bool good = target.n > 0 && target.p[0] == '/';
+    for (size_t i = 0; good && i < target.n; i++)
+        good = target.p[i] > ' ' && target.p[i] < 0x7f && target.p[i] != '#';
+    if (target.p && !good)
+        problem_at(b->problems, yaml_get(map, "path"),
                    "expected a path that begins with /, without spaces, other characters than "
                    "ASCII's, and #");
 }
@@ -86,7 +85,7 @@ static void build_http(struct builder *b, struct conf_health_check *h, const str
     const struct yaml_node *body = yaml_get(http, "body");
     if (!body)
         body = yaml_get(http, "bodyRegex");
-    check_target(b, &h->probe, http);
+    check_target(b, h->probe.target, http);
     check_headers(b, &h->probe, http);
     build_ranges(b, h, http);
     check_regex(b, &h->probe, http);
@@ -112,4 +111,24 @@ void build_health_check(struct builder *b, struct conf_upstream *u, const struct
         build_http(b, h, yaml_get(node, "http"));
     if (h->grpc)
         check_grpc(b, u, yaml_get(node, "grpc"));
+}
+
+void build_app_probes(struct builder *b)
+{
+    const struct conf *c = b->conf;
+    const struct yaml_node *health = yaml_get(b->root, "health");
+    const struct yaml_node *list = yaml_get(health, "appProbes");
+    for (uint32_t i = 0; i < c->n_app_probes && list; i++) {
+        const struct conf_app_probe *it = &c->app_probes[i];
+        check_target(b, it->path, yaml_at(list, i));
+        for (uint32_t k = 0; k < i && it->name.p; k++) {
+            if (!c->app_probes[k].name.p || !str_eq(c->app_probes[k].name, it->name))
+                continue;
+            problem_at(b->problems, yaml_get(yaml_at(list, i), "name"),
+                       "the probe on line %u has the same name", yaml_at(list, k)->line);
+            break;
+        }
+    }
+    if (c->n_app_probes > 0 && list && !c->health_enabled)
+        warning_at(b->problems, list, "has no effect: health.address is off");
 }

@@ -63,6 +63,7 @@ void build_upstream_tls(struct builder *b, struct conf_upstream *u, const struct
 
 /* build_health.c: node: the value of "healthCheck"; NULL: there is none. */
 void build_health_check(struct builder *b, struct conf_upstream *u, const struct yaml_node *node);
+void build_app_probes(struct builder *b);
 
 /* build_learn.c: node: the value of "learn"; NULL: there is none. */
 void build_learn(struct builder *b, const struct draft_route *draft, const struct yaml_node *node,

@@ -346,6 +346,14 @@ struct conf_cleanup {
     struct str *command;
 };
 
+/* A path of the application's, on its loopback, that is asked for through the health port. */
+struct conf_app_probe {
+    struct str name;
+    uint32_t port;
+    struct str path, host; /* host empty: localhost */
+    usec_t timeout;        /* 5 s */
+};
+
 enum journal_failure { JOURNAL_REFUSE, JOURNAL_ALLOW };
 
 struct conf_leases {
@@ -385,6 +393,8 @@ struct conf {
     bool health_enabled;
     struct address health; /* 0.0.0.0:15901 */
     uint32_t max_probes;   /* health checks that run at once; 64 */
+    uint32_t n_app_probes;
+    struct conf_app_probe *app_probes;
     struct conf_access_log access_log;
     struct conf_reload reload;
     struct conf_dns dns;

@@ -466,6 +466,8 @@ static const struct schema_key health_keys[] = {
      .flag_at = AT(struct conf, health_enabled), .preset = "0.0.0.0:15901"},
     {"maxProbes", "health checks of endpoints that run at once; others wait for a place",
      SCHEMA_INT, MEMBER(struct conf, max_probes), .preset = "64", .min = 1, .max = 1024},
+    {"appProbes", "GET /app-probe/NAME is passed on to the application on loopback", SCHEMA_LIST,
+     ITEMS(struct conf, app_probes, n_app_probes), .of = &schema_app_probe_item, .max = 32},
 };
 static const struct schema_map health_map = {MAP(health_keys)};
 

@@ -50,6 +50,26 @@ static const struct schema_key grpc_keys[] = {
 };
 static const struct schema_map grpc_map = {MAP(grpc_keys)};
 
+/* ---- /app-probe/NAME ---- */
+
+#define APP_PROBE(member) MEMBER(struct conf_app_probe, member)
+static const struct schema_key app_probe_keys[] = {
+    {"name", "what the path ends with: /app-probe/NAME", SCHEMA_STRING, FORMAT_NAME,
+     KEY_REQUIRED | KEY_IDENTITY, APP_PROBE(name)},
+    {"port", "of the application, on 127.0.0.1, or [::1] where nobody listens there", SCHEMA_INT,
+     .flags = KEY_REQUIRED, APP_PROBE(port), .min = 1, .max = 65535},
+    {"path", "that it is asked for; a query may follow", SCHEMA_STRING, FORMAT_LINE,
+     APP_PROBE(path), .preset = "/", .max = 8 * KIB},
+    {"host", "the Host that it sees; localhost", SCHEMA_STRING, FORMAT_HOST_PORT, APP_PROBE(host)},
+    {"timeout", "for its answer; 504 after it", SCHEMA_DURATION, APP_PROBE(timeout), .preset = "5s",
+     .min = 10 * MSEC, .max = 60 * SECOND},
+};
+static const struct schema_map app_probe_map = {MAP(app_probe_keys),
+                                                .size = sizeof(struct conf_app_probe)};
+const struct schema_key schema_app_probe_item = {.type = SCHEMA_MAP, .map = &app_probe_map};
+
+/* ---- healthCheck ---- */
+
 static const struct schema_name initials[] = {WORD("healthy", false), WORD("unhealthy", true), {0}};
 
 static const struct schema_key health_check_keys[] = {

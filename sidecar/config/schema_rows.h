@@ -44,5 +44,7 @@ extern const struct schema_map schema_leases;
 
 /* schema_health.c: of a struct conf_upstream. */
 extern const struct schema_map schema_health_check;
+/* schema_health.c: a struct conf_app_probe. */
+extern const struct schema_key schema_app_probe_item;
 
 #endif

@@ -156,9 +156,11 @@ static void wake_pump(struct health_checks *hc)
         timer_set(hc->loop, &hc->pump, clock_mono());
 }
 
-static void on_done(void *ctx, const struct check_result *result, const char *detail)
+static void on_done(void *ctx, const struct check_result *result, const char *detail,
+                    const struct probe_answer *answer)
 {
     struct endpoint_check *c = ctx;
+    (void)answer;
     CHECK_OBJ(c, ENDPOINT_CHECK_MAGIC);
     c->probe = NULL;
     c->of->hc->running--;

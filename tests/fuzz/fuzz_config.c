@@ -123,6 +123,9 @@ static void check_conf(const struct conf *c)
         check_routes(c, l, &routes);
     }
     CHECK(routes == c->n_routes && c->max_probes > 0);
+    for (uint32_t i = 0; i < c->n_app_probes; i++)
+        CHECK(c->app_probes[i].port > 0 && c->app_probes[i].port <= UINT16_MAX &&
+              c->app_probes[i].path.p[0] == '/');
     for (uint32_t i = 0; i < c->n_upstreams; i++) {
         check_health_check(&c->upstreams[i]);
         check_breaker(&c->upstreams[i].breaker);

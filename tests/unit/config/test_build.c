@@ -567,7 +567,7 @@ static void test_every_key(void **state)
     assert_address(&c->admin.tcp, "[::1]:15902");
     assert_int_equal(c->admin.socket_path.n, 0);
     assert_str(c->admin.allowed_hosts[1], "admin.example");
-    assert_false(c->health_enabled);
+    assert_address(&c->health, "127.0.0.1:15909");
     assert_true(c->access_log.enabled);
     assert_str(c->access_log.path, "/var/log/sluice.json");
     assert_int_equal(c->access_log.buffer_bytes, 1 << 20);

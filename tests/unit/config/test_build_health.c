@@ -77,6 +77,12 @@ static void test_rich(void **state)
     const struct conf_health_check *h = check_of(c, "app");
     (void)state;
     assert_int_equal(c->max_probes, 100);
+    assert_int_equal(c->n_app_probes, 1);
+    assert_str(c->app_probes[0].name, "live");
+    assert_int_equal(c->app_probes[0].port, 8080);
+    assert_str(c->app_probes[0].path, "/h?a");
+    assert_str(c->app_probes[0].host, "app.internal");
+    assert_int_equal(c->app_probes[0].timeout, 2 * SEC);
     assert_str(h->probe.target, "/healthz?deep=1");
     assert_str(h->probe.method, "POST");
     assert_str(h->probe.host, "app.internal:81");
@@ -126,12 +132,31 @@ static void test_empty_maps(void **state)
     (void)config_free(c);
 }
 
+static void test_health_port_is_off(void **state)
+{
+    static const char text[] = "version: 1\n"
+                               "health: {address: off, appProbes: [{name: a, port: 1}]}\n"
+                               "listeners:\n"
+                               "- {name: in, address: '127.0.0.1:1', routes: [{upstream: a}]}\n"
+                               "upstreams: [{name: a, endpoints: ['127.0.0.1:2']}]\n";
+    struct config_problems p = {0};
+    struct conf *c = config_build_env("test", text, strlen(text), &test_env, &p);
+    (void)state;
+    assert_non_null(c);
+    assert_false(c->health_enabled);
+    assert_int_equal(p.n, 1);
+    assert_non_null(strstr(p.items[0].message, "has no effect: health.address is off"));
+    config_problems_free(&p);
+    (void)config_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_rich),
         cmocka_unit_test(test_empty_maps),
+        cmocka_unit_test(test_health_port_is_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
