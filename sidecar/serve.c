@@ -2,6 +2,7 @@
 #include "serve.h"
 
 #include "admin/control.h"
+#include "admin/endpoint_api.h"
 #include "base/mem.h"
 #include "config/build.h"
 #include "lifecycle/inherited.h"
@@ -143,6 +144,8 @@ static void on_second(struct ev_loop *ev, struct ev_timer *t, int events)
     leases_tick(c->leases);
     if (c->generation)
         generation_deliver_missed(c->generation);
+    if (c->generation)
+        control_endpoints_tick(c);
     for (uint32_t i = 0; i < c->process.n_workers; i++) {
         if (atomic_load(&c->pings[i].posted) != 0)
             continue;

@@ -2,6 +2,7 @@
 #include "admin/breaker_api.h"
 #include "admin/connections.h"
 #include "admin/control.h"
+#include "admin/endpoint_api.h"
 #include "admin/health_show.h"
 #include "admin/lease_api.h"
 
@@ -139,6 +140,8 @@ static const struct http_route admin_routes[] = {
     {"POST", "/v1/drain", post_drain, true},
     {"GET", "/v1/config", get_config, false},
     {"POST", "/v1/reload", post_reload, true},
+    {"GET", "/v1/endpoints", endpoints_get, false},
+    {"POST", "/v1/endpoints", endpoints_post, true},
     {"GET", "/v1/leases", leases_get, false},
     {"POST", "/v1/leases", leases_post, true},
     {"GET", "/v1/leases/*", lease_get, false},

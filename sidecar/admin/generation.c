@@ -444,6 +444,11 @@ int generation_update(struct generation *g, const struct conf_upstream *u,
     return deliver(g, shared);
 }
 
+void generation_deliver(struct generation *g, const struct conf_upstream *u)
+{
+    (void)deliver(g, g->upstreams[u->index]); /* else by generation_deliver_missed() */
+}
+
 void generation_deliver_missed(struct generation *g)
 {
     for (uint32_t i = 0; i < g->snapshot->conf->n_upstreams; i++) {

@@ -51,6 +51,9 @@ void generation_freed(struct view *v);
 int generation_update(struct generation *g, const struct conf_upstream *u,
                       const struct endpoint_address *list, uint32_t n);
 
+/* The same addresses once more: what the operator says of one of them has changed. */
+void generation_deliver(struct generation *g, const struct conf_upstream *u);
+
 /* About once a second: what a worker, or we, had no memory for. */
 void generation_deliver_missed(struct generation *g);
 

@@ -4,6 +4,7 @@
  * what a peer can choose, so that the number of series is bounded by the configuration. */
 #include "admin/control.h"
 #include "admin/discovery_show.h"
+#include "admin/endpoint_api.h"
 #include "admin/exposition.h"
 
 #include "base/mem.h"
@@ -374,6 +375,7 @@ char *metrics_text(struct control *c, size_t *ret_len)
     metrics_breakers(&t, c);
     metrics_leases(&t, c);
     metrics_actions(&t, c);
+    metrics_endpoints(&t, c);
     put_websockets(&t, c);
     put_h2(&t, c);
     if (t.failed) {

@@ -2,7 +2,7 @@
 #include "admin/breaker_api.h"
 #include "admin/control.h"
 #include "admin/discovery_show.h"
-#include "admin/health_show.h"
+#include "admin/endpoint_api.h"
 
 #include "proxy/listener.h"
 #include "proxy/fault_shared.h"
@@ -131,31 +131,6 @@ static json_t *routes_json(const struct control *c)
     return a;
 }
 
-static json_t *endpoints_json(const struct upstream_shared *u, usec_t now)
-{
-    json_t *a = json_array();
-    for (uint32_t i = 0; i < u->n_endpoints; i++) {
-        const struct endpoint_shared *e = u->endpoints[i];
-        uint64_t sum[4] = {0};
-        for (uint32_t k = 0; k < e->n_workers; k++) {
-            const struct endpoint_stats *s = &e->worker[k].stats;
-            sum[0] += count_read(&s->connections);
-            sum[1] += count_read(&s->active);
-            sum[2] += count_read(&s->requests);
-            sum[3] += count_read(&s->errors);
-        }
-        json_t *o = json_object();
-        set_str(o, "address", e->text);
-        set_u64(o, "connections", sum[0]);
-        set_u64(o, "active", sum[1]);
-        set_u64(o, "requests", sum[2]);
-        set_u64(o, "errors", sum[3]);
-        (void)json_object_set_new(o, "health", health_endpoint_json(e, now));
-        (void)json_array_append_new(a, o);
-    }
-    return a;
-}
-
 static json_t *upstreams_json(const struct control *c, usec_t now)
 {
     const struct conf *conf = c->snapshot->conf;
@@ -180,7 +155,8 @@ static json_t *upstreams_json(const struct control *c, usec_t now)
         set_u64(o, "pending", pending);
         set_u64(o, "http2_streams", streams);
         set_u64(o, "max_connections", u->max_connections);
-        (void)json_object_set_new(o, "endpoints", endpoints_json(shared, now));
+        (void)json_object_set_new(o, "standing", standing_json(shared, u));
+        (void)json_object_set_new(o, "endpoints", endpoints_json(shared, u));
         (void)json_object_set_new(o, "circuit_breaker", breaker_json(u, shared, now));
         (void)json_array_append_new(a, o);
     }

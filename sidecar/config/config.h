@@ -21,7 +21,9 @@
 #include "policies/circuit_breaker.h"
 #include "policies/learn.h"
 #include "policies/redact.h"
+#include "policies/outlier.h"
 #include "policies/route.h"
+#include "policies/slow_start.h"
 
 enum balance { BALANCE_LEAST_REQUEST, BALANCE_ROUND_ROBIN };
 
@@ -132,6 +134,12 @@ struct conf_upstream {
     struct conf_endpoint *endpoints;
     enum upstream_protocol protocol; /* http1 */
     enum balance balance;
+    uint32_t panic_threshold;                  /* percent; 50 */
+    const struct outlier_rules *outlier;       /* NULL: nothing is ejected */
+    const struct slow_start_rules *slow_start; /* NULL: none */
+    bool has_outlier, has_slow_start;
+    struct outlier_rules outlier_rules; /* these two: through the pointers only */
+    struct slow_start_rules slow_start_rules;
     usec_t connect_timeout; /* 5 s */
     /* pool */
     usec_t idle_timeout;                  /* of an idle upstream connection; 1.5 s */

@@ -51,5 +51,7 @@ void lint_lone_endpoint(struct builder *b);
 void lint_link_local(struct builder *b);
 /* build_breaker.c */
 void lint_breaker(struct builder *b);
+/* build_outlier.c */
+void lint_outlier(struct builder *b);
 
 #endif

@@ -158,10 +158,16 @@ void lint_upstream_http2(struct builder *b)
 void lint_lone_endpoint(struct builder *b)
 {
     for (uint32_t i = 0; i < b->conf->n_upstreams; i++) {
+        static const char *const keys[] = {"balance", "slowStart", "panicThreshold"};
         const struct conf_upstream *u = &b->conf->upstreams[i];
-        const struct yaml_node *it = yaml_get(b->upstreams[i].node, "balance");
-        if (it && u->n_endpoints == 1 && u->endpoints[0].kind == ENDPOINT_ADDRESS)
-            warning_at(b->problems, it, "has no effect: there is one endpoint, which takes all");
+        if (u->n_endpoints != 1 || u->endpoints[0].kind != ENDPOINT_ADDRESS)
+            continue;
+        for (size_t k = 0; k < ARRAY_LEN(keys); k++) {
+            const struct yaml_node *it = yaml_get(b->upstreams[i].node, keys[k]);
+            if (it)
+                warning_at(b->problems, it,
+                           "has no effect: there is one endpoint, which takes all");
+        }
     }
 }
 

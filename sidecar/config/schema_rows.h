@@ -34,6 +34,8 @@ extern const struct schema_map schema_redact;
 extern const struct schema_map schema_fault;
 /* schema.c: of a struct draft_condition. */
 extern const struct schema_key schema_header_condition;
+/* schema_outlier.c: of a struct conf_upstream. */
+extern const struct schema_map schema_outlier, schema_slow_start;
 
 /* schema_breaker.c: of a struct conf_upstream. */
 extern const struct schema_map schema_breaker;

@@ -1,4 +1,5 @@
-/* endpoint.h - one address of an upstream as one worker sees it, and which one a request goes to.
+/* endpoint.h - one address of an upstream as one worker sees it, and which one a request goes to
+ * (endpoint_choose.c).
  *
  * Listed by its pool, or no longer: then what is busy there ends with its stream. Lives until its
  * pool's list, its connections and the streams that name it have let go. One worker's only. */
@@ -12,6 +13,8 @@ struct stream;
 
 #define ENDPOINT_UNLISTED UINT32_MAX
 
+enum { ENDPOINT_WEIGHT_WHOLE = 10000 }; /* its whole share */
+
 struct endpoint {
     struct endpoint_shared *shared; /* a reference */
     struct endpoint_stats *stats;   /* this worker's, in there */
@@ -23,6 +26,7 @@ struct endpoint {
     bool chose_http1;       /* its last connection speaks HTTP/1 */
     uint32_t index;         /* in pool->endpoints; ENDPOINT_UNLISTED: it is there no longer */
     uint32_t refs;
+    uint32_t credit;    /* round robin: what it has saved up of its weight */
     usec_t avoid_until; /* it refused a connect: others are preferred until then */
     usec_t tls_told_at; /* when the log was told last that TLS with it fails; 0: never */
 };
@@ -43,19 +47,36 @@ static inline bool endpoint_listed(const struct endpoint *e)
     return e->index != ENDPOINT_UNLISTED;
 }
 
-/* Where a request goes; NULL when the pool has none that it has not tried. s may be NULL. */
+/* Where a request goes; NULL when the pool has none that it has not tried, or the operator has
+ * drained them all. s may be NULL. The best that there is: one that is well; one that is, and has
+ * refused a connect lately; one that is ejected or unhealthy. While fewer than panicThreshold are
+ * well, all are. O(1) as long as most can be used. */
 struct endpoint *endpoint_choose(struct pool *p, const struct stream *s);
-/* Where a connection that nobody waits for goes. */
+/* Where a connection that nobody waits for goes; NULL: nowhere. */
 struct endpoint *endpoint_choose_next(struct pool *p);
 
-/* A try at it has ended so: never RESULT_NOTHING. */
-void endpoint_on_result(struct endpoint *e, enum result r);
+/* The operator has drained it. */
+static inline bool endpoint_drained(const struct endpoint *e)
+{
+    return (standing_word(&e->shared->standing) & STANDING_DRAINED) != 0;
+}
+/* Others go before it: it is drained, ejected or unhealthy, and there is no panic. Where its
+ * ejection is over it is used again from here on. */
+bool endpoint_is_out(const struct endpoint *e);
+
+/* A try at it has ended so: never RESULT_NOTHING. latency: request sent to response's head, or to
+ * when we stopped waiting for it; 0: there is none. */
+void endpoint_on_result(struct endpoint *e, enum result r, usec_t latency);
+/* The same, for outlier detection, which the upstream has (endpoint_judge.c). */
+void endpoint_judge(struct endpoint *e, enum result r, usec_t latency);
 
 /* Others are preferred for a while. */
 void endpoint_avoid(struct endpoint *e);
+/* A connect to it failed, which says something about it: others are preferred for a while. */
+void endpoint_failed(struct endpoint *e);
 /* It did not take the request: s tries another, if there is one that it has not tried. */
 void endpoint_declined(struct endpoint *e, struct stream *s);
-/* A connect failed: others are preferred for a while, and s, if there is one, tries another. */
+/* A connect failed that s waited for: it tries another, with some luck of another family. */
 void endpoint_refused(struct endpoint *e, struct stream *s);
 
 #endif

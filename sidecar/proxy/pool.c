@@ -112,6 +112,8 @@ static bool open_for(struct pool *p, struct stream *s, struct endpoint *e, enum 
             pool_uncount_pending(p, s);
             return true;
         }
+        if (*ret_reason != REASON_OUT_OF_MEMORY)
+            endpoint_failed(e);
         endpoint_refused(e, s);
         if (s->tries >= CONNECT_TRIES)
             return false;
@@ -182,6 +184,8 @@ static struct upstream_conn *take_idle(struct pool *p, struct stream *s, struct 
     LIST_FOREACH_SAFE (it, from) {
         struct upstream_conn *u = by_endpoint ? LIST_ENTRY(it, struct upstream_conn, endpoint_link)
                                               : LIST_ENTRY(it, struct upstream_conn, link);
+        if (!by_endpoint && endpoint_is_out(u->endpoint))
+            continue; /* its place is of more use */
         bool dead = looks_dead(u, s);
         if (!dead && !pool_worn(p, u)) {
             if (pool_has_room(p, u))
@@ -196,11 +200,11 @@ static struct upstream_conn *take_idle(struct pool *p, struct stream *s, struct 
 
 static struct upstream_conn *take_open(struct pool *p, struct list *from, bool by_endpoint)
 {
-    struct list *first;
-    while ((first = list_first(from)) != NULL) {
-        struct upstream_conn *u = by_endpoint
-                                      ? LIST_ENTRY(first, struct upstream_conn, endpoint_link)
-                                      : LIST_ENTRY(first, struct upstream_conn, open_link);
+    LIST_FOREACH_SAFE (it, from) {
+        struct upstream_conn *u = by_endpoint ? LIST_ENTRY(it, struct upstream_conn, endpoint_link)
+                                              : LIST_ENTRY(it, struct upstream_conn, open_link);
+        if (!by_endpoint && endpoint_is_out(u->endpoint))
+            continue;
         if (pool_worn(p, u))
             pool_leave(p, u);
         else if (pool_has_room(p, u))
@@ -249,8 +253,9 @@ enum pool_lease pool_lease(struct pool *p, struct stream *s, bool fresh, enum re
     struct endpoint *e = endpoint_choose(p, s);
     struct upstream_conn *u = fresh ? NULL : take(p, s, e);
     if (!u) {
-        /* An idle connection that may not be used holds a slot that a new one could have. */
-        if (fresh && p->n_idle > 0 && pool_connections_now(p) >= p->conf->max_connections)
+        /* An idle connection that may not be used (a fresh one is asked for, or its endpoint is
+         * out) holds a slot that a new one could have. */
+        if (p->n_idle > 0 && pool_connections_now(p) >= p->conf->max_connections)
             pool_yield_idle(p);
         return enqueue(p, s, e, ret_reason);
     }

@@ -23,7 +23,8 @@ static void close_connecting(struct pool *p)
 {
     LIST_FOREACH_SAFE (it, &p->connecting) {
         struct upstream_conn *u = LIST_ENTRY(it, struct upstream_conn, link);
-        if (u->n_waiters == 0 && (p->retired || !endpoint_listed(u->endpoint)))
+        if (u->n_waiters == 0 &&
+            (p->retired || !endpoint_listed(u->endpoint) || endpoint_drained(u->endpoint)))
             upstream_close(u);
     }
 }
@@ -87,7 +88,7 @@ int pool_set_endpoints(struct pool *p, struct endpoint_list *list)
     p->endpoints_version++;
     number(p);
     for (uint32_t i = 0; i < n_was; i++) {
-        if (!endpoint_listed(was[i]))
+        if (!endpoint_listed(was[i]) || endpoint_drained(was[i]))
             close_idle(&was[i]->idle, true);
     }
     close_connecting(p);
@@ -125,6 +126,8 @@ void pool_retire(struct pool *p)
         p->last.name = STR_NONE;
         p->last.endpoints = NULL;
         p->last.n_endpoints = 0;
+        p->last.outlier = NULL;
+        p->last.slow_start = NULL;
         p->conf = &p->last;
     }
     close_idle(&p->idle, false);

@@ -66,7 +66,8 @@ bool pool_worn(const struct pool *p, const struct upstream_conn *u)
         return true;
     if (u->tls_rules != p->tls_rules)
         return true;
-    return !endpoint_listed(u->endpoint) || (u->h2 && u->requests >= UPSTREAM_H2_REQUESTS) ||
+    return !endpoint_listed(u->endpoint) || endpoint_drained(u->endpoint) ||
+           (u->h2 && u->requests >= UPSTREAM_H2_REQUESTS) ||
            (c->max_requests_per_connection > 0 && u->requests >= c->max_requests_per_connection) ||
            (c->max_lifetime > 0 && p->worker->loop.now >= u->opened + c->max_lifetime);
 }
@@ -183,7 +184,8 @@ static void settle(struct pool *p, struct upstream_conn *u)
 {
     if (u->state == UPSTREAM_CLOSED)
         return; /* who got it has given it up at once */
-    if (pool_worn(p, u))
+    /* Who waits goes elsewhere, and has this one's place for it. */
+    if (pool_worn(p, u) || (!list_empty(&p->waiting) && endpoint_is_out(u->endpoint)))
         u->leaving = true;
     while (u->state != UPSTREAM_CLOSED && pool_has_room(p, u) && pool_hand_over(p, u))
         ;
@@ -259,8 +261,8 @@ void pool_on_connect_failed(struct pool *p, struct upstream_conn *u, enum reason
     struct list *first;
     list_init(&orphans);
     count_add(&p->stats->connect_failed, 1);
-    if (u->n_waiters == 0)
-        endpoint_refused(u->endpoint, NULL);
+    if (reason != REASON_OUT_OF_MEMORY)
+        endpoint_failed(u->endpoint);
     for (struct stream *s; (s = first_waiter(u)) != NULL;) {
         endpoint_refused(u->endpoint, s);
         stop_waiting_for(u, s);

@@ -103,10 +103,12 @@ void pool_on_timer(struct timer *t)
 
 void pool_fill(struct pool *p)
 {
-    while (!p->retired && p->n_endpoints > 0 && p->n_idle + p->n_connecting < p->conf->min_idle &&
-           pool_take_slot(p)) {
+    while (!p->retired && p->n_idle + p->n_connecting < p->conf->min_idle) {
         enum reason why = REASON_NONE;
-        if (!pool_open(p, endpoint_choose_next(p), false, &why)) {
+        struct endpoint *e = endpoint_choose_next(p);
+        if (!e || !pool_take_slot(p))
+            return;
+        if (!pool_open(p, e, false, &why)) {
             pool_wake_at(p, p->worker->loop.now + REFILL_MS * USEC_PER_MSEC);
             return;
         }

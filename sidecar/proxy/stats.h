@@ -53,8 +53,9 @@ struct upstream_stats {
     counter_t closed_idle; /* by the upstream, while idle */
     counter_t unsolicited; /* bytes on an idle connection */
     counter_t requests;
-    counter_t breaker_refused; /* by the circuit breaker */
-    counter_t breaker_dry_run; /* that it would have refused */
+    counter_t breaker_refused;   /* by the circuit breaker */
+    counter_t breaker_dry_run;   /* that it would have refused */
+    counter_t ejections_refused; /* failures for which an endpoint may not be ejected */
     struct tls_stats tls;
     struct histogram *_Atomic first_byte;
 };
@@ -62,6 +63,9 @@ struct upstream_stats {
 struct endpoint_stats {
     counter_t connections, active, requests, errors;
     counter_t succeeded; /* tries that spoke well of it (base/result.h) */
+    /* With outlier detection: tries that said something, how many of these failed; how many have a
+     * latency, and its sum. */
+    counter_t judged, failed, answered, latency_us;
 };
 
 /* The first Close of a WebSocket, by its code. */

@@ -71,6 +71,15 @@ static enum result of_waiting(const struct stream *s, enum reason reason)
     return r == RESULT_CONNECT ? r : RESULT_NOTHING;
 }
 
+/* What the client does with a response, or is late with of a request, is not in it. */
+static usec_t latency_of(const struct stream *s, enum result r)
+{
+    usec_t end = s->first_byte > 0 ? s->first_byte : s->worker->loop.now;
+    if (s->sent == 0 || s->tunnel || end <= s->sent || (s->first_byte == 0 && r != RESULT_TIMEOUT))
+        return 0;
+    return end - s->sent;
+}
+
 void stream_tell_result(struct stream *s, enum reason reason)
 {
     if (!s->up && s->permit_held)
@@ -81,6 +90,6 @@ void stream_tell_result(struct stream *s, enum reason reason)
     /* A tunnel is told as it opens: how long peers talk, and who hangs up, says nothing. */
     enum result r = s->tunnel ? RESULT_SUCCESS : of_stream(s, reason);
     if (r != RESULT_NOTHING)
-        endpoint_on_result(s->endpoint, r);
+        endpoint_on_result(s->endpoint, r, latency_of(s, r));
     stream_permit_report(s, r);
 }

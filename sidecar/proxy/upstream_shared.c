@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "proxy/endpoint_word.h"
 
 #include <errno.h>
 
@@ -20,9 +21,10 @@ static void *alloc_lines(size_t bytes)
 
 /* --- one address --- */
 
-static struct endpoint_shared *endpoint_shared_new(const struct endpoint_address *a,
-                                                   uint32_t n_workers)
+static struct endpoint_shared *endpoint_shared_new(struct upstream_shared *u,
+                                                   const struct endpoint_address *a)
 {
+    uint32_t n_workers = u->n_workers;
     struct endpoint_shared *e;
     size_t bytes = sizeof(*e) + n_workers * sizeof(e->worker[0]);
     e = alloc_lines(bytes + a->text.n + 1);
@@ -30,6 +32,9 @@ static struct endpoint_shared *endpoint_shared_new(const struct endpoint_address
         return NULL;
     atomic_init(&e->refs, 1);
     e->n_workers = n_workers;
+    e->group = &u->group;
+    standing_init(&e->standing);
+    atomic_init(&e->percent, 100);
     e->address = a->address;
     char *text = (char *)e + bytes;
     if (a->text.n > 0)
@@ -48,6 +53,14 @@ void endpoint_shared_unref(struct endpoint_shared *e)
 {
     if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1)
         free(e);
+}
+
+void endpoint_shared_set_unhealthy(struct endpoint_shared *e, bool unhealthy)
+{
+    if (unhealthy)
+        (void)standing_set(e->group, &e->standing, STANDING_UNHEALTHY);
+    else if (standing_clear(e->group, &e->standing, STANDING_UNHEALTHY))
+        endpoint_shared_well(e, clock_mono());
 }
 
 static void unref_all(struct endpoint_shared **list, uint32_t n)
@@ -90,7 +103,34 @@ void upstream_shared_unref(struct upstream_shared *u)
     }
     (void)tls_slot_unref(u->tls);
     free(u->endpoints);
+    free(u->words);
     free(u);
+}
+
+/* --- who counts --- */
+
+/* Who is not listed any more counts for nothing, and is ejected no more; who is new starts slowly,
+ * but for the first ones: of these none has a larger share to begin with. */
+static void recount(struct upstream_shared *u, struct endpoint_shared **was, uint32_t n_was)
+{
+    usec_t now = clock_mono();
+    for (uint32_t i = 0; i < n_was; i++)
+        was[i]->named = false;
+    for (uint32_t i = 0; i < u->n_endpoints; i++)
+        u->endpoints[i]->named = true;
+    for (uint32_t i = 0; i < n_was; i++) {
+        if (!was[i]->named)
+            (void)standing_set(&u->group, &was[i]->standing, STANDING_UNLISTED);
+    }
+    for (uint32_t i = 0; i < u->n_endpoints; i++) {
+        struct endpoint_shared *e = u->endpoints[i];
+        if (!(standing_word(&e->standing) & STANDING_UNLISTED))
+            continue;
+        if (n_was > 0)
+            endpoint_shared_well(e, now);
+        endpoint_word_apply(u, e);
+        (void)standing_clear(&u->group, &e->standing, STANDING_UNLISTED);
+    }
 }
 
 /* --- addresses, found by hash --- */
@@ -161,8 +201,8 @@ static int make_list(struct upstream_shared *u, const struct table *t,
         struct slot *s = table_find(t, &list[i].address);
         if (s->listed)
             continue;
-        struct endpoint_shared *e = s->endpoint ? endpoint_shared_ref(s->endpoint)
-                                                : endpoint_shared_new(&list[i], u->n_workers);
+        struct endpoint_shared *e =
+            s->endpoint ? endpoint_shared_ref(s->endpoint) : endpoint_shared_new(u, &list[i]);
         if (!e) {
             unref_all(out, made);
             return -ENOMEM;
@@ -208,13 +248,15 @@ int upstream_shared_set(struct upstream_shared *u, const struct endpoint_address
     *ret_changed = n_now != u->n_endpoints;
     for (uint32_t i = 0; !*ret_changed && i < n_now; i++)
         *ret_changed = now[i] != u->endpoints[i];
-    uint32_t n_left = keep_left(u, &t, now + n_now);
-    unref_all(u->endpoints, n_was);
-    free(u->endpoints);
-    free(t.slots);
+    uint32_t n_left = keep_left(u, &t, now + n_now), n_listed = u->n_endpoints;
+    struct endpoint_shared **was = u->endpoints;
     u->endpoints = now;
     u->n_endpoints = n_now;
     u->n_left = n_left;
+    recount(u, was, n_listed);
+    unref_all(was, n_was);
+    free(was);
+    free(t.slots);
     return 0;
 }
 
@@ -234,11 +276,14 @@ void upstream_shared_restore(struct upstream_shared *u, struct upstream_addresse
 {
     if (!kept->endpoints)
         return;
-    unref_all(u->endpoints, u->n_endpoints + u->n_left);
-    free(u->endpoints);
+    struct endpoint_shared **was = u->endpoints;
+    uint32_t n_listed = u->n_endpoints, n_was = u->n_endpoints + u->n_left;
     u->endpoints = kept->endpoints;
     u->n_endpoints = kept->n;
     u->n_left = 0;
+    recount(u, was, n_listed);
+    unref_all(was, n_was);
+    free(was);
     u->undelivered = kept->undelivered;
     *kept = (struct upstream_addresses){0};
 }

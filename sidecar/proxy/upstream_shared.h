@@ -11,21 +11,45 @@
 #include "io/mailbox.h"
 #include "io/tls.h"
 #include "policies/circuit_breaker.h"
+#include "policies/outlier.h"
+#include "policies/slow_start.h"
+#include "policies/standing.h"
 #include "proxy/stats.h"
 
 struct endpoint;
 struct endpoint_check;
+struct endpoint_word;
 struct pool;
 struct upstream_checks;
 
-/* One address of an upstream, for the whole process: its text and what the workers count there.
- * Immutable but for the workers' parts. Referenced by the upstream's list (control thread), by the
- * lists on their way to workers, and by each worker's struct endpoint. */
+/* Of one endpoint, for all workers (endpoint_stats has each one's). */
+struct endpoint_seen {
+    uint64_t requests, failed;  /* whose result says something */
+    uint64_t answered, latency; /* those with a latency, and its sum in microseconds */
+};
+
+/* What outlier detection has looked at already (endpoint_look.c); the control thread's. */
+struct endpoint_looks {
+    struct endpoint_seen last;        /* at the last look */
+    struct endpoint_seen rate, speed; /* where the samples that are being taken began */
+    uint32_t rate_age, speed_age;     /* looks since then */
+};
+
+/* One address of an upstream, for the whole process: its text, what the workers count there, and
+ * whether it is any good. Referenced by the upstream's list (control thread), by the lists on their
+ * way to workers, and by each worker's struct endpoint. What is atomic is read on a request's way
+ * and written when it changes. */
 struct endpoint_shared {
     _Atomic uint32_t refs;
     uint32_t n_workers;
-    _Atomic bool unhealthy;       /* by its health check; written by the control thread only */
     struct endpoint_check *check; /* the control thread's (health_checks.h); NULL: none */
+    struct standing_group *group; /* its upstream's, which lives longer */
+    struct standing standing;
+    _Atomic uint32_t percent;  /* of its share, by the operator; 100 */
+    _Atomic usec_t well_since; /* slow start begins there; 0: long ago */
+    struct outlier outlier;
+    struct endpoint_looks looks;
+    bool named;      /* upstream_shared.c: in the list that comes */
     struct str text; /* as written, or as DNS gave it: "10.0.0.7:8080"; in this allocation */
     struct address address;
     struct {
@@ -41,8 +65,13 @@ struct upstream_shared {
     _Atomic uint64_t starving; /* a bit for each worker that waits for a connection slot */
     _Atomic uint64_t queueing; /* a bit for each worker with requests that wait for admission */
     struct breaker breaker;    /* stream_permit.h */
+    _Alignas(64) struct standing_group group;      /* of the endpoints */
+    _Atomic uint64_t ejections[2][OUTLIER_CAUSES]; /* ever; [1]: with dryRun */
     _Alignas(64) _Atomic uint32_t refs;
     uint32_t n_workers;
+    uint32_t n_words; /* the control thread's: endpoint_word.h */
+    struct endpoint_word *words;
+    usec_t looked_at;     /* the control thread's: endpoint_look.h */
     struct tls_slot *tls; /* never NULL; empty while conf_upstream.tls is not enabled */
     /* The control thread's only: the addresses that the upstream has now, and behind them n_left
      * that it had, which a worker still has a connection to. */
@@ -69,15 +98,19 @@ struct endpoint_shared *endpoint_shared_ref(struct endpoint_shared *e);
 void endpoint_shared_unref(struct endpoint_shared *e);
 
 /* Control thread: what its health check says of it, to all workers; false without one. Others are
- * taken in its place as long as there are any. That is all it changes: what outlier detection has
- * ejected stays ejected, whatever a check says. */
-static inline void endpoint_shared_set_unhealthy(struct endpoint_shared *e, bool unhealthy)
-{
-    atomic_store_explicit(&e->unhealthy, unhealthy, memory_order_relaxed);
-}
+ * taken in its place as long as there are enough. That is all it changes: what outlier detection
+ * has ejected stays ejected, whatever a check says. Well again, it starts slowly. While its
+ * upstream lives. */
+void endpoint_shared_set_unhealthy(struct endpoint_shared *e, bool unhealthy);
 static inline bool endpoint_shared_unhealthy(const struct endpoint_shared *e)
 {
-    return atomic_load_explicit(&e->unhealthy, memory_order_relaxed);
+    return (standing_word(&e->standing) & STANDING_UNHEALTHY) != 0;
+}
+
+/* It is used from `now` on, and gets its share step by step where the upstream has slowStart. */
+static inline void endpoint_shared_well(struct endpoint_shared *e, usec_t now)
+{
+    atomic_store_explicit(&e->well_since, now, memory_order_relaxed);
 }
 
 /* An address as it is given to upstream_shared_set(). */

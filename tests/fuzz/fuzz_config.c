@@ -111,6 +111,15 @@ static void check_health_check(const struct conf_upstream *u)
         CHECK(r->ranges[i].from >= 200 && r->ranges[i].from <= r->ranges[i].to);
 }
 
+static void check_endpoints(const struct conf_upstream *u)
+{
+    const struct outlier_rules *r = u->outlier;
+    CHECK(u->panic_threshold <= 100);
+    CHECK(!u->slow_start || (u->slow_start->window > 0 && u->slow_start->initial_percent > 0));
+    CHECK(!r || (r->base_ejection > 0 && r->base_ejection <= r->max_ejection));
+    CHECK(!r || (r->max_percent > 0 && r->max_percent <= 100 && r->interval > 0));
+}
+
 static void check_conf(const struct conf *c)
 {
     uint32_t routes = 0;
@@ -128,6 +137,7 @@ static void check_conf(const struct conf *c)
               c->app_probes[i].path.p[0] == '/');
     for (uint32_t i = 0; i < c->n_upstreams; i++) {
         check_health_check(&c->upstreams[i]);
+        check_endpoints(&c->upstreams[i]);
         check_breaker(&c->upstreams[i].breaker);
     }
     for (uint32_t i = 0; i < c->access_log.n_redacted; i++)

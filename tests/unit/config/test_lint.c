@@ -18,6 +18,7 @@ struct warning {
 #define U0            "upstreams[0]"
 #define UPSTREAM_9(x) "version: 1\n" GOOD_LISTENERS "upstreams:\n- name: a\n" x
 #define ENDPOINT      "  endpoints: [\"127.0.0.1:9\"]\n"
+#define TWO           "  endpoints: [\"127.0.0.1:9\", \"127.0.0.2:9\"]\n"
 #define TWO_ROUTES(x) ROUTE_6_5("{match: {path: /t}, upstream: a, timeout: 1s}\n  - " x)
 #define TCP_ONLY                                                                                   \
     "version: 1\nlisteners:\n- {name: t, address: \"127.0.0.1:1\", protocol: tcp, "                \
@@ -179,6 +180,24 @@ static const struct warning warnings[] = {
       "without \"tls\" there is no ALPN"}},
     {"lone-endpoint",
      {UPSTREAM_9(ENDPOINT "  balance: roundRobin\n"), 10, 12, U0 ".balance", "one endpoint"}},
+    {"lone-endpoint",
+     {UPSTREAM_9(ENDPOINT "  slowStart: {}\n"), 10, 14, U0 ".slowStart", "one endpoint"}},
+    {"lone-endpoint",
+     {UPSTREAM_9(ENDPOINT "  panicThreshold: 10\n"), 10, 19, U0 ".panicThreshold", "one endpoint"}},
+    {"outlier",
+     {UPSTREAM_9(ENDPOINT "  outlierDetection: {}\n"), 10, 21, U0 ".outlierDetection",
+      "the last is never ejected"}},
+    {"outlier",
+     {UPSTREAM_9(TWO "  outlierDetection: {maxEjectionPercent: 49}\n"), 10, 21,
+      U0 ".outlierDetection", "one of 2 endpoints is more than maxEjectionPercent 49"}},
+    {"outlier",
+     {UPSTREAM_9(TWO "  outlierDetection: {latency: {}}\n"), 10, 31, U0 ".outlierDetection.latency",
+      "there are 2 endpoints, fewer than minimumEndpoints 3"}},
+    {"outlier",
+     {UPSTREAM_9("  endpoints: [\"a.example:9\"]\n  outlierDetection: {consecutive5xx: 0, "
+                 "consecutiveGatewayErrors: 0, consecutiveLocalErrors: 0, "
+                 "successRate: {stdevFactor: 0}, latency: {factorPercent: 0}}\n"),
+      10, 21, U0 ".outlierDetection", "nothing is looked at"}},
     {"link-local",
      {ROOT_2_1("allowLinkLocal: true"), 2, 17, "allowLinkLocal", "no endpoint is link-local"}},
 };
@@ -220,6 +239,10 @@ static const char *const effective[] = {
     "workers: 0\n" UPSTREAM_9(ENDPOINT "  pool: {minIdle: 1024}\n"),
     UPSTREAM_9(ENDPOINT "  pool: {maxRequestsPerConnection: 9}\n"),
     UPSTREAM_9("  balance: roundRobin\n  endpoints: [\"app.example:80\"]\n"),
+    UPSTREAM_9("  outlierDetection: {}\n  slowStart: {}\n  panicThreshold: 9\n"
+               "  endpoints: [\"app.example:80\"]\n"),
+    UPSTREAM_9(TWO "  outlierDetection: {}\n  slowStart: {}\n  panicThreshold: 0\n"),
+    UPSTREAM_9(TWO "  outlierDetection: {latency: {minimumEndpoints: 2}}\n"),
     ROOT_2_1("allowLinkLocal: false"),
     "allowLinkLocal: true\n" UPSTREAM_9("  endpoints: [\"app.example:80\"]\n"),
 };

@@ -127,7 +127,7 @@ static void test_results_are_counted(void **state)
     const struct endpoint_stats *stats = f->at[0]->stats;
     (void)state;
     for (int r = RESULT_SUCCESS; r < RESULTS; r++)
-        endpoint_on_result(f->at[0], (enum result)r);
+        endpoint_on_result(f->at[0], (enum result)r, 0);
     assert_int_equal(count_read(&stats->succeeded), 1);
     assert_int_equal(count_read(&stats->errors), 3);
     fixture_free(f);

@@ -1,0 +1,229 @@
+/* endpoint_choose.c - which address a request goes to. */
+#include "proxy/endpoint.h"
+
+#include "proxy/pool.h"
+#include "proxy/stream.h"
+#include "proxy/worker.h"
+
+enum {
+    TRIED_BITS = 64,
+    DRAWS = 8, /* before all are looked at */
+};
+
+/* --- is it any good --- */
+
+static bool panics(const struct endpoint *e)
+{
+    return standing_panics(standing_read(e->shared->group), e->pool->conf->panic_threshold);
+}
+
+/* Its ejection's time has passed: the first worker that comes across it takes it in again. */
+static void look_for_return(struct endpoint_shared *e, const struct pool *p)
+{
+    usec_t now = p->worker->loop.now;
+    if (!outlier_return(&e->outlier, &e->standing, e->group, now))
+        return;
+    endpoint_shared_well(e, now);
+    log_info("upstream %.*s: endpoint %.*s is used again, its ejection is over",
+             STR_FMT(p->conf->name), STR_FMT(e->text));
+}
+
+bool endpoint_is_out(const struct endpoint *e)
+{
+    uint32_t word = standing_word(&e->shared->standing);
+    if (!(word & (STANDING_OUT | STANDING_EJECTIONS) & ~(uint32_t)STANDING_UNLISTED))
+        return false;
+    if (word & STANDING_EJECTIONS) {
+        look_for_return(e->shared, e->pool);
+        word = standing_word(&e->shared->standing);
+    }
+    if (word & STANDING_DRAINED)
+        return true;
+    return (word & (STANDING_EJECTED | STANDING_UNHEALTHY)) && !panics(e);
+}
+
+/* The bits are of one list; with the next one they say nothing, and only the number of tries
+ * bounds them. */
+static bool tried(const struct pool *p, const struct stream *s, uint32_t i)
+{
+    return s && i < TRIED_BITS && s->exchange->wait.tried_version == p->endpoints_version &&
+           (s->exchange->wait.tried_endpoints >> i & 1);
+}
+
+/* What is asked of an endpoint, the best first. An IPv6 that leads nowhere takes IPv4 with it as
+ * little as the other way round (RFC 8305's reason, without its race). */
+enum preference { OTHER_FAMILY, NOT_REFUSED, WELL, ANY };
+
+static bool fits(const struct pool *p, const struct stream *s, const struct endpoint *e,
+                 enum preference preference)
+{
+    if (tried(p, s, e->index))
+        return false;
+    if (preference == ANY)
+        return !endpoint_drained(e);
+    if (endpoint_is_out(e))
+        return false;
+    if (preference == WELL)
+        return true;
+    return e->avoid_until <= p->worker->loop.now &&
+           (preference == NOT_REFUSED ||
+            e->shared->address.u.sa.sa_family != s->exchange->wait.refused_family);
+}
+
+/* --- how much of its share --- */
+
+static uint32_t slow_weight(const struct pool *p, struct endpoint_shared *e, uint32_t percent,
+                            usec_t since)
+{
+    const struct slow_start_rules *r = p->conf->slow_start;
+    usec_t now = p->worker->loop.now;
+    if (!r || slow_start_is_over(r, since, now)) {
+        /* From here on it is not looked at any more, unless it has begun again. */
+        (void)atomic_compare_exchange_strong(&e->well_since, &since, 0);
+        return percent * 100;
+    }
+    return percent * slow_start_percent(r, since, now);
+}
+
+static uint32_t weight_of(const struct pool *p, const struct endpoint *e)
+{
+    struct endpoint_shared *shared = e->shared;
+    uint32_t percent = atomic_load_explicit(&shared->percent, memory_order_relaxed);
+    usec_t since = atomic_load_explicit(&shared->well_since, memory_order_relaxed);
+    return since == 0 ? percent * 100 : slow_weight(p, shared, percent, since);
+}
+
+/* --- least request: of two that are drawn by their weights the one with less to do --- */
+
+/* Looks at all: where few can be used, or their weights are small. */
+static struct endpoint *draw_of_all(struct pool *p, const struct stream *s,
+                                    enum preference preference, const struct endpoint *but)
+{
+    struct endpoint *drawn = NULL;
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < p->n_endpoints; i++) {
+        struct endpoint *e = p->endpoints[i];
+        if (e == but || !fits(p, s, e, preference))
+            continue;
+        uint32_t weight = weight_of(p, e);
+        sum += weight;
+        if (rng_below(&p->worker->loop.rng, sum) < weight)
+            drawn = e;
+    }
+    return drawn;
+}
+
+/* By chance and in proportion to the weights, other than `but`. */
+static struct endpoint *draw(struct pool *p, const struct stream *s, enum preference preference,
+                             const struct endpoint *but)
+{
+    struct rng *rng = &p->worker->loop.rng;
+    uint32_t n = p->n_endpoints;
+    for (int i = 0; n > 2 && i < DRAWS; i++) {
+        struct endpoint *e = p->endpoints[rng_below(rng, n)];
+        if (e == but || !fits(p, s, e, preference))
+            continue;
+        uint32_t weight = weight_of(p, e);
+        if (weight == ENDPOINT_WEIGHT_WHOLE || rng_below(rng, ENDPOINT_WEIGHT_WHOLE) < weight)
+            return e;
+    }
+    return draw_of_all(p, s, preference, but);
+}
+
+static struct endpoint *least_request(struct pool *p, const struct stream *s,
+                                      enum preference preference)
+{
+    struct endpoint *a = draw(p, s, preference, NULL);
+    struct endpoint *b = a ? draw(p, s, preference, a) : NULL;
+    if (!b)
+        return a;
+    /* What it has to do counts by its share: one with a tenth of it is as busy with one request as
+     * another with ten. */
+    return (uint64_t)b->active * weight_of(p, a) < (uint64_t)a->active * weight_of(p, b) ? b : a;
+}
+
+/* --- round robin: who comes by saves up its weight, and goes when that is whole --- */
+
+static struct endpoint *in_turn(struct pool *p, const struct stream *s, enum preference preference)
+{
+    struct endpoint *best = NULL;
+    for (uint32_t k = 0; k < p->n_endpoints; k++) {
+        struct endpoint *e = p->endpoints[p->cursor % p->n_endpoints];
+        p->cursor = (p->cursor + 1) % p->n_endpoints;
+        if (!fits(p, s, e, preference))
+            continue;
+        uint32_t weight = weight_of(p, e);
+        if (weight == ENDPOINT_WEIGHT_WHOLE)
+            return e;
+        e->credit += weight;
+        if (e->credit >= ENDPOINT_WEIGHT_WHOLE) {
+            e->credit -= ENDPOINT_WEIGHT_WHOLE;
+            return e;
+        }
+        if (!best || e->credit > best->credit)
+            best = e;
+    }
+    if (best)
+        best->credit = 0;
+    return best;
+}
+
+/* --- choosing --- */
+
+struct endpoint *endpoint_choose_next(struct pool *p)
+{
+    struct endpoint *e = NULL;
+    for (int k = NOT_REFUSED; k <= ANY && !e; k++)
+        e = in_turn(p, NULL, (enum preference)k);
+    return e;
+}
+
+struct endpoint *endpoint_choose(struct pool *p, const struct stream *s)
+{
+    struct endpoint *e = NULL;
+    if (p->n_endpoints == 1)
+        return fits(p, s, p->endpoints[0], ANY) ? p->endpoints[0] : NULL;
+    bool again = s && s->exchange->wait.refused_family != AF_UNSPEC;
+    for (int k = again ? OTHER_FAMILY : NOT_REFUSED; k <= ANY && !e; k++)
+        e = p->conf->balance == BALANCE_ROUND_ROBIN ? in_turn(p, s, (enum preference)k)
+                                                    : least_request(p, s, (enum preference)k);
+    return e;
+}
+
+/* --- what a request has tried --- */
+
+static void note_tried(struct endpoint *e, struct stream *s)
+{
+    struct pool *p = e->pool;
+    if (s->exchange->wait.tried_version != p->endpoints_version) {
+        s->exchange->wait.tried_version = p->endpoints_version;
+        s->exchange->wait.tried_endpoints = 0;
+    }
+    if (e->index < TRIED_BITS)
+        s->exchange->wait.tried_endpoints |= UINT64_C(1) << e->index;
+}
+
+static bool has_tried_all(const struct pool *p, const struct stream *s)
+{
+    if (p->n_endpoints > TRIED_BITS)
+        return false;
+    for (uint32_t i = 0; i < p->n_endpoints; i++) {
+        if (fits(p, s, p->endpoints[i], ANY))
+            return false;
+    }
+    return true;
+}
+
+void endpoint_declined(struct endpoint *e, struct stream *s)
+{
+    note_tried(e, s);
+    if (has_tried_all(e->pool, s))
+        s->exchange->wait.tried_endpoints = 0; /* from the beginning */
+}
+
+void endpoint_refused(struct endpoint *e, struct stream *s)
+{
+    s->tries++;
+    s->exchange->wait.refused_family = e->shared->address.u.sa.sa_family;
+    note_tried(e, s);
+}
