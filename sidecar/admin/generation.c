@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "proxy/listener.h"
 #include "proxy/pool.h"
+#include "proxy/route_limits.h"
 #include "proxy/route_state.h"
 #include "proxy/worker.h"
 
@@ -95,6 +96,26 @@ static int make_upstreams(const struct building *b)
     return 0;
 }
 
+static int make_limits(const struct building *b)
+{
+    struct generation *g = b->g;
+    for (uint32_t i = 0; i < b->conf->n_listeners; i++) {
+        const struct conf_listener *l = &b->conf->listeners[i];
+        for (uint32_t k = 0; k < l->n_routes; k++) {
+            const struct conf_route *r = &l->routes[k];
+            const struct conf_route *was =
+                b->old && r->n_rate_limits > 0 ? conf_find_route(b->old, l->name, r->name) : NULL;
+            if (r->n_rate_limits == 0)
+                continue;
+            g->limits[r->index] = route_limits_new(
+                r, g->n_workers, was, was ? b->from->in_force->limits[was->index] : NULL);
+            if (!g->limits[r->index])
+                return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
 static int make_pools(const struct building *b, struct view *v)
 {
     for (uint32_t i = 0; i < b->conf->n_upstreams; i++) {
@@ -125,6 +146,7 @@ static int keep_route(struct view *v, const struct route_slot *slot, const struc
 {
     struct route_slot *mine = &v->routes[now->index];
     *mine = *slot;
+    mine->limits = v->generation->limits[now->index];
     mine->state->views++;
     if (route_same_shape(was, now))
         return 0;
@@ -150,6 +172,7 @@ static int make_routes(const struct building *b, struct view *v, const struct co
         }
         struct route_slot *slot = &v->routes[r->index];
         slot->shape = v->snapshot->generation;
+        slot->limits = b->g->limits[r->index];
         slot->state = route_state_new(
             r, slot->shape, v->worker->id > 0 ? b->g->views[0]->routes[r->index].state : NULL);
         if (!slot->state)
@@ -329,7 +352,10 @@ static void generation_free(struct generation *g)
         if (g->upstreams[i])
             upstream_shared_unref(g->upstreams[i]);
     }
+    for (uint32_t i = 0; g->limits && i < g->snapshot->conf->n_routes; i++)
+        (void)route_limits_free(g->limits[i]);
     list_remove(&g->link);
+    free(g->limits);
     free(g->upstreams);
     free(g);
 }
@@ -363,8 +389,11 @@ struct generation *generation_new(struct snapshot *snapshot, const struct genera
     g->snapshot = snapshot;
     g->n_workers = from->n_workers;
     g->upstreams = array(b.conf->n_upstreams, sizeof(struct upstream_shared *));
+    g->limits = array(b.conf->n_routes, sizeof(struct route_limits *));
     b.before = array(b.conf->n_upstreams, sizeof(*b.before));
-    int rc = g->upstreams && b.before ? make_upstreams(&b) : -ENOMEM;
+    int rc = g->upstreams && g->limits && b.before ? make_upstreams(&b) : -ENOMEM;
+    if (rc == 0)
+        rc = make_limits(&b);
     if (rc == 0)
         rc = change_addresses(&b);
     if (rc == 0)
@@ -385,11 +414,24 @@ static void generation_end(struct generation *g)
     (void)snapshot_free(s);
 }
 
+static void enter_limits(const struct generation *g)
+{
+    const struct conf *c = g->snapshot->conf;
+    for (uint32_t i = 0; i < c->n_listeners; i++) {
+        for (uint32_t k = 0; k < c->listeners[i].n_routes; k++) {
+            const struct conf_route *r = &c->listeners[i].routes[k];
+            if (g->limits[r->index])
+                route_limits_enter(g->limits[r->index], r);
+        }
+    }
+}
+
 void generation_post(struct generation *g)
 {
     g->entering = g->alive = g->n_workers;
     for (uint32_t i = 0; i < g->snapshot->conf->n_upstreams; i++)
         g->upstreams[i]->undelivered = false;
+    enter_limits(g);
     for (uint32_t k = 0; k < g->n_workers; k++)
         view_post(g->views[k]);
 }

@@ -17,6 +17,7 @@ struct generation {
     uint32_t entering;                  /* workers that have not taken it in yet */
     uint32_t alive;                     /* workers that still have it */
     struct upstream_shared **upstreams; /* by conf_upstream.index; a reference each */
+    struct route_limits **limits;       /* by conf_route.index; NULL where a route has none */
     struct view *views[];               /* by worker */
 };
 

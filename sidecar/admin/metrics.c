@@ -373,6 +373,7 @@ char *metrics_text(struct control *c, size_t *ret_len)
     metrics_tls(&t, c);
     metrics_health(&t, c);
     metrics_breakers(&t, c);
+    metrics_limits(&t, c);
     metrics_leases(&t, c);
     metrics_actions(&t, c);
     metrics_endpoints(&t, c);

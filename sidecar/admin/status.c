@@ -125,6 +125,8 @@ static json_t *routes_json(const struct control *c)
             (void)json_object_set_new(o, "backends", backends_json(c, r));
             if (r->fault)
                 (void)json_object_set_new(o, "fault", fault_json(c, r));
+            if (r->n_rate_limits > 0)
+                (void)json_object_set_new(o, "rate_limits", limits_json(c, r));
             (void)json_array_append_new(a, o);
         }
     }

@@ -46,6 +46,7 @@
     X(QUEUE_TIMEOUT, "queue_timeout", 503, "connection_limit_reached", "Waited too long in queue") \
     X(BREAKER_OPEN, "breaker_open", 503, "destination_unavailable", "Circuit breaker open")        \
     X(NO_ENDPOINT, "no_endpoint", 503, "destination_unavailable", "No endpoint available")         \
+    X(RATE_LIMITED, "rate_limited", 429, "http_request_denied", "Too many requests")               \
     X(LEARN_LIMIT, "learn_limit", 503, "connection_limit_reached",                                 \
       "Too many acquisitions at once")                                                             \
     X(LEARN_REFUSED, "learn_refused", 503, "proxy_internal_error", "Session cannot be kept")       \

@@ -110,6 +110,7 @@ void build_route(struct builder *b, const struct draft_route *draft, const struc
                  struct conf_route *route)
 {
     build_match(b, &draft->match, yaml_get(node, "match"), &route->match);
+    build_limits(b, yaml_get(node, "rateLimits"), route);
     build_learn(b, draft, yaml_get(node, "learn"), route);
     build_fault(b, &draft->fault, yaml_get(node, "fault"), route);
     route->upgrade_websocket = !draft->has_upgrades || draft->n_upgrades > 0;

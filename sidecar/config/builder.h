@@ -82,6 +82,8 @@ void build_route_headers(struct builder *b, const struct header_rules *const of_
 /* build_fault.c */
 void build_fault(struct builder *b, const struct draft_fault *draft, const struct yaml_node *node,
                  struct conf_route *route);
+/* build_limits.c: list: the value of "rateLimits"; NULL: there is none. */
+void build_limits(struct builder *b, const struct yaml_node *list, struct conf_route *route);
 /* build_app.c: behind the listeners. */
 void build_app(struct builder *b);
 

@@ -22,6 +22,7 @@
 #include "policies/learn.h"
 #include "policies/redact.h"
 #include "policies/outlier.h"
+#include "policies/rate_keys.h"
 #include "policies/route.h"
 #include "policies/slow_start.h"
 
@@ -188,6 +189,19 @@ struct conf_headers {
     bool response_uses_request; /* whose head has to stay until the response's */
 };
 
+enum { RATE_LIMITS_MAX = 4 }; /* of a route */
+
+/* How many requests come through. */
+struct conf_rate_limit {
+    struct str name;
+    struct rate_rule rule;
+    struct str header; /* a limit for each of its values; empty: not by that */
+    bool by_client;    /* a limit for each client; neither: one for all */
+    uint32_t ipv6_prefix;
+    uint32_t max_keys;
+    bool dry_run;
+};
+
 enum route_action { ACTION_FORWARD, ACTION_REDIRECT, ACTION_DIRECT };
 
 struct conf_route {
@@ -211,6 +225,8 @@ struct conf_route {
     const struct learn_rules *learn;    /* NULL: none, or none that can have an effect */
     struct fault_rules *fault;          /* NULL: none */
     const struct conf_headers *headers; /* NULL: none */
+    uint32_t n_rate_limits;
+    struct conf_rate_limit *rate_limits;
     /* redirect */
     uint16_t redirect_status;   /* 301 302 303 307 308 */
     struct str redirect_scheme; /* empty: as it came */

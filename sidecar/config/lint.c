@@ -37,6 +37,7 @@ const struct lint_rule lint_rules[] = {
     {"header-rules", lint_header_rules},
     {"fault", lint_fault},
     {"redact", lint_redact},
+    {"rate-limits", lint_rate_limits},
     {"same-prefix", lint_same_prefix},
     {"socket-mode", lint_socket_mode},
     {"listener-connections", lint_listener_connections},

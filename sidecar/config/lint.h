@@ -35,6 +35,8 @@ void lint_trusted_proxies(struct builder *b);
 void lint_header_rules(struct builder *b);
 void lint_fault(struct builder *b);
 void lint_redact(struct builder *b);
+/* lint_limits.c */
+void lint_rate_limits(struct builder *b);
 /* lint_tls.c */
 void lint_client_ca(struct builder *b);
 void lint_insecure_upstream(struct builder *b);

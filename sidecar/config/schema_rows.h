@@ -22,6 +22,9 @@
 /* schema_learn.c: of a struct draft_learn. */
 extern const struct schema_key schema_learn_item;
 
+/* schema_limits.c: of a struct conf_rate_limit. */
+extern const struct schema_key schema_rate_limit_item;
+
 /* schema_tls.c: of a struct draft_listener, and of a struct conf_upstream. */
 extern const struct schema_map schema_listener_tls;
 extern const struct schema_map schema_upstream_tls;

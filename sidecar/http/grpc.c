@@ -74,6 +74,7 @@ enum grpc_code grpc_code_of_reason(enum reason reason)
     case REASON_FIRST_BYTE_TIMEOUT:
         return GRPC_DEADLINE_EXCEEDED;
     case REASON_OUT_OF_MEMORY:
+    case REASON_RATE_LIMITED:
     case REASON_HEADERS_TOO_LARGE:
         return GRPC_RESOURCE_EXHAUSTED;
     case REASON_UPSTREAM_PROTOCOL:

@@ -167,6 +167,15 @@ static enum stream_next step_route(struct stream *s)
         stream_reply(s, REASON_METHOD_NOT_ALLOWED, "the route has no WebSocket");
         return STREAM_WAIT;
     }
+    s->step = STREAM_LIMIT;
+    return STREAM_NEXT;
+}
+
+/* limit: may it come through now? */
+static enum stream_next step_limit(struct stream *s)
+{
+    if (s->route->n_rate_limits > 0 && !s->tcp && !stream_limit(s))
+        return STREAM_WAIT;
     if (s->route->action != ACTION_FORWARD) {
         stream_answer(s);
         return STREAM_WAIT;
@@ -372,11 +381,11 @@ static enum stream_next step_respond(struct stream *s)
 typedef enum stream_next (*step_fn)(struct stream *);
 
 static const step_fn steps[] = {
-    [STREAM_RECEIVE] = step_receive,  [STREAM_ROUTE] = step_route,
-    [STREAM_FAULT] = stream_fault,    [STREAM_SPLIT] = step_split,
-    [STREAM_PICK] = step_pick,        [STREAM_CONNECT] = step_connect,
-    [STREAM_FORWARD] = step_forward,  [STREAM_RESPOND] = step_respond,
-    [STREAM_FINISHED] = step_respond,
+    [STREAM_RECEIVE] = step_receive, [STREAM_ROUTE] = step_route,
+    [STREAM_LIMIT] = step_limit,     [STREAM_FAULT] = stream_fault,
+    [STREAM_SPLIT] = step_split,     [STREAM_PICK] = step_pick,
+    [STREAM_CONNECT] = step_connect, [STREAM_FORWARD] = step_forward,
+    [STREAM_RESPOND] = step_respond, [STREAM_FINISHED] = step_respond,
 };
 
 void stream_run(struct stream *s)

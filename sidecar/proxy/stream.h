@@ -2,9 +2,10 @@
  *
  * A state machine whose steps read top to bottom in stream.c, one function a step, one driver:
  *
- *   receive -> route -> [fault ->] split -> pick -> connect -> forward -> respond -> finish
+ *   receive -> route -> limit -> [fault ->] split -> pick -> connect -> forward -> respond
+ *   -> finish
  *
- * (authorize and limit come between route and split with the policies.) Its two ends are sides:
+ * Its two ends are sides:
  * HTTP/1 connections here, HTTP/2 streams alike. A TCP connection is a stream that begins at
  * route and whose body is the connection. The stream holds its snapshot until it finishes and
  * never looks at a newer one, but for long ones of old snapshots (view_reseat.h). */
@@ -26,6 +27,7 @@ enum { STREAM_MAGIC = 0x5354524d, STREAM_INTERIM_MAX = 16 };
 enum stream_step {
     STREAM_RECEIVE,
     STREAM_ROUTE,
+    STREAM_LIMIT,
     STREAM_FAULT,
     STREAM_SPLIT,
     STREAM_PICK,
@@ -86,6 +88,8 @@ struct stream {
     uint8_t interims;
     uint16_t status; /* given to the client */
     uint32_t permit_epoch;
+    uint8_t rate_limit;   /* of the route's, that refused it */
+    uint32_t retry_after; /* s, that an answer of ours says; 0: as its status has it */
     enum reason reason;
     const char *detail; /* a literal; what was wrong with the message */
 

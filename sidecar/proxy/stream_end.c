@@ -69,6 +69,19 @@ static int format_problem(const struct stream *s, enum reason reason, const char
                     STR_FMT(trace), trace.n ? "\"" : "");
 }
 
+static void add_retry_after(struct stream *s, enum reason reason)
+{
+    uint32_t after = s->retry_after > 0              ? s->retry_after
+                     : reason == REASON_BREAKER_OPEN ? stream_permit_retry_after(s)
+                     : status_of(s, reason) == 503   ? 1
+                                                     : 0;
+    char text[16];
+    if (after == 0)
+        return;
+    (void)snprintf(text, sizeof(text), "%u", after);
+    (void)message_add_known(&s->exchange->res, FIELD_RETRY_AFTER, str_of(text));
+}
+
 void stream_reply(struct stream *s, enum reason reason, const char *detail)
 {
     const struct reason_info *info = &reason_table[reason];
@@ -104,11 +117,9 @@ void stream_reply(struct stream *s, enum reason reason, const char *detail)
     int n = format_problem(s, reason, detail, body, sizeof(body));
     (void)message_add_known(&s->exchange->res, FIELD_CONTENT_TYPE, STR("application/problem+json"));
     (void)message_add_known(&s->exchange->res, FIELD_CACHE_CONTROL, STR("no-store"));
-    if (status_of(s, reason) == 503) {
-        (void)snprintf(status_field, sizeof(status_field), "%u",
-                       reason == REASON_BREAKER_OPEN ? stream_permit_retry_after(s) : 1);
-        (void)message_add_known(&s->exchange->res, FIELD_RETRY_AFTER, str_of(status_field));
-    }
+    add_retry_after(s, reason);
+    if (reason == REASON_RATE_LIMITED)
+        stream_limit_answer(s, &s->exchange->res);
     if (status_of(s, reason) == 405)
         (void)message_add(&s->exchange->res, FIELD_OTHER, STR("Allow"),
                           STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));

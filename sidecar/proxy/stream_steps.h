@@ -22,6 +22,11 @@ void stream_tell_result(struct stream *s, enum reason reason);
 /* Lets go of the upstream side, for another try or because it is no longer needed. */
 void stream_drop_upstream(struct stream *s, bool clean, enum reason reason);
 
+/* limit (stream_limit.c): the route's rate limits. False: it was answered, and finished. */
+bool stream_limit(struct stream *s);
+/* What a client is told of the limit that refused it. */
+void stream_limit_answer(const struct stream *s, struct message *res);
+
 /* gRPC (stream_grpc.c). When its route is known: grpc-timeout is for the whole call, the route's
  * timeout for the response's head, from the request's end on: a call that still sends can wait for
  * its answer. False: it was answered, and finished. */

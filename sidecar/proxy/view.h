@@ -20,13 +20,15 @@ struct endpoint_list;
 struct listener;
 struct pool;
 struct route_split;
+struct route_limits;
 struct route_state;
 struct stream;
 struct worker;
 
 struct route_slot {
     struct route_state *state;
-    uint64_t shape; /* generation in which its backends became what they are */
+    uint64_t shape;              /* generation in which its backends became what they are */
+    struct route_limits *limits; /* the generation's; NULL: it has none */
 };
 
 /* A route of the same name whose backends are others than before. */

@@ -83,6 +83,10 @@ static void check_routes(const struct conf *c, const struct conf_listener *l, ui
             check_header_rules(route->headers->request[k], true);
             check_header_rules(route->headers->response[k], false);
         }
+        CHECK(route->n_rate_limits <= RATE_LIMITS_MAX);
+        for (uint32_t i = 0; i < route->n_rate_limits; i++)
+            CHECK(route->rate_limits[i].rule.requests > 0 && route->rate_limits[i].rule.burst > 0 &&
+                  route->rate_limits[i].rule.per >= RATE_PER_MIN);
     }
 }
 

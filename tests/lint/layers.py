@@ -31,7 +31,7 @@ LAYERS["top"] = sorted(LAYERS)
 ROOTS = ("sidecar", "policies", "canary", "healthcheck")
 PURE = ("policies", "canary")
 PURE_HEADERS = {  # what is not here needs a reason
-    "assert.h", "ctype.h", "errno.h", "inttypes.h", "limits.h", "math.h", "pcre2.h", "stdalign.h",
+    "assert.h", "ctype.h", "errno.h", "inttypes.h", "limits.h", "math.h", "pcre2.h", "pthread.h", "stdalign.h",
     "stdarg.h", "stdatomic.h", "stdbool.h", "stddef.h", "stdint.h", "stdio.h", "stdlib.h",
     "string.h", "strings.h", "uthash.h",
     # Computation only, on what the caller gives: JSON (jwt*.c), signatures and digests (EVP).

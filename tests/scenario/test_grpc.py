@@ -456,3 +456,15 @@ def test_many_early_answers(sc, rig):
             assert not c.goaways
             assert trailers_only(st) == ("12", "no_route")
     c.expect_ping()
+
+
+def test_rate_limited(rig):
+    """Trailers-only; the connection, and a stream under way on it, go on."""
+    r = rig(route={"rateLimits": [{"name": "all", "requests": 2, "per": "24h"}]})
+    talk = Talk(r.c.chat)
+    assert talk.ask(b"1") == b"re:1"
+    assert r.c.unary(b"2") == b"re:2"
+    error, _ = failure(lambda: r.c.unary(b"3"))
+    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert talk.ask(b"4") == b"re:4"
+    talk.done()

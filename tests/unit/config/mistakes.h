@@ -606,6 +606,16 @@ static const struct mistake mistakes[] = {
     {ROOT_2_1("hooks: [{name: x, onReady: {url: \"http://a\"}}, {name: x, onDrain: {url: "
               "\"http://a\"}}]"),
      2, 55, "hooks[1].name", "the hook on line 2 has the same name"},
+    /* rate limits */
+    {FORWARD_7_5("rateLimits: [{name: a}]"), 7, 18, R0 ".rateLimits[0]", "\"requests\" is missing"},
+    {FORWARD_7_5("rateLimits: [{name: a, requests: 0}]"), 7, 38, R0 ".rateLimits[0].requests",
+     "expected a whole number from 1 to 1000000"},
+    {FORWARD_7_5("rateLimits: [{name: a, requests: 1, key: {}}]"), 7, 46, R0 ".rateLimits[0].key",
+     "one of \"header\", \"clientAddress\" is missing"},
+    {FORWARD_7_5("rateLimits: [{name: a, requests: 1, per: 1ms}]"), 7, 46, R0 ".rateLimits[0].per",
+     "expected a duration from 100ms to 168h"},
+    {FORWARD_7_5("rateLimits: [{name: a, requests: 1}, {name: a, requests: 2}]"), 7, 49,
+     R0 ".rateLimits[1].name", "the same name"},
     /* learned sessions */
     {FORWARD_7_5("learn: []"), 7, 12, R0 ".learn", "expected at least 1 item"},
     {FORWARD_7_5("learn: [{name: d, hold: {path: /x}}]"), 7, 13, R0 ".learn[0]",

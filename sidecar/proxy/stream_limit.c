@@ -1,0 +1,106 @@
+/* stream_limit.c - limit: may this request come through now? */
+#include "proxy/stream_steps.h"
+
+#include "http/hop.h"
+#include "proxy/route_limits.h"
+#include "proxy/view.h"
+
+#include <stdio.h>
+
+enum { IP_BYTES = 16 };
+
+/* The IPv6 network that the client is in, or its IPv4 address; what a trusted proxy tells that is
+ * neither stands for itself, as "unix" does. */
+static struct str client_key(const struct stream *s, uint32_t prefix, uint8_t room[IP_BYTES])
+{
+    static const uint8_t four[12] = {[10] = 0xff, [11] = 0xff};
+    uint32_t hops = stream_trusted_hops(s);
+    struct str text = hop_client_address(&s->req, s->peer, hops);
+    struct cidr c;
+    if (hops == 0 && s->peer_ip->known)
+        memcpy(room, s->peer_ip->bytes, IP_BYTES);
+    else if (cidr_parse(text, &c) == 0)
+        memcpy(room, c.bytes, IP_BYTES);
+    else
+        return text;
+    for (uint32_t i = 0; i < IP_BYTES && memcmp(room, four, sizeof(four)) != 0; i++) {
+        uint32_t bits = prefix > 8 * i ? prefix - 8 * i : 0;
+        room[i] &= (uint8_t)(bits >= 8 ? 0xff : 0xff00 >> bits);
+    }
+    return (struct str){(const char *)room, IP_BYTES};
+}
+
+static struct str key_of(const struct stream *s, const struct conf_rate_limit *c,
+                         uint8_t room[IP_BYTES])
+{
+    if (c->by_client)
+        return client_key(s, c->ipv6_prefix, room);
+    const struct field *f = message_find_name(&s->req, c->header);
+    return f ? field_value(&s->req, f) : STR_NONE; /* all that have none are one */
+}
+
+static struct rate_verdict ask(const struct stream *s, uint32_t i)
+{
+    const struct conf_rate_limit *c = &s->route->rate_limits[i];
+    struct route_limit *l = s->view->routes[s->route->index].limits->at[i];
+    usec_t now = s->worker->loop.now;
+    uint8_t room[IP_BYTES];
+    return l->keys ? rate_keys_take(l->keys, &c->rule, key_of(s, c, room), now)
+                   : rate_take(&l->word, &c->rule, now);
+}
+
+static void give_back(const struct stream *s, uint32_t i, const struct rate_verdict *v)
+{
+    const struct conf_rate_limit *c = &s->route->rate_limits[i];
+    struct route_limit *l = s->view->routes[s->route->index].limits->at[i];
+    uint8_t room[IP_BYTES];
+    if (l->keys)
+        rate_keys_give_back(l->keys, key_of(s, c, room), v);
+    else
+        rate_give_back(&l->word, v);
+}
+
+static struct route_limit_stats *stats_of(const struct stream *s, uint32_t i)
+{
+    return &s->view->routes[s->route->index].limits->at[i]->worker[s->worker->id].stats;
+}
+
+/* What the others have given it is theirs again: a request that one limit refuses costs none. */
+static void refuse(struct stream *s, uint32_t by, usec_t wait, const struct rate_verdict *given)
+{
+    count_add(&stats_of(s, by)->refused, 1);
+    for (uint32_t i = 0; i < by; i++) {
+        if (given[i].allowed)
+            give_back(s, i, &given[i]);
+    }
+    s->retry_after = (uint32_t)((wait + USEC_PER_SEC - 1) / USEC_PER_SEC);
+    s->rate_limit = (uint8_t)by;
+    stream_reply(s, REASON_RATE_LIMITED, NULL);
+}
+
+bool stream_limit(struct stream *s)
+{
+    struct rate_verdict v[RATE_LIMITS_MAX];
+    for (uint32_t i = 0; i < s->route->n_rate_limits; i++) {
+        v[i] = ask(s, i);
+        if (!v[i].allowed && !s->route->rate_limits[i].dry_run) {
+            refuse(s, i, v[i].wait, v);
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < s->route->n_rate_limits; i++)
+        count_add(v[i].allowed ? &stats_of(s, i)->allowed : &stats_of(s, i)->would_refuse, 1);
+    return true;
+}
+
+/* draft-ietf-httpapi-ratelimit-headers, as its first versions have it and most clients know it. */
+void stream_limit_answer(const struct stream *s, struct message *res)
+{
+    const struct conf_rate_limit *c = &s->route->rate_limits[s->rate_limit];
+    char number[16];
+    (void)snprintf(number, sizeof(number), "%u", c->rule.requests);
+    (void)message_add(res, FIELD_OTHER, STR("RateLimit-Limit"), str_of(number));
+    (void)message_add(res, FIELD_OTHER, STR("RateLimit-Remaining"), STR("0"));
+    (void)snprintf(number, sizeof(number), "%u", s->retry_after);
+    (void)message_add(res, FIELD_OTHER, STR("RateLimit-Reset"), str_of(number));
+}

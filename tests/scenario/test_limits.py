@@ -1,0 +1,168 @@
+"""Rate limits: how many come through, who is told, and what is counted."""
+
+import threading
+import time
+
+import pytest
+
+from harness import assert_problem, free_port
+from test_reload import live  # noqa: F401
+from wire import SLOW, wait_for
+
+DAY = "24h"  # what is used in a test does not come back in it
+
+
+def limit(name="all", requests=3, per=DAY, **more):
+    return {"name": name, "requests": requests, "per": per, **more}
+
+
+def proxy(sc, *limits, **how):
+    sc.proxy(route={"rateLimits": list(limits)}, **how)
+
+
+def shown(sc, i=0):
+    return sc.s.status()["routes"][0]["rate_limits"][i]
+
+
+@pytest.mark.parametrize("algorithm", ["tokenBucket", "fixedWindow", "slidingWindow"])
+def test_so_many_come_through(sc, algorithm):
+    proxy(sc, limit(algorithm=algorithm))
+    client = sc.client()
+    for _ in range(3):
+        assert client.ask().status == 200
+    answer = client.ask()
+    assert_problem(answer, "rate_limited", 429)
+    assert int(answer.get("Retry-After")) >= 1
+    assert answer.get("RateLimit-Limit") == "3"
+    assert answer.get("RateLimit-Remaining") == "0"
+    assert answer.get("RateLimit-Reset") == answer.get("Retry-After")
+    assert not answer.closes  # the client may go on
+    assert_problem(client.ask(), "rate_limited")
+    assert len(sc.app.requests) == 3
+    assert (shown(sc)["allowed"], shown(sc)["refused"]) == (3, 2)
+
+
+def test_a_bucket_fills_again(sc):
+    proxy(sc, limit(requests=5, per="1s", burst=1))
+    assert sc.ask().status == 200
+    refused = sc.ask()
+    assert refused.status in (200, 429)
+    start = time.monotonic()
+    wait_for(lambda: sc.ask().status == 200, "a token has come")
+    assert time.monotonic() - start < 5 * SLOW
+
+
+def test_each_value_of_a_header(sc):
+    proxy(sc, limit(requests=1, key={"header": "X-Api-Key"}))
+
+    def ask(*headers):
+        return sc.ask(headers=list(headers)).status
+
+    assert ask(("X-Api-Key", "a")) == 200
+    assert ask(("x-api-key", "b")) == 200
+    assert ask(("X-Api-Key", "a")) == 429
+    assert ask() == 200
+    assert ask() == 429  # who sends none shares one
+    assert shown(sc)["keys"] == 3
+
+
+def test_each_client(sc):
+    sc.proxy(route={"rateLimits": [limit(requests=1, key={"clientAddress": True})]},
+             listener={"http": {"trustedProxies": ["127.0.0.0/8"]}})
+
+    def ask(client):
+        return sc.ask(headers=[("X-Forwarded-For", client)]).status
+
+    assert ask("192.0.2.1") == 200
+    assert ask("192.0.2.2") == 200
+    assert ask("192.0.2.1") == 429
+    assert ask("2001:db8::1") == 200
+    assert ask("2001:db8::2") == 429  # the same network
+    assert ask("2001:db8:0:1::1") == 200
+
+
+def test_not_by_what_a_stranger_says(sc):
+    proxy(sc, limit(requests=1, key={"clientAddress": True}))
+    assert sc.ask(headers=[("X-Forwarded-For", "192.0.2.1")]).status == 200
+    assert sc.ask(headers=[("X-Forwarded-For", "192.0.2.2")]).status == 429
+
+
+def test_several_limits(sc):
+    """One that refuses costs nothing of the others."""
+    proxy(sc, limit("all", 3), limit("each", 1, key={"header": "K"}))
+    assert sc.ask(headers=[("K", "a")]).status == 200
+    for _ in range(5):
+        assert sc.ask(headers=[("K", "a")]).status == 429
+    assert sc.ask(headers=[("K", "b")]).status == 200
+    assert sc.ask(headers=[("K", "c")]).status == 200
+    assert sc.ask(headers=[("K", "d")]).status == 429
+    assert (shown(sc, 0)["allowed"], shown(sc, 0)["refused"]) == (3, 1)
+    assert (shown(sc, 1)["allowed"], shown(sc, 1)["refused"]) == (3, 5)
+
+
+def test_dry_run(sc):
+    proxy(sc, limit(requests=1, dryRun=True))
+    for _ in range(4):
+        assert sc.ask().status == 200
+    assert (shown(sc)["allowed"], shown(sc)["would_refuse"], shown(sc)["refused"]) == (1, 3, 0)
+
+
+def test_answers_of_our_own(sc):
+    """A redirect and a direct response are answers too."""
+    sc.address = f"127.0.0.1:{free_port()}"
+    sc.s = sc.sluice({"listeners": [{
+        "name": "main", "direction": "inbound", "address": sc.address,
+        "routes": [{"directResponse": {"status": 204}, "rateLimits": [limit(requests=1)]}]}]})
+    assert sc.ask().status == 204
+    assert sc.ask().status == 429
+
+
+def test_a_reload_keeps_what_was_used(live):
+    live.start()
+    sc = live.sc
+    by_key = limit("keyed", 2, key={"header": "K"})
+
+    def ask(key):
+        return sc.ask(headers=[("K", key)]).status
+
+    live.apply(lambda c: live.route.update(rateLimits=[limit(requests=3), by_key]))
+    assert [ask("a"), ask("a")] == [200, 200]
+    live.apply(lambda c: live.route.update(rateLimits=[by_key, limit(requests=3)]))
+    assert [ask("a"), ask("b"), ask("c")] == [429, 200, 429]
+    live.apply(lambda c: live.route.update(rateLimits=[limit(requests=5)]))
+    assert ask("x") == 429  # an empty bucket is one still
+    live.apply(lambda c: live.route.update(rateLimits=[limit(requests=5, per="1s")]))
+    wait_for(lambda: ask("x") == 200, "it fills as the new rate has it")
+    live.apply(lambda c: live.route.pop("rateLimits"))
+    assert ask("x") == 200
+    live.apply(lambda c: live.route.update(rateLimits=[limit(requests=1)]))  # it had gone
+    assert [ask("x"), ask("x")] == [200, 429]
+
+
+def test_exact_over_workers(sc):
+    """Each connection is some worker's."""
+    proxy(sc, limit(requests=500), more={"workers": 4})
+    counts = []
+
+    def many():
+        client = sc.client()
+        counts.append(sum(client.ask().status == 200 for _ in range(100)))
+
+    threads = [threading.Thread(target=many) for _ in range(12)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert sum(counts) == 500
+
+
+def test_keys_are_bounded(sc):
+    proxy(sc, limit(requests=1, key={"header": "K"}, maxKeys=64))
+    client = sc.client()
+    for i in range(500):
+        assert client.ask(headers=[("K", str(i))]).status == 200
+    assert shown(sc)["keys"] <= 64
+    metrics = sc.s.metrics()
+    assert metrics.get("sluice_rate_limit_keys", limit="all") == shown(sc)["keys"]
+    assert metrics.get("sluice_rate_limit_keys_forgotten_total", limit="all") >= 500 - 64
+    assert metrics.get("sluice_rate_limit_requests_total", result="allowed") == 500
