@@ -12,8 +12,8 @@
 
 /* From the top: 2 bits of state, 2 of the probe, 5 how often it has reopened, 23 of the count, 32
  * of the epoch. */
-enum { STATE_AT = 62, PROBE_AT = 60, STREAK_AT = 55, COUNT_AT = 32 };
-enum { STREAK_MAX = 31, COUNT_MAX = (1 << 23) - 1 };
+enum { PROBE_BITS = 2, STREAK_BITS = 5, COUNT_BITS = 23, EPOCH_BITS = 32 };
+enum { STREAK_MAX = (1 << STREAK_BITS) - 1, COUNT_MAX = (1 << COUNT_BITS) - 1 };
 
 enum breaker_probe {
     PROBE_NONE,
@@ -31,19 +31,23 @@ struct breaker_word {
 
 static inline struct breaker_word breaker_unpack(uint64_t v)
 {
+    uint64_t counts = v >> EPOCH_BITS, states = counts >> (COUNT_BITS + STREAK_BITS);
     return (struct breaker_word){
-        .state = (enum breaker_state)(v >> STATE_AT),
-        .probe = (enum breaker_probe)(v >> PROBE_AT & 3),
-        .streak = (uint32_t)(v >> STREAK_AT) & STREAK_MAX,
-        .count = (uint32_t)(v >> COUNT_AT) & COUNT_MAX,
+        .state = (enum breaker_state)(states >> PROBE_BITS),
+        .probe = (enum breaker_probe)(states & ((1 << PROBE_BITS) - 1)),
+        .streak = (uint32_t)(counts >> COUNT_BITS) & STREAK_MAX,
+        .count = (uint32_t)counts & COUNT_MAX,
         .epoch = (uint32_t)v,
     };
 }
 
 static inline uint64_t breaker_pack(struct breaker_word w)
 {
-    return (uint64_t)w.state << STATE_AT | (uint64_t)w.probe << PROBE_AT |
-           (uint64_t)w.streak << STREAK_AT | (uint64_t)w.count << COUNT_AT | w.epoch;
+    uint64_t v = w.state;
+    v = v << PROBE_BITS | w.probe;
+    v = v << STREAK_BITS | w.streak;
+    v = v << COUNT_BITS | w.count;
+    return v << EPOCH_BITS | w.epoch;
 }
 
 static inline uint64_t breaker_load(const struct breaker *b)

@@ -91,5 +91,6 @@ void stream_tell_result(struct stream *s, enum reason reason)
     enum result r = s->tunnel ? RESULT_SUCCESS : of_stream(s, reason);
     if (r != RESULT_NOTHING)
         endpoint_on_result(s->endpoint, r, latency_of(s, r));
-    stream_permit_report(s, r);
+    if (s->permit_held)
+        stream_permit_report(s, r);
 }
