@@ -245,6 +245,10 @@ static enum stream_next step_connect(struct stream *s)
             return STREAM_WAIT;
         }
     }
+    if (s->permit_held && stream_permit_lost(s)) {
+        stream_reply(s, REASON_BREAKER_OPEN, NULL);
+        return STREAM_WAIT;
+    }
     s->tries++;
     s->result_told = false;
     s->step = STREAM_FORWARD;

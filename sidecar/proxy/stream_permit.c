@@ -68,6 +68,15 @@ bool stream_permit_take(struct stream *s)
     return !refused;
 }
 
+bool stream_permit_lost(struct stream *s)
+{
+    if (!acts(s->pool) || !is_stale(s) || !breaker_refuses(breaker_of(s), s->worker->loop.now))
+        return false;
+    s->permit_held = s->permit_probe = false;
+    count_add(&s->pool->stats->breaker_refused, 1);
+    return true;
+}
+
 /* From the request sent to the response's head, or until now. */
 static usec_t took(const struct stream *s)
 {

@@ -23,6 +23,8 @@ static inline bool stream_has_breaker(const struct stream *s)
 bool stream_permit_refused(struct stream *s);
 /* False: it is refused. */
 bool stream_permit_take(struct stream *s);
+/* It has waited for its connection, and the breaker has opened meanwhile: it is refused. */
+bool stream_permit_lost(struct stream *s);
 /* How the try went; RESULT_NOTHING gives the permit back. Harmless without one. */
 void stream_permit_report(struct stream *s, enum result r);
 /* A probe's response begins: a long one does not keep the breaker half-open. */
