@@ -134,9 +134,12 @@ static void test_time_grows_and_decays(void **state)
     (void)state;
     r.consecutive[OUTLIER_5XX] = 1;
     group_init(&g, 2);
+    assert_int_equal(outlier_left(&g.o[0], now), USEC_NEVER);
     for (usec_t times = 1; times <= 20; times++) {
         length = tell(&g, 0, &r, RESULT_ERROR, now);
         assert_int_equal(length, times < 10 ? times * 30 * SEC : 300 * SEC);
+        assert_int_equal(outlier_left(&g.o[0], now + 1), length - 1);
+        assert_int_equal(outlier_left(&g.o[0], now + length), 0);
         assert_false(outlier_return(&g.o[0], &g.s[0], &g.g, now + length - 1));
         now += length;
         assert_true(outlier_return(&g.o[0], &g.s[0], &g.g, now));
