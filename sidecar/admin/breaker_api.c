@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-static const char prefix[] = "/v1/breakers/";
+enum { PREFIX_LEN = sizeof("/v1/breakers/") - 1 };
 
 static void set_u64(json_t *o, const char *key, uint64_t v)
 {
@@ -124,7 +124,7 @@ static void act(struct http_request *req, struct control *c, const struct conf_u
 void breaker_post(struct http_request *req, void *ctx)
 {
     struct control *c = ctx;
-    struct str name = {req->path.p + sizeof(prefix) - 1, req->path.n - (sizeof(prefix) - 1)};
+    struct str name = {req->path.p + PREFIX_LEN, req->path.n - PREFIX_LEN};
     const char *slash = name.n > 0 ? memrchr(name.p, '/', name.n) : NULL;
     struct str verb = STR_NONE;
     if (slash) {
