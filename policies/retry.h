@@ -37,6 +37,8 @@ enum retry_condition {
      RETRY_BIT(RETRY_ON_RESET) | RETRY_BIT(RETRY_ON_GATEWAY_ERROR) |                               \
      RETRY_BIT(RETRY_ON_UNAVAILABLE))
 
+enum { RETRY_ATTEMPTS_MAX = 10 };
+
 struct retry_rules {
     uint32_t attempts;      /* tries besides the first; 1 */
     uint32_t on;            /* RETRY_BIT() */

@@ -226,6 +226,8 @@ void metrics_actions(struct exposition *t, const struct control *c);
 /* metrics_limits.c: the families rate_limit_*; a route's limits for /v1/status. */
 void metrics_limits(struct exposition *t, const struct control *c);
 json_t *limits_json(const struct control *c, const struct conf_route *r);
+/* metrics_retries.c: the families upstream_retries_*. */
+void metrics_retries(struct exposition *t, const struct control *c);
 
 /* metrics_health.c: health checks of endpoints. */
 void metrics_health(struct exposition *t, const struct control *c);

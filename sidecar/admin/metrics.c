@@ -369,6 +369,7 @@ char *metrics_text(struct control *c, size_t *ret_len)
     put_listeners(&t, c);
     put_routes(&t, c);
     put_upstreams(&t, c);
+    metrics_retries(&t, c);
     put_learned(&t, c);
     metrics_tls(&t, c);
     metrics_health(&t, c);

@@ -133,6 +133,22 @@ static json_t *routes_json(const struct control *c)
     return a;
 }
 
+/* Within the budget's window; NULL: none of its requests could have been retried yet. */
+static json_t *retries_json(const struct conf_upstream *u, struct upstream_shared *shared,
+                            usec_t now)
+{
+    const struct retry_budget *b = atomic_load(&shared->retry_budget);
+    if (!b)
+        return NULL;
+    struct retry_budget_state s = retry_budget_state(b, &u->retry_budget, now);
+    json_t *o = json_object();
+    set_u64(o, "active", atomic_load(&shared->retries));
+    set_u64(o, "requests", s.requests);
+    set_u64(o, "retries", s.retries);
+    set_u64(o, "budget", s.most);
+    return o;
+}
+
 static json_t *upstreams_json(const struct control *c, usec_t now)
 {
     const struct conf *conf = c->snapshot->conf;
@@ -158,6 +174,9 @@ static json_t *upstreams_json(const struct control *c, usec_t now)
         set_u64(o, "http2_streams", streams);
         set_u64(o, "max_connections", u->max_connections);
         (void)json_object_set_new(o, "standing", standing_json(shared, u));
+        json_t *retries = retries_json(u, c->generation->upstreams[i], now);
+        if (retries)
+            (void)json_object_set_new(o, "retries", retries);
         (void)json_object_set_new(o, "endpoints", endpoints_json(shared, u));
         (void)json_object_set_new(o, "circuit_breaker", breaker_json(u, shared, now));
         (void)json_array_append_new(a, o);

@@ -75,6 +75,9 @@
     X(DEADLINE, "deadline", 504, "http_response_timeout", "Deadline passed")                       \
     X(FIRST_BYTE_TIMEOUT, "first_byte_timeout", 504, "connection_read_timeout",                    \
       "Upstream did not answer in time")                                                           \
+    X(TRY_TIMEOUT, "try_timeout", 504, "connection_read_timeout",                                  \
+      "Upstream did not answer in its time")                                                       \
+    X(RETRY_BUDGET, "retry_budget", 0, "", "Not retried: the budget is used up")                   \
     X(WEBSOCKET_PROTOCOL, "websocket_protocol", 0, "", "WebSocket protocol error")                 \
     X(WEBSOCKET_FRAME_SIZE, "websocket_frame_size", 0, "", "WebSocket frame over the limit")       \
     X(WEBSOCKET_MESSAGE_RATE, "websocket_message_rate", 0, "", "Too many WebSocket messages")      \

@@ -115,6 +115,7 @@ static void check_upstream(struct builder *b, uint32_t at)
     build_health_check(b, u, yaml_get(node, "healthCheck"));
     build_breaker(b, u, yaml_get(node, "circuitBreaker"));
     build_outlier(b, u, node);
+    build_retry_budget(b, u, yaml_get(node, "retryBudget"));
     if (idle && u->min_idle > u->max_connections)
         problem_at(b->problems, idle, "%s is more than circuitBreaker.maxConnections %s",
                    builder_number(idle, u->min_idle, idle_text),

@@ -84,6 +84,11 @@ void build_fault(struct builder *b, const struct draft_fault *draft, const struc
                  struct conf_route *route);
 /* build_limits.c: list: the value of "rateLimits"; NULL: there is none. */
 void build_limits(struct builder *b, const struct yaml_node *list, struct conf_route *route);
+/* build_retry.c: node: the value of "retry", or of "retryBudget"; NULL: there is none. */
+void build_retry(struct builder *b, const struct draft_route *draft, const struct yaml_node *node,
+                 struct conf_route *route);
+void build_retry_budget(struct builder *b, const struct conf_upstream *u,
+                        const struct yaml_node *node);
 /* build_app.c: behind the listeners. */
 void build_app(struct builder *b);
 

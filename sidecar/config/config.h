@@ -23,6 +23,8 @@
 #include "policies/redact.h"
 #include "policies/outlier.h"
 #include "policies/rate_keys.h"
+#include "policies/retry.h"
+#include "policies/retry_budget.h"
 #include "policies/route.h"
 #include "policies/slow_start.h"
 
@@ -151,8 +153,10 @@ struct conf_upstream {
     uint32_t max_connections; /* 1024 */
     uint32_t max_requests;    /* in flight; 1024 */
     uint32_t max_pending;     /* waiting for a connection; 1024 */
+    uint32_t max_retries;     /* requests in flight that are retried; 1024 */
     usec_t queue_timeout;     /* longest wait there; 1 s */
     struct breaker_rules breaker;
+    struct retry_budget_rules retry_budget;
     struct conf_upstream_http2 http2;
     struct conf_upstream_tls tls;
     struct conf_upstream_dns dns;
@@ -213,14 +217,17 @@ struct conf_route {
     /* forward */
     uint32_t n_backends;
     struct conf_backend *backends;
-    uint32_t ppm[SPLIT_MAX];   /* of the backends, for split_init() */
-    struct str rewrite_host;   /* empty: kept */
-    struct str rewrite_path;   /* whole path; empty: kept */
-    struct str rewrite_prefix; /* in place of the matched prefix; .p == NULL: kept */
-    usec_t timeout;            /* whole request until the response's head; 15 s; 0: none */
-    usec_t first_byte_timeout; /* request sent to response's first byte; 0: none */
-    usec_t idle_timeout;       /* no byte either way while a stream is open; 5 min */
-    bool upgrade_websocket;    /* Upgrade: websocket is let through; true */
+    uint32_t ppm[SPLIT_MAX];         /* of the backends, for split_init() */
+    struct str rewrite_host;         /* empty: kept */
+    struct str rewrite_path;         /* whole path; empty: kept */
+    struct str rewrite_prefix;       /* in place of the matched prefix; .p == NULL: kept */
+    usec_t timeout;                  /* whole request until the response's head; 15 s; 0: none */
+    usec_t first_byte_timeout;       /* request sent to response's first byte; 0: none */
+    usec_t idle_timeout;             /* no byte either way while a stream is open; 5 min */
+    bool pass_deadline;              /* the upstream is told X-Request-Deadline; false */
+    bool abort_on_close;             /* a client that half-closes has gone; false */
+    const struct retry_rules *retry; /* NULL: none */
+    bool upgrade_websocket;          /* Upgrade: websocket is let through; true */
     struct conf_websocket websocket;
     const struct learn_rules *learn;    /* NULL: none, or none that can have an effect */
     struct fault_rules *fault;          /* NULL: none */

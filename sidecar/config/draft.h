@@ -74,6 +74,14 @@ struct draft_backend {
     bool has_weight;
 };
 
+struct draft_retry {
+    struct retry_rules rules;
+    bool given;
+    uint32_t n_on, n_methods; /* 0: not given */
+    uint32_t *on;             /* enum retry_condition */
+    uint32_t *methods;        /* enum http_method */
+};
+
 struct draft_route {
     struct conf_route conf;
     struct draft_match match;
@@ -87,6 +95,7 @@ struct draft_route {
     struct draft_learn *learn;
     struct draft_header_rules request_headers, response_headers;
     struct draft_fault fault;
+    struct draft_retry retry;
 };
 
 struct draft_listener {

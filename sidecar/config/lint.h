@@ -42,6 +42,10 @@ void lint_client_ca(struct builder *b);
 void lint_insecure_upstream(struct builder *b);
 void lint_upstream_alpn(struct builder *b);
 void lint_tls_in_tls(struct builder *b);
+/* lint_retry.c */
+void lint_retry(struct builder *b);
+void lint_deadline(struct builder *b);
+void lint_retry_budget(struct builder *b);
 /* lint_upstream.c */
 void lint_unused_upstream(struct builder *b);
 void lint_upstream_timeout(struct builder *b);

@@ -56,8 +56,9 @@ void lint_unreachable_route(struct builder *b)
 static void answering(struct builder *b, const struct conf_route *r, const struct yaml_node *node)
 {
     static const char *const idle[] = {
-        "timeout", "firstByteTimeout",      "idleTimeout", "upgrades", "websocket",
-        "learn",   "requestHeaderModifier", "fault"};
+        "timeout",     "firstByteTimeout",      "idleTimeout", "upgrades", "websocket",
+        "learn",       "requestHeaderModifier", "fault",       "retry",    "passDeadline",
+        "abortOnClose"};
     for (size_t i = 0; i < ARRAY_LEN(idle) && r->action != ACTION_FORWARD; i++) {
         const struct yaml_node *it = yaml_get(node, idle[i]);
         if (it)

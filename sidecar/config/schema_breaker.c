@@ -18,6 +18,8 @@ static const struct schema_key keys[] = {
      .min = 1, .max = 10000000},
     {"maxPendingRequests", "waiting for a connection; 503 above", SCHEMA_INT, UPSTREAM(max_pending),
      .preset = "1024", .max = 10000000},
+    {"maxRetries", "requests that are being retried, at once", SCHEMA_INT, UPSTREAM(max_retries),
+     .preset = "1024", .max = 10000000},
     {"queueTimeout", "longest wait there; 503 after it", SCHEMA_DURATION, UPSTREAM(queue_timeout),
      .preset = "1s", .min = MSEC, .max = WEEK},
     {"consecutiveErrors", "it opens after so many errors in a row; 0: not for that", SCHEMA_INT,

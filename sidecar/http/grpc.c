@@ -72,6 +72,7 @@ enum grpc_code grpc_code_of_reason(enum reason reason)
         return GRPC_CANCELLED;
     case REASON_DEADLINE:
     case REASON_FIRST_BYTE_TIMEOUT:
+    case REASON_TRY_TIMEOUT:
         return GRPC_DEADLINE_EXCEEDED;
     case REASON_OUT_OF_MEMORY:
     case REASON_RATE_LIMITED:

@@ -382,7 +382,7 @@ static enum h1_result field_expect(struct h1_head *h, struct message *m, const s
 #define BIT(id) ((uint64_t)1 << (id))
 #define INTERESTING                                                                                \
     (BIT(FIELD_HOST) | BIT(FIELD_CONTENT_LENGTH) | BIT(FIELD_TRANSFER_ENCODING) |                  \
-     BIT(FIELD_CONNECTION) | BIT(FIELD_TE) | BIT(FIELD_EXPECT))
+     BIT(FIELD_CONNECTION) | BIT(FIELD_TE) | BIT(FIELD_EXPECT) | BIT(FIELD_X_REQUEST_DEADLINE))
 
 static enum h1_result interesting(struct h1_head *h, struct message *m, const struct field *f)
 {
@@ -402,6 +402,9 @@ static enum h1_result interesting(struct h1_head *h, struct message *m, const st
         return H1_DONE;
     case FIELD_EXPECT:
         return field_expect(h, m, f);
+    case FIELD_X_REQUEST_DEADLINE:
+        m->has_deadline |= m->is_request != 0;
+        return H1_DONE;
     default:
         return H1_DONE;
     }

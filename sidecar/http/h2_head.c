@@ -211,6 +211,9 @@ static void other_field(struct h2_stream *st, struct message *m, const struct hp
         else
             m->expect_continue = 1;
         break;
+    case FIELD_X_REQUEST_DEADLINE:
+        m->has_deadline |= m->is_request != 0;
+        break;
     case FIELD_COOKIE:
         st->n_cookies++;
         break;

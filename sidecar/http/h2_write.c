@@ -127,7 +127,8 @@ static const struct str known_names[FIELD_ID_COUNT] = {
 /* Another in each message: in the table it would only push out what comes again. */
 static bool is_unique(uint8_t id)
 {
-    return id == FIELD_TRACEPARENT || id == FIELD_X_REQUEST_ID || id == FIELD_GRPC_TIMEOUT;
+    return id == FIELD_TRACEPARENT || id == FIELD_X_REQUEST_ID || id == FIELD_GRPC_TIMEOUT ||
+           id == FIELD_X_REQUEST_DEADLINE;
 }
 
 static void put_fields(struct h2_block *b, const struct message *m)

@@ -8,7 +8,7 @@
 /* One slot for each known name, by its length, first and last byte. Two names in one slot would
  * not compile (-Woverride-init); a unit test finds a name that is missing here. */
 enum { SLOTS = 128 };
-#define SLOT(n, first, last) ((5 * (n) + 1 * ((first) | 0x20) + 13 * ((last) | 0x20)) & (SLOTS - 1))
+#define SLOT(n, first, last) (((n) + 11 * ((first) | 0x20) + 12 * ((last) | 0x20)) & (SLOTS - 1))
 
 static const uint8_t slots[SLOTS] = {
     [SLOT(4, 'h', 't')] = FIELD_HOST,
@@ -46,6 +46,7 @@ static const uint8_t slots[SLOTS] = {
     [SLOT(10, 'u', 't')] = FIELD_USER_AGENT,
     [SLOT(17, 's', 'y')] = FIELD_SEC_WEBSOCKET_KEY,
     [SLOT(20, 's', 't')] = FIELD_SEC_WEBSOCKET_ACCEPT,
+    [SLOT(18, 'x', 'e')] = FIELD_X_REQUEST_DEADLINE,
     [SLOT(12, 'g', 't')] = FIELD_GRPC_TIMEOUT,
     [SLOT(11, 'g', 's')] = FIELD_GRPC_STATUS,
     [SLOT(12, 'g', 'e')] = FIELD_GRPC_MESSAGE,
@@ -97,6 +98,7 @@ static const struct known known[FIELD_ID_COUNT] = {
     KNOWN(USER_AGENT, "user-agent", "User-Agent"),
     KNOWN(SEC_WEBSOCKET_KEY, "sec-websocket-key", "Sec-WebSocket-Key"),
     KNOWN(SEC_WEBSOCKET_ACCEPT, "sec-websocket-accept", "Sec-WebSocket-Accept"),
+    KNOWN(X_REQUEST_DEADLINE, "x-request-deadline", "X-Request-Deadline"),
     KNOWN(GRPC_TIMEOUT, "grpc-timeout", "grpc-timeout"),
     KNOWN(GRPC_STATUS, "grpc-status", "grpc-status"),
     KNOWN(GRPC_MESSAGE, "grpc-message", "grpc-message"),

@@ -76,6 +76,7 @@ static inline bool method_is_idempotent(enum http_method m)
     X(USER_AGENT, "user-agent")                                                                    \
     X(SEC_WEBSOCKET_KEY, "sec-websocket-key")                                                      \
     X(SEC_WEBSOCKET_ACCEPT, "sec-websocket-accept")                                                \
+    X(X_REQUEST_DEADLINE, "x-request-deadline")                                                    \
     X(GRPC_TIMEOUT, "grpc-timeout")                                                                \
     X(GRPC_STATUS, "grpc-status")                                                                  \
     X(GRPC_MESSAGE, "grpc-message")
@@ -137,6 +138,7 @@ struct message {
     /* A request for a WebSocket, or the answer that opens it, whatever carried it: looks as by
      * HTTP/1.1 (GET or 101, connection_upgrade, Upgrade; see websocket_handshake.h). */
     uint8_t websocket : 1;
+    uint8_t has_deadline : 1;                  /* a request with X-Request-Deadline */
     uint8_t grpc : 1;                          /* a request with Content-Type application/grpc */
     uint8_t buf_roomed : 1, fields_roomed : 1; /* they lie in the room, and have not outgrown it */
     uint8_t shrunk : 1;                        /* the room is ours, of just its size */

@@ -206,6 +206,13 @@ static void feed(struct downstream *d, const char *p, size_t n)
     }
 }
 
+static void on_gone(struct downstream *d, enum reason reason)
+{
+    if (d->side.stream)
+        stream_on_client_gone(d->side.stream, reason);
+    downstream_close(d);
+}
+
 static void on_eof(struct downstream *d)
 {
     struct stream *s = d->side.stream;
@@ -227,6 +234,9 @@ static void on_eof(struct downstream *d)
         stream_on_request_end(s);
         break;
     case DOWNSTREAM_WAIT: /* half closed: it still reads its answer */
+        if (s && s->route && s->route->abort_on_close)
+            on_gone(d, REASON_CLIENT_ABORT);
+        break;
     case DOWNSTREAM_LINGER:
     case DOWNSTREAM_CLOSED:
         break;
@@ -248,13 +258,6 @@ static void feed_and_flush(struct downstream *d, const char *p, size_t n)
     feed(d, p, n);
     if (d->side.stream)
         flush_stream(d->side.stream);
-}
-
-static void on_gone(struct downstream *d, enum reason reason)
-{
-    if (d->side.stream)
-        stream_on_client_gone(d->side.stream, reason);
-    downstream_close(d);
 }
 
 /* The first bytes of a connection: HTTP/2's preface makes it another's (RFC 9113 §3.3). While they

@@ -115,7 +115,7 @@ static bool open_for(struct pool *p, struct stream *s, struct endpoint *e, enum 
         if (*ret_reason != REASON_OUT_OF_MEMORY)
             endpoint_failed(e);
         endpoint_refused(e, s);
-        if (s->tries >= CONNECT_TRIES)
+        if (!stream_may_connect(s))
             return false;
         e = endpoint_choose(p, s);
     }
@@ -125,7 +125,7 @@ static bool open_for(struct pool *p, struct stream *s, struct endpoint *e, enum 
 void pool_seek_again(struct pool *p, struct stream *s, enum reason reason)
 {
     enum reason why = reason;
-    if (s->tries < CONNECT_TRIES && list_linked(&s->exchange->wait.link) &&
+    if (stream_may_connect(s) && list_linked(&s->exchange->wait.link) &&
         open_for(p, s, endpoint_choose(p, s), &why))
         return;
     if (why == REASON_CONNECTION_LIMIT) {

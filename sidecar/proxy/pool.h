@@ -18,8 +18,6 @@ struct upstream_conn;
 struct upstream_shared;
 struct worker;
 
-enum { CONNECT_TRIES = 3 }; /* of one stream */
-
 struct pool {
     struct worker *worker;
     const struct conf_upstream *conf; /* the newest, until pool_configure() or pool_free(); nobody

@@ -40,6 +40,13 @@ int relay_rewind(struct relay *r, struct buf_pool *pool, const char *p, size_t n
     return 0;
 }
 
+int relay_replay(struct relay *r, struct buf_pool *pool, const char *p, size_t n)
+{
+    r->discarding = false;
+    buf_clear(pool, &r->early);
+    return relay_rewind(r, pool, p, n);
+}
+
 void relay_drained(struct relay *r)
 {
     settle(r);

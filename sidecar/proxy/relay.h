@@ -32,6 +32,9 @@ void relay_open(struct relay *r, struct buf_pool *pool, struct side *to);
 /* `to` has gone, and another will come: p[0..n) are all the bytes that it was given. 0 or
  * -ENOMEM. */
 int relay_rewind(struct relay *r, struct buf_pool *pool, const char *p, size_t n);
+/* The same when bytes were discarded too: all that has come from `from` is p[0..n), and goes out
+ * again. 0 or -ENOMEM. */
+int relay_replay(struct relay *r, struct buf_pool *pool, const char *p, size_t n);
 /* `to` takes bytes again. */
 void relay_drained(struct relay *r);
 /* Bytes will go nowhere: they are credited at once from now on. */

@@ -5,6 +5,7 @@
 #include "base/histogram.h"
 #include "base/outcome.h"
 #include "io/tls.h"
+#include "policies/retry.h"
 
 #include <stdatomic.h>
 
@@ -50,6 +51,8 @@ struct upstream_stats {
     counter_t connections, connecting, active, idle, pending;
     counter_t http2_streams; /* requests on connections that speak HTTP/2 */
     counter_t opened, reused, connect_failed, retried;
+    counter_t retries[RETRY_CONDITIONS];
+    counter_t retries_refused[RETRY_VERDICTS];
     counter_t closed_idle; /* by the upstream, while idle */
     counter_t unsolicited; /* bytes on an idle connection */
     counter_t requests;

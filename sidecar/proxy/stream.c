@@ -65,6 +65,8 @@ void stream_end_exchange(struct stream *s)
 
 bool stream_let_head_go(struct stream *s)
 {
+    if (s->retries && !s->response_begun && s->step != STREAM_FINISHED)
+        return false;
     /* An upgrade's is compared with its answer. */
     if (s->step != STREAM_RESPOND || s->req.websocket || !s->up || !s->up->ops->gone_out(s->up))
         return s->step == STREAM_FINISHED;
@@ -155,11 +157,14 @@ static enum stream_next step_route(struct stream *s)
     }
     s->route = &s->listener->routes[i];
     s->route_state = s->view->routes[s->route->index].state;
+    if (s->req.has_deadline && !stream_deadline_read(s))
+        return STREAM_WAIT;
     if (s->req.grpc) {
         if (!stream_grpc_begin(s))
             return STREAM_WAIT;
     } else if (s->route->timeout > 0 && !s->tcp) {
-        s->deadline = s->began + s->route->timeout;
+        usec_t at = s->began + s->route->timeout;
+        s->deadline = s->deadline != 0 && s->deadline < at ? s->deadline : at;
     }
     /* As a GET it could get an answer that an HTTP/2 client takes for an open WebSocket. */
     if (s->req.http2 && s->req.websocket && !stream_wants_upgrade(s) &&
@@ -200,6 +205,8 @@ static enum stream_next step_split(struct stream *s)
         s->route_state, s->route, s->view->routes[s->route->index].shape, &s->worker->loop.rng);
     s->upstream = s->route->backends[backend].upstream;
     s->pool = s->view->pools[s->upstream->index];
+    if (s->route->retry && !s->tcp)
+        stream_retry_begin(s);
     s->step = STREAM_PICK;
     return STREAM_NEXT;
 }
@@ -234,6 +241,12 @@ static enum stream_next step_pick(struct stream *s)
 static enum stream_next step_connect(struct stream *s)
 {
     enum reason reason = REASON_NONE;
+    if (s->deadline != 0 && s->worker->loop.now >= s->deadline) {
+        stream_reply(s, REASON_DEADLINE, NULL); /* while it waited */
+        return STREAM_WAIT;
+    }
+    if (s->retries)
+        stream_retry_try_begins(s);
     if (!s->up) {
         switch (pool_lease(s->pool, s, s->fresh || s->tcp, &reason)) {
         case POOL_LEASED:
@@ -241,7 +254,8 @@ static enum stream_next step_connect(struct stream *s)
         case POOL_WAITS:
             return STREAM_WAIT;
         case POOL_REFUSED:
-            stream_reply(s, reason, NULL);
+            if (!s->retries || !stream_retry_failed(s, reason))
+                stream_reply(s, reason, NULL);
             return STREAM_WAIT;
         }
     }
@@ -357,6 +371,8 @@ static enum stream_next step_forward(struct stream *s)
     if ((s->route && s->route->headers && !stream_change_request(s)) ||
         !stream_grpc_pass_timeout(s))
         return STREAM_WAIT;
+    if ((s->req.has_deadline || s->route->pass_deadline) && !stream_deadline_pass(s))
+        return STREAM_WAIT;
     if (stream_wants_upgrade(s)) {
         /* What the client sends before it has an answer waits for the 101. */
         s->up->ops->head(s->up, &s->req, SIDE_MORE);
@@ -385,11 +401,12 @@ static enum stream_next step_respond(struct stream *s)
 typedef enum stream_next (*step_fn)(struct stream *);
 
 static const step_fn steps[] = {
-    [STREAM_RECEIVE] = step_receive, [STREAM_ROUTE] = step_route,
-    [STREAM_LIMIT] = step_limit,     [STREAM_FAULT] = stream_fault,
-    [STREAM_SPLIT] = step_split,     [STREAM_PICK] = step_pick,
-    [STREAM_CONNECT] = step_connect, [STREAM_FORWARD] = step_forward,
-    [STREAM_RESPOND] = step_respond, [STREAM_FINISHED] = step_respond,
+    [STREAM_RECEIVE] = step_receive,  [STREAM_ROUTE] = step_route,
+    [STREAM_LIMIT] = step_limit,      [STREAM_FAULT] = stream_fault,
+    [STREAM_SPLIT] = step_split,      [STREAM_BACKOFF] = step_respond,
+    [STREAM_PICK] = step_pick,        [STREAM_CONNECT] = step_connect,
+    [STREAM_FORWARD] = step_forward,  [STREAM_RESPOND] = step_respond,
+    [STREAM_FINISHED] = step_respond,
 };
 
 void stream_run(struct stream *s)
@@ -417,6 +434,8 @@ void stream_on_request_body(struct stream *s, const char *p, size_t n)
     s->active_at = s->worker->loop.now;
     if (s->learn)
         learn_on_request_body(s, p, n);
+    if (s->retries)
+        stream_retry_keep(s, p, n);
     if (relay_push(&s->request, &s->worker->loop.bufs, p, n) < 0)
         stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
 }
@@ -482,7 +501,8 @@ void stream_on_delay_over(struct stream *s)
 void stream_on_refused(struct stream *s, enum reason reason)
 {
     CHECK(s->step == STREAM_PICK || s->step == STREAM_CONNECT);
-    stream_reply(s, reason, NULL);
+    if (!s->retries || !stream_retry_failed(s, reason))
+        stream_reply(s, reason, NULL);
 }
 
 struct message *stream_trailers(struct stream *s, bool request)

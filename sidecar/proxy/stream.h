@@ -5,7 +5,8 @@
  *   receive -> route -> limit -> [fault ->] split -> pick -> connect -> forward -> respond
  *   -> finish
  *
- * Its two ends are sides:
+ * (a try that failed may lead back to pick, behind a backoff: stream_retry.c.) Its two ends are
+ * sides:
  * HTTP/1 connections here, HTTP/2 streams alike. A TCP connection is a stream that begins at
  * route and whose body is the connection. The stream holds its snapshot until it finishes and
  * never looks at a newer one, but for long ones of old snapshots (view_reseat.h). */
@@ -22,7 +23,11 @@ struct websocket_tunnel;
 struct endpoint;
 struct upstream_conn;
 
-enum { STREAM_MAGIC = 0x5354524d, STREAM_INTERIM_MAX = 16 };
+enum {
+    STREAM_MAGIC = 0x5354524d,
+    STREAM_INTERIM_MAX = 16,
+    CONNECT_TRIES = 3, /* before a retry is asked for */
+};
 
 enum stream_step {
     STREAM_RECEIVE,
@@ -30,6 +35,7 @@ enum stream_step {
     STREAM_LIMIT,
     STREAM_FAULT,
     STREAM_SPLIT,
+    STREAM_BACKOFF, /* between two tries */
     STREAM_PICK,
     STREAM_CONNECT,
     STREAM_FORWARD,
@@ -53,6 +59,17 @@ struct pool_wait {
     uint64_t tried_endpoints;     /* bits of those that refused this request's connects */
 };
 
+/* What becomes of a request that may be sent once more (stream_retry.c). */
+struct stream_retry {
+    usec_t at;           /* in STREAM_BACKOFF: its end */
+    usec_t try_deadline; /* of this try, until the head of its answer; 0: none */
+    struct buf body;     /* all that has come of the request's */
+    uint8_t made;        /* retries */
+    bool body_lost;      /* it is too long, or is needed no more */
+    bool counted;        /* in upstream_shared.retries */
+    bool no_budget;      /* for one more */
+};
+
 /* What a stream needs only while it waits for a connection and exchanges heads. A tunnel does
  * neither, and ten thousand idle ones are no rarity: as its bytes begin to flow, this goes
  * (stream_end_exchange). What is asked for later does not belong here. */
@@ -62,6 +79,7 @@ struct exchange {
     usec_t delayed_until;                    /* while stream.delayed */
     struct text asked_path, asked_authority; /* in front of the route's rewrite; once prepared */
     struct message_room req_room, res_room;
+    struct stream_retry retry; /* stream.retries */
 };
 
 struct stream {
@@ -84,7 +102,9 @@ struct stream {
     bool permit_held;               /* of the upstream's circuit breaker (stream_permit.h) */
     bool permit_probe;              /* the same, while that is half-open */
     bool head_gone; /* of the request only what the log tells is left: it can't be sent again */
+    bool retries;   /* exchange->retry is in use: it may be sent once more */
     uint8_t tries;
+    uint8_t tries_before; /* of these, those before the last retry */
     uint8_t interims;
     uint16_t status; /* given to the client */
     uint32_t permit_epoch;
@@ -181,6 +201,12 @@ enum force_rank stream_force_rank(const struct stream *s);
 /* The request's head (and its trailers) have gone on: what they hold beyond the stream's own room
  * is given back, and with it the right to send them again. False: they are needed still. */
 bool stream_let_head_go(struct stream *s);
+
+/* It may try one more endpoint for the connection that it is waiting for. */
+static inline bool stream_may_connect(const struct stream *s)
+{
+    return s->tries - s->tries_before < CONNECT_TRIES;
+}
 
 /* How many hops in front of us, the connection's peer first, are believed in X-Forwarded-For. */
 uint32_t stream_trusted_hops(const struct stream *s);

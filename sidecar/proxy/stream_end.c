@@ -237,11 +237,12 @@ static void observe(struct histogram *_Atomic *where, usec_t v)
 static void tell_outcome(struct stream *s, enum reason reason, usec_t now)
 {
     struct worker *w = s->worker;
+    enum reason told = stream_retry_reason(s, reason);
     struct outcome o = {
         .upstream = s->upstream ? s->upstream->name : STR_NONE,
         .endpoint = s->endpoint ? s->endpoint->shared->text : STR_NONE,
         .status = s->status,
-        .reason = reason,
+        .reason = told,
         .latency = now - s->began,
         .first_byte = s->first_byte > s->sent && s->sent ? s->first_byte - s->sent : 0,
         .bytes_in = s->request.bytes,
@@ -250,13 +251,13 @@ static void tell_outcome(struct stream *s, enum reason reason, usec_t now)
         .grpc_status = (int8_t)stream_grpc_status(s, reason),
     };
     count_add(&w->stats.requests[s->listener->direction], 1);
-    count_add(&w->stats.reasons[reason], 1);
+    count_add(&w->stats.reasons[told], 1);
     if (s->route_state) {
         struct route_stats *rs = &s->route_state->stats;
         count_add(&rs->requests[s->status / 100 < CODE_CLASSES ? s->status / 100 : 0], 1);
         observe(&rs->duration, o.latency);
-        if (reason != REASON_NONE)
-            count_lazily(&rs->errors, REASON_COUNT, (uint32_t)reason);
+        if (told != REASON_NONE)
+            count_lazily(&rs->errors, REASON_COUNT, (uint32_t)told);
         if (o.grpc_status >= 0)
             count_lazily(&rs->grpc, GRPC_CODES, (uint32_t)o.grpc_status);
     }
@@ -325,6 +326,8 @@ void stream_finish(struct stream *s, enum reason reason, bool down_clean, bool u
         stream_fault_leave(s);
     relay_discard(&s->request, bufs);
     relay_discard(&s->response, bufs);
+    if (s->retries)
+        stream_retry_end(s);
     usec_t now = clock_mono();
     if (s->websocket)
         websocket_tunnel_end(s->websocket);

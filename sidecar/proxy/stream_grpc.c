@@ -35,7 +35,8 @@ static const char *read_timeout(struct stream *s)
             return "more than one grpc-timeout";
         if (grpc_timeout_parse(field_value(m, f), &t) < 0)
             return "invalid grpc-timeout";
-        s->call_deadline = s->began + t;
+        if (s->call_deadline == 0 || s->began + t < s->call_deadline)
+            s->call_deadline = s->began + t;
     }
     return NULL;
 }

@@ -131,6 +131,8 @@ void stream_on_response(struct stream *s)
         stream_on_upstream_failed(s, REASON_UPGRADE_FAILED, "no 101 response", false);
         return;
     }
+    if (s->retries && stream_retry_response(s))
+        return;
     struct str via = s->listener->via;
     if (hop_response(&s->exchange->res, via, false) < 0) {
         stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
@@ -215,17 +217,8 @@ static void send_again(struct stream *s)
         s->up->ops->flush(s->up);
 }
 
-void stream_on_upstream_failed(struct stream *s, enum reason reason, const char *detail,
-                               bool nothing)
+static void end_by_upstream(struct stream *s, enum reason reason, const char *detail)
 {
-    if (s->step == STREAM_FINISHED)
-        return;
-    if (may_send_again(s, nothing)) {
-        stream_drop_upstream(s, false, reason);
-        s->fresh = true;
-        send_again(s);
-        return;
-    }
     /* It has closed, and is gone before the client has answered that. */
     if (s->websocket && s->response_ended && s->websocket->first_code != 0) {
         stream_drop_upstream(s, false, reason);
@@ -240,14 +233,28 @@ void stream_on_upstream_failed(struct stream *s, enum reason reason, const char 
     stream_reply(s, reason, detail);
 }
 
+void stream_on_upstream_failed(struct stream *s, enum reason reason, const char *detail,
+                               bool nothing)
+{
+    if (s->step == STREAM_FINISHED)
+        return;
+    if (may_send_again(s, nothing)) {
+        stream_drop_upstream(s, false, reason);
+        s->fresh = true;
+        send_again(s);
+        return;
+    }
+    if (!s->retries || !stream_retry_failed(s, reason))
+        end_by_upstream(s, reason, detail);
+}
 void stream_on_upstream_unprocessed(struct stream *s, const char *detail, const struct str *sent)
 {
     if (s->step == STREAM_FINISHED)
         return;
-    if (!sent || s->head_gone || s->response_begun || s->interims > 0 ||
-        s->tries >= CONNECT_TRIES ||
+    if (!sent || s->head_gone || s->response_begun || s->interims > 0 || !stream_may_connect(s) ||
         relay_rewind(&s->request, &s->worker->loop.bufs, sent->p, sent->n) < 0) {
-        stream_on_upstream_failed(s, REASON_UPSTREAM_RESET, detail, false);
+        if (!s->retries || !stream_retry_unprocessed(s))
+            end_by_upstream(s, REASON_UPSTREAM_RESET, detail);
         return;
     }
     stream_drop_upstream(s, false, REASON_UPSTREAM_RESET);
@@ -293,6 +300,8 @@ usec_t stream_next_deadline(const struct stream *s)
         at = s->deadline;
     if (s->delayed)
         return min_u64(at, s->exchange->delayed_until);
+    if (s->retries)
+        at = min_u64(at, stream_retry_deadline(s));
     if (s->step != STREAM_RESPOND)
         return at;
     if (s->learn)
@@ -308,6 +317,12 @@ usec_t stream_next_deadline(const struct stream *s)
     return at;
 }
 
+static void first_byte_timed_out(struct stream *s)
+{
+    if (!s->retries || !stream_retry_failed(s, REASON_FIRST_BYTE_TIMEOUT))
+        stream_reply(s, REASON_FIRST_BYTE_TIMEOUT, NULL);
+}
+
 void stream_check(struct stream *s, usec_t now)
 {
     if (stream_next_deadline(s) > now)
@@ -320,6 +335,8 @@ void stream_check(struct stream *s, usec_t now)
         stream_on_delay_over(s);
         return;
     }
+    if (s->retries && stream_retry_check(s, now))
+        return;
     if (s->learn && learn_check(s, now))
         return;
     if (s->websocket) {
@@ -328,7 +345,7 @@ void stream_check(struct stream *s, usec_t now)
     }
     usec_t first_byte = s->route->first_byte_timeout;
     if (first_byte > 0 && s->sent != 0 && s->first_byte == 0 && now >= s->sent + first_byte)
-        stream_reply(s, REASON_FIRST_BYTE_TIMEOUT, NULL);
+        first_byte_timed_out(s);
     else if (s->tunnel)
         stream_finish(s, REASON_IDLE_TIMEOUT, false, false);
     else

@@ -55,6 +55,7 @@ static enum result of_stream(const struct stream *s, enum reason reason)
         return RESULT_RESET;
     case REASON_DEADLINE:
     case REASON_FIRST_BYTE_TIMEOUT:
+    case REASON_TRY_TIMEOUT:
     case REASON_IDLE_TIMEOUT:
         return waited_for_server(s) ? RESULT_TIMEOUT : RESULT_NOTHING;
     default:

@@ -43,6 +43,28 @@ bool stream_grpc_end(struct stream *s, enum reason reason);
 /* enum grpc_code, as the client was told it; -1: not gRPC. */
 int stream_grpc_status(const struct stream *s, enum reason reason);
 
+/* X-Request-Deadline (stream_deadline.c) is read when the request has a route, for it shortens that
+ * route's time; and given to the upstream. False: it was answered, and finished. */
+bool stream_deadline_read(struct stream *s);
+bool stream_deadline_pass(struct stream *s);
+
+/* Retries (stream_retry.c); but for the first two only where s->retries says so. Its route has
+ * them, and its upstream is known. */
+void stream_retry_begin(struct stream *s);
+/* How it is told: as it is, or that there was no budget for what could have been better. */
+enum reason stream_retry_reason(const struct stream *s, enum reason reason);
+void stream_retry_keep(struct stream *s, const char *p, size_t n);
+void stream_retry_try_begins(struct stream *s);
+/* The head of an answer, a failure, or the server's word that it did not look at it. True: s waits
+ * for its next try, or has ended. */
+bool stream_retry_response(struct stream *s);
+bool stream_retry_failed(struct stream *s, enum reason reason);
+bool stream_retry_unprocessed(struct stream *s);
+/* As stream_next_deadline() and stream_check(), which ask them. */
+usec_t stream_retry_deadline(const struct stream *s);
+bool stream_retry_check(struct stream *s, usec_t now);
+void stream_retry_end(struct stream *s);
+
 /* What of a long stream's request is still asked for (access_log.c). */
 #define STREAM_KEPT_FIELDS                                                                         \
     ((uint64_t)1 << FIELD_X_FORWARDED_FOR | (uint64_t)1 << FIELD_TRACEPARENT |                     \

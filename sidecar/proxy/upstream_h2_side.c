@@ -179,7 +179,7 @@ static bool is_silent(const struct upstream_h2_stream *hs, enum reason reason)
 {
     return hs->h2->heard <= hs->since &&
            (reason == REASON_DEADLINE || reason == REASON_IDLE_TIMEOUT ||
-            reason == REASON_FIRST_BYTE_TIMEOUT);
+            reason == REASON_FIRST_BYTE_TIMEOUT || reason == REASON_TRY_TIMEOUT);
 }
 
 static void stream_reaped(struct reap *r)

@@ -86,6 +86,19 @@ struct upstream_shared *upstream_shared_new(uint32_t n_workers)
     return NULL;
 }
 
+struct retry_budget *upstream_shared_budget(struct upstream_shared *u)
+{
+    struct retry_budget *b = atomic_load_explicit(&u->retry_budget, memory_order_acquire), *had;
+    if (b)
+        return b;
+    had = NULL;
+    b = retry_budget_new(u->n_workers);
+    if (!b || atomic_compare_exchange_strong(&u->retry_budget, &had, b))
+        return b;
+    (void)retry_budget_free(b); /* another worker was first */
+    return had;
+}
+
 struct upstream_shared *upstream_shared_ref(struct upstream_shared *u)
 {
     (void)atomic_fetch_add_explicit(&u->refs, 1, memory_order_relaxed);
@@ -101,6 +114,7 @@ void upstream_shared_unref(struct upstream_shared *u)
         CHECK(!u->worker[i].pool);
         free(u->worker[i].stats.first_byte);
     }
+    (void)retry_budget_free(u->retry_budget);
     (void)tls_slot_unref(u->tls);
     free(u->endpoints);
     free(u->words);

@@ -14,6 +14,7 @@
 #include "policies/outlier.h"
 #include "policies/slow_start.h"
 #include "policies/standing.h"
+#include "policies/retry_budget.h"
 #include "proxy/stats.h"
 
 struct endpoint;
@@ -62,6 +63,7 @@ struct upstream_shared {
     _Alignas(64) _Atomic uint32_t connections;
     _Atomic uint32_t requests;
     _Atomic uint32_t pending;
+    _Atomic uint32_t retries;  /* requests that are being retried */
     _Atomic uint64_t starving; /* a bit for each worker that waits for a connection slot */
     _Atomic uint64_t queueing; /* a bit for each worker with requests that wait for admission */
     struct breaker breaker;    /* stream_permit.h */
@@ -71,7 +73,8 @@ struct upstream_shared {
     uint32_t n_workers;
     uint32_t n_words; /* the control thread's: endpoint_word.h */
     struct endpoint_word *words;
-    usec_t looked_at;     /* the control thread's: endpoint_look.h */
+    usec_t looked_at;                          /* the control thread's: endpoint_look.h */
+    struct retry_budget *_Atomic retry_budget; /* NULL until a request may be retried */
     struct tls_slot *tls; /* never NULL; empty while conf_upstream.tls is not enabled */
     /* The control thread's only: the addresses that the upstream has now, and behind them n_left
      * that it had, which a worker still has a connection to. */
@@ -93,6 +96,9 @@ struct upstream_shared *upstream_shared_new(uint32_t n_workers);
 struct upstream_shared *upstream_shared_ref(struct upstream_shared *u);
 /* NULL is harmless. */
 void upstream_shared_unref(struct upstream_shared *u);
+
+/* How many retries it is sent; made when it is first asked for. NULL when memory is short. */
+struct retry_budget *upstream_shared_budget(struct upstream_shared *u);
 
 struct endpoint_shared *endpoint_shared_ref(struct endpoint_shared *e);
 void endpoint_shared_unref(struct endpoint_shared *e);

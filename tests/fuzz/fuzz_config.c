@@ -64,6 +64,12 @@ static void check_fault(const struct fault_rules *r)
     CHECK(r->abort_status >= 400 && r->abort_status <= 599 && r->abort_grpc != 0);
 }
 
+static void check_retry(const struct retry_rules *r)
+{
+    CHECK(r->attempts >= 1 && r->attempts <= RETRY_ATTEMPTS_MAX && r->base <= r->max);
+    CHECK(r->on != 0 && r->on < RETRY_BIT(RETRY_CONDITIONS) && r->methods != 0);
+}
+
 static void check_routes(const struct conf *c, const struct conf_listener *l, uint32_t *routes)
 {
     for (uint32_t r = 0; r < l->n_routes; r++) {
@@ -71,10 +77,14 @@ static void check_routes(const struct conf *c, const struct conf_listener *l, ui
         uint64_t ppm = 0;
         CHECK(route->index == (*routes)++ && route->name.n > 0);
         CHECK((route->action == ACTION_FORWARD) == (route->n_backends > 0));
+        if (route->retry)
+            check_retry(route->retry);
         CHECK(conf_find_route(c, l->name, route->name) == route);
         for (uint32_t b = 0; b < route->n_backends; b++) {
             const struct conf_upstream *u = route->backends[b].upstream;
             CHECK(u && u->n_endpoints > 0 && conf_find_upstream(c, u->name) == u);
+            CHECK(u->retry_budget.percent <= 100 && u->retry_budget.window > 0 &&
+                  u->retry_budget.window % USEC_PER_SEC == 0);
             ppm += route->ppm[b];
         }
         CHECK(route->n_backends == 0 || ppm == SPLIT_WHOLE_PPM);

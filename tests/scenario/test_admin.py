@@ -211,7 +211,7 @@ def test_metrics(sc):
         for label, value in labels:
             assert label in ("direction", "listener", "route", "upstream", "endpoint", "code", "reason",
                              "le", "worker", "phase", "version", "state", "generation", "quantile", "result",
-                             "name", "file", "from", "class", "proof", "kind", "message",
+                             "name", "file", "from", "class", "proof", "kind", "condition", "why", "message",
                              "cause", "dry_run", "limit"), (name, label)
             assert "/x" not in value
 

@@ -89,6 +89,16 @@ def test_every_key_of_breakers_is_documented():
     assert not [k for k in keys if not re.search(rf"^\| `(?:circuitBreaker\.)?{k}` \|", table, re.M)]
 
 
+def test_every_key_of_retries_is_documented():
+    keys = set(re.findall(r'^\s+\{"(\w+)",\s+"', read("sidecar/config/schema_retry.c"), re.M))
+    assert len(keys) >= 10
+    text = read("docs/guide/retries.md")
+    missing = sorted(k for k in keys if not re.search(rf"`(?:\w+\.)*{k}`", text))
+    assert not missing, missing
+    on = re.findall(r'X\(\w+, "([\w-]+)"\)', read("policies/retry.h").split("RETRY_VERDICT_TABLE")[0])
+    assert len(on) == 11 and not [w for w in on if f"`{w}`" not in text.split("| `on` | what")[1]]
+
+
 def test_every_metric_of_the_sources_is_documented():
     """Those too that a proxy tells only when it has what they count."""
     names = set()

@@ -189,6 +189,10 @@ static void check_default_upstream(const struct conf_upstream *u)
     assert_int_equal(u->max_pending, 1024);
     assert_int_equal(u->queue_timeout, 1 * SEC);
     assert_false(u->breaker.enabled);
+    assert_int_equal(u->max_retries, 1024);
+    assert_int_equal(u->retry_budget.percent, 20);
+    assert_int_equal(u->retry_budget.min_per_second, 10);
+    assert_int_equal(u->retry_budget.window, 10 * SEC);
 }
 
 static void check_default_listener(const struct conf_listener *l)
@@ -220,6 +224,8 @@ static void check_default_route(const struct conf_route *r)
     assert_int_equal(r->timeout, 15 * SEC);
     assert_int_equal(r->first_byte_timeout, 0);
     assert_int_equal(r->idle_timeout, 300 * SEC);
+    assert_null(r->retry);
+    assert_false(r->pass_deadline || r->abort_on_close);
     assert_true(r->upgrade_websocket);
     assert_int_equal(r->websocket.ping_interval, 30 * SEC);
     assert_int_equal(r->websocket.max_frame_size, 0);

@@ -549,7 +549,9 @@ static void test_mail_to_a_pool_that_went(void **state)
 /* A GET that comes to where a connection is needed. The servers take it in and say nothing. */
 static struct stream *request_for(struct fixture *f)
 {
+    static const struct conf_route plain;
     struct stream *s = stream_for(f);
+    s->route = &plain;
     s->tcp = false;
     s->req.method = METHOD_GET;
     s->req.version_minor = 1;

@@ -1,0 +1,127 @@
+/* lint_retry.c - retries and deadlines: what can never take effect. */
+#include "config/lint.h"
+
+#include "config/problems.h"
+
+typedef void route_check(struct builder *b, const struct conf_listener *l,
+                         const struct conf_route *r, const struct yaml_node *node);
+
+static void each_forwarding_route(struct builder *b, route_check *check)
+{
+    for (uint32_t i = 0; i < b->conf->n_listeners; i++) {
+        const struct conf_listener *l = &b->conf->listeners[i];
+        const struct yaml_node *list = yaml_get(b->listeners[i], "routes");
+        const struct yaml_node *it = list ? list->first : NULL;
+        for (uint32_t k = 0; it; k++, it = it->next) {
+            if (l->routes[k].action == ACTION_FORWARD)
+                check(b, l, &l->routes[k], it);
+        }
+    }
+}
+
+/* A request with one of them may come there. */
+static bool may_match(const struct conf_route *r, uint32_t methods)
+{
+    for (uint32_t i = 0; i < r->match.n_methods; i++) {
+        if (methods >> http_method_of(r->match.methods[i]) & 1)
+            return true;
+    }
+    return r->match.n_methods == 0;
+}
+
+/* What a server may have acted on, and so asks whether the method may be repeated. */
+static bool asks_for_method(uint32_t on)
+{
+    uint32_t without = RETRY_BIT(RETRY_ON_CONNECT_FAILURE) | RETRY_BIT(RETRY_ON_REFUSED_STREAM) |
+                       RETRY_BIT(RETRY_ON_5XX);
+    return !(on & without);
+}
+
+static void route_retry(struct builder *b, const struct conf_listener *l,
+                        const struct conf_route *r, const struct yaml_node *node)
+{
+    const struct yaml_node *retry = yaml_get(node, "retry");
+    const struct yaml_node *methods = yaml_get(retry, "methods");
+    const struct yaml_node *timeout = yaml_get(retry, "perTryTimeout");
+    char mine[PROBLEM_QUOTE_MAX], whole[PROBLEM_QUOTE_MAX];
+    if (!retry || !r->retry)
+        return;
+    if (!listener_speaks_http(l->protocol)) {
+        warning_at(b->problems, retry, "has no effect: the listener carries bytes");
+        return;
+    }
+    if (!may_match(r, r->retry->methods) && methods)
+        warning_at(b->problems, methods, "has no effect: the route matches none of these methods");
+    else if (!may_match(r, r->retry->methods) && asks_for_method(r->retry->on))
+        warning_at(
+            b->problems, retry,
+            "has no effect: no method of the route may be repeated (\"methods\" says which)");
+    if (timeout && r->timeout > 0 && r->retry->per_try_timeout >= r->timeout)
+        warning_at(b->problems, timeout, "%s has no effect: the route's timeout is %s",
+                   builder_duration(timeout, r->retry->per_try_timeout, mine),
+                   builder_duration(yaml_get(node, "timeout"), r->timeout, whole));
+}
+
+void lint_retry(struct builder *b)
+{
+    each_forwarding_route(b, route_retry);
+}
+
+static void route_deadline(struct builder *b, const struct conf_listener *l,
+                           const struct conf_route *r, const struct yaml_node *node)
+{
+    static const char *const keys[] = {"passDeadline", "abortOnClose"};
+    const struct yaml_node *pass = yaml_get(node, "passDeadline");
+    if (pass && r->pass_deadline && r->timeout == 0)
+        warning_at(
+            b->problems, pass,
+            "has no effect: the route has no timeout, and a request's own deadline is passed "
+            "on in any case");
+    for (size_t i = 0; i < ARRAY_LEN(keys) && !listener_speaks_http(l->protocol); i++) {
+        const struct yaml_node *it = yaml_get(node, keys[i]);
+        if (it)
+            warning_at(b->problems, it, "has no effect: the listener carries bytes");
+    }
+}
+
+void lint_deadline(struct builder *b)
+{
+    each_forwarding_route(b, route_deadline);
+}
+
+/* ---- upstreams ---- */
+
+/* As in conf.upstreams; NULL: there are none, or memory is short. */
+static bool *find_retried(struct builder *b)
+{
+    const struct conf *c = b->conf;
+    bool *retried = c->n_upstreams ? arena_alloc(b->fill.scratch, c->n_upstreams) : NULL;
+    if (c->n_upstreams > 0 && !retried)
+        builder_no_memory(b);
+    for (uint32_t i = 0; i < c->n_listeners && retried; i++) {
+        const struct conf_listener *l = &c->listeners[i];
+        for (uint32_t k = 0; k < l->n_routes; k++) {
+            const struct conf_route *r = &l->routes[k];
+            for (uint32_t n = 0; n < r->n_backends && r->retry; n++)
+                retried[r->backends[n].upstream->index] = true;
+        }
+    }
+    return retried;
+}
+
+void lint_retry_budget(struct builder *b)
+{
+    const bool *retried = find_retried(b);
+    for (uint32_t i = 0; i < b->conf->n_upstreams && retried; i++) {
+        const struct yaml_node *node = b->upstreams[i].node;
+        const struct yaml_node *budget = yaml_get(node, "retryBudget");
+        const struct yaml_node *most = yaml_get(yaml_get(node, "circuitBreaker"), "maxRetries");
+        if (retried[i] || !b->upstreams[i].used)
+            continue;
+        if (budget)
+            warning_at(b->problems, budget,
+                       "has no effect: no route to this upstream has \"retry\"");
+        if (most)
+            warning_at(b->problems, most, "has no effect: no route to this upstream has \"retry\"");
+    }
+}
