@@ -47,6 +47,7 @@ void certificates_take(struct certificates *c, const struct generation *g, struc
         if (c->refused)
             memcpy(c->refused[i], e->digest, TLS_DIGEST_BYTES);
     }
+    jwks_take(&c->jwks, g, &c->set.jwks);
 }
 
 void certificates_settled(const struct certificates *c, const struct generation *g)
@@ -114,9 +115,12 @@ void certificates_look(struct certificates *c, const struct generation *g, const
     /* Without memory for the look there is nothing in it. */
     for (uint32_t i = 0; set->n == c->set.n && i < set->n; i++)
         look_at(c, g, i, &set->entries[i], &l);
+    bool news = jwks_look(&c->jwks, g, &c->set.jwks, &set->jwks);
     tls_set_free(set);
     c->n_refused = l.refused;
     take_problems(c, problems);
+    if (news && (l.refused == 0 || l.told)) /* else tell() does */
+        reload_log_problems(file, &c->problems);
     tell(c, file, &l, was_bad);
 }
 

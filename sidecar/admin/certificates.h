@@ -11,6 +11,7 @@
 
 #include "admin/exposition.h"
 #include "admin/generation.h"
+#include "admin/jwks.h"
 #include "config/tls_files.h"
 #include "config/watch_files.h"
 
@@ -24,6 +25,7 @@ struct certificates {
     struct config_problems problems; /* while something is refused */
     uint64_t applied, refusals;      /* looks that did so */
     usec_t applied_wall, refused_wall;
+    struct jwks jwks;
     struct files_watch *watch; /* NULL: not yet, or not any more */
 };
 

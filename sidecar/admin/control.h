@@ -220,6 +220,8 @@ char *metrics_text(struct control *c, size_t *ret_len);
 
 /* metrics_leases.c: leases, releases, the journal, hooks. */
 void metrics_leases(struct exposition *t, const struct control *c);
+/* metrics_jwt.c: tokens, their keys, and who may pass. */
+void metrics_jwt(struct exposition *t, const struct control *c);
 
 /* metrics_actions.c: what routes do to messages on their way. */
 void metrics_actions(struct exposition *t, const struct control *c);

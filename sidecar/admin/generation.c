@@ -1,6 +1,7 @@
 /* generation.c - a configuration and its run-time objects: built, handed out, let go. */
 #include "admin/generation.h"
 
+#include "admin/generation_jwt.h"
 #include "base/mem.h"
 #include "proxy/listener.h"
 #include "proxy/pool.h"
@@ -313,6 +314,8 @@ static int make_views(const struct building *b)
         if (rc == 0)
             rc = make_pools(b, v);
         if (rc == 0)
+            rc = generation_jwt_states(v, b->from->in_force);
+        if (rc == 0)
             make_goodbyes(b, v);
     }
     for (uint32_t i = 0; shared && i < b->conf->n_listeners; i++)
@@ -335,6 +338,7 @@ static void drop_names(struct view *v)
         if (p && --p->views == 0)
             v->dead[v->n_dead++] = p;
     }
+    generation_jwt_states_drop(v);
     v->names_dropped = true;
 }
 
@@ -354,6 +358,7 @@ static void generation_free(struct generation *g)
     }
     for (uint32_t i = 0; g->limits && i < g->snapshot->conf->n_routes; i++)
         (void)route_limits_free(g->limits[i]);
+    generation_jwt_slots_free(g);
     list_remove(&g->link);
     free(g->limits);
     free(g->upstreams);
@@ -394,6 +399,8 @@ struct generation *generation_new(struct snapshot *snapshot, const struct genera
     int rc = g->upstreams && g->limits && b.before ? make_upstreams(&b) : -ENOMEM;
     if (rc == 0)
         rc = make_limits(&b);
+    if (rc == 0)
+        rc = generation_jwt_slots(g, from->in_force);
     if (rc == 0)
         rc = change_addresses(&b);
     if (rc == 0)

@@ -18,6 +18,7 @@ struct generation {
     uint32_t alive;                     /* workers that still have it */
     struct upstream_shared **upstreams; /* by conf_upstream.index; a reference each */
     struct route_limits **limits;       /* by conf_route.index; NULL where a route has none */
+    struct jwt_slot **jwts;             /* by conf_jwt.index; a reference each */
     struct view *views[];               /* by worker */
 };
 

@@ -39,6 +39,11 @@
     /* our own decisions */                                                                        \
     X(NO_ROUTE, "no_route", 404, "destination_not_found", "No route")                              \
     X(ROUTE_LIMIT, "route_limit", 500, "proxy_configuration_error", "Route match limit reached")   \
+    X(JWT_MISSING, "jwt_missing", 401, "http_request_denied", "Token required")                    \
+    X(JWT_INVALID, "jwt_invalid", 401, "http_request_denied", "Token refused")                     \
+    X(JWT_EXPIRED, "jwt_expired", 401, "http_request_denied", "Token expired")                     \
+    X(JWT_NO_KEYS, "jwt_no_keys", 503, "proxy_configuration_error", "Tokens cannot be verified")   \
+    X(FORBIDDEN, "forbidden", 403, "http_request_denied", "Not allowed")                           \
     X(CONNECTION_LIMIT, "connection_limit", 503, "connection_limit_reached",                       \
       "Connection limit reached")                                                                  \
     X(REQUEST_LIMIT, "request_limit", 503, "connection_limit_reached", "Request limit reached")    \

@@ -207,6 +207,8 @@ static void build_conf(struct builder *b, const char *file)
     build_app_probes(b);
     build_upstreams(b);
     if (!b->fill.no_memory)
+        build_jwts(b);
+    if (!b->fill.no_memory)
         build_listeners(b);
     if (!b->fill.no_memory)
         build_app(b);

@@ -171,6 +171,7 @@ static void build_routes(struct builder *b, const struct draft_listener *draft,
         name_route(b, l, i, route);
         build_route(b, &draft->routes[i], it, route);
         build_route_headers(b, headers, &draft->routes[i], it, route);
+        check_authz(b, l, route, it);
         if (l->direction != DIRECTION_OUTBOUND || !listener_speaks_http(l->protocol))
             route->learn = NULL; /* lint says so */
     }

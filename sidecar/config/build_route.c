@@ -114,6 +114,7 @@ void build_route(struct builder *b, const struct draft_route *draft, const struc
     build_learn(b, draft, yaml_get(node, "learn"), route);
     build_fault(b, &draft->fault, yaml_get(node, "fault"), route);
     build_retry(b, draft, yaml_get(node, "retry"), route);
+    build_authz(b, draft, yaml_get(node, "authz"), route);
     route->upgrade_websocket = !draft->has_upgrades || draft->n_upgrades > 0;
     if (!draft->has_websocket_idle)
         route->websocket.idle_timeout = route->idle_timeout;

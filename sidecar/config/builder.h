@@ -89,6 +89,16 @@ void build_retry(struct builder *b, const struct draft_route *draft, const struc
                  struct conf_route *route);
 void build_retry_budget(struct builder *b, const struct conf_upstream *u,
                         const struct yaml_node *node);
+
+/* build_authz.c: tokens' issuers, before the routes. */
+void build_jwts(struct builder *b);
+/* node: the value of "authz"; NULL: there is none. */
+void build_authz(struct builder *b, const struct draft_route *draft, const struct yaml_node *node,
+                 struct conf_route *route);
+/* Can it have an effect on that listener? node: the route. */
+void check_authz(struct builder *b, const struct conf_listener *l, const struct conf_route *route,
+                 const struct yaml_node *node);
+
 /* build_app.c: behind the listeners. */
 void build_app(struct builder *b);
 

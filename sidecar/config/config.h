@@ -208,6 +208,9 @@ struct conf_rate_limit {
 
 enum route_action { ACTION_FORWARD, ACTION_REDIRECT, ACTION_DIRECT };
 
+struct conf_authz;
+struct conf_jwt;
+
 struct conf_route {
     struct str name; /* as written, or "<listener>/<index>" */
     uint32_t index;  /* in the whole configuration: key of per-worker run-time state */
@@ -229,6 +232,7 @@ struct conf_route {
     const struct retry_rules *retry; /* NULL: none */
     bool upgrade_websocket;          /* Upgrade: websocket is let through; true */
     struct conf_websocket websocket;
+    const struct conf_authz *authz;     /* conf_authz.h; NULL: everybody may pass */
     const struct learn_rules *learn;    /* NULL: none, or none that can have an effect */
     struct fault_rules *fault;          /* NULL: none */
     const struct conf_headers *headers; /* NULL: none */
@@ -434,6 +438,8 @@ struct conf {
     struct conf_leases leases;
     uint32_t n_hooks;
     struct conf_hook *hooks;
+    uint32_t n_jwts;
+    struct conf_jwt *jwts; /* conf_authz.h */
     uint32_t n_listeners;
     struct conf_listener *listeners;
     uint32_t n_upstreams;

@@ -3,7 +3,7 @@
 #ifndef SLUICE_CONFIG_DRAFT_H
 #define SLUICE_CONFIG_DRAFT_H
 
-#include "config/config.h"
+#include "config/conf_authz.h"
 
 struct draft_condition {
     struct str name;
@@ -96,6 +96,8 @@ struct draft_route {
     struct draft_header_rules request_headers, response_headers;
     struct draft_fault fault;
     struct draft_retry retry;
+    bool has_authz;
+    struct conf_authz authz;
 };
 
 struct draft_listener {

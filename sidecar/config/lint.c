@@ -41,6 +41,8 @@ const struct lint_rule lint_rules[] = {
     {"retry", lint_retry},
     {"retry-budget", lint_retry_budget},
     {"deadline", lint_deadline},
+    {"jwt", lint_jwt},
+    {"authz-rules", lint_authz_rules},
     {"same-prefix", lint_same_prefix},
     {"socket-mode", lint_socket_mode},
     {"listener-connections", lint_listener_connections},

@@ -19,6 +19,9 @@ extern const uint32_t lint_rules_n;
 /* All rules; the configuration is complete and without mistakes. */
 void lint(struct builder *b);
 
+/* lint_authz.c */
+void lint_jwt(struct builder *b);
+void lint_authz_rules(struct builder *b);
 /* lint_listener.c */
 void lint_unreachable_route(struct builder *b);
 void lint_answering_route(struct builder *b);

@@ -1,6 +1,8 @@
 /* names.c - what has a name in a configuration, found by it. */
 #include "config/names.h"
 
+#include "config/conf_authz.h"
+
 #include <errno.h>
 
 struct conf_names *conf_names_new(struct arena *arena)
@@ -42,6 +44,15 @@ const struct conf_listener *conf_find_listener(const struct conf *c, struct str 
     while ((i = hash_index_next(&c->names->listeners, hash, &at)) != HASH_NONE) {
         if (str_eq(c->listeners[i].name, name))
             return &c->listeners[i];
+    }
+    return NULL;
+}
+
+const struct conf_jwt *conf_find_jwt(const struct conf *c, struct str name)
+{
+    for (uint32_t i = 0; i < c->n_jwts; i++) {
+        if (str_eq(c->jwts[i].name, name))
+            return &c->jwts[i];
     }
     return NULL;
 }

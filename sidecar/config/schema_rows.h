@@ -45,6 +45,10 @@ extern const struct schema_map schema_retry, schema_retry_budget;
 /* schema_breaker.c: of a struct conf_upstream. */
 extern const struct schema_map schema_breaker;
 
+/* schema_authz.c: of a struct conf_jwt, and of a struct draft_route. */
+extern const struct schema_key schema_jwt_item;
+extern const struct schema_map schema_authz;
+
 /* schema_cleanup.c: of a struct conf. */
 extern const struct schema_key schema_cleanup_item, schema_hook_item;
 extern const struct schema_map schema_leases;

@@ -316,6 +316,7 @@ void tls_set_free(struct tls_set *s)
     for (uint32_t i = 0; i < s->n; i++)
         (void)tls_context_unref(s->entries[i].context);
     free(s->entries);
+    jwks_set_free(&s->jwks);
     *s = (struct tls_set){0};
 }
 
@@ -357,7 +358,7 @@ int tls_files_load(const struct conf *c, const struct conf *in_force, const stru
         l->now = now;
         find_uses(c, uses);
         load_all(l, c, in_force, have, uses, ret);
-        rc = 0;
+        rc = jwks_files_load(c, in_force, have ? &have->jwks : NULL, &ret->jwks, problems);
     } else {
         problem_out_of_memory(problems);
         ret->n_listeners = 0;
@@ -389,7 +390,7 @@ static void add_name(struct names *names, const struct conf_file *f)
 
 static uint64_t most_names(const struct conf *c)
 {
-    uint64_t most = 3 * (uint64_t)c->n_upstreams;
+    uint64_t most = 3 * (uint64_t)c->n_upstreams + c->n_jwts;
     for (uint32_t i = 0; i < c->n_listeners; i++)
         most += 2 * (uint64_t)c->listeners[i].tls.n_certificates + 1;
     return most;
@@ -411,6 +412,8 @@ static void add_names(struct names *names, const struct conf *c)
         add_name(names, &c->upstreams[i].tls.pair.cert);
         add_name(names, &c->upstreams[i].tls.pair.key);
     }
+    for (uint32_t i = 0; i < c->n_jwts; i++)
+        add_name(names, &c->jwts[i].jwks);
 }
 
 int tls_files_names(const struct conf *c, const struct conf *also, const char ***ret,

@@ -1,10 +1,12 @@
-/* tls_files.h - the PEM files that a configuration names, and the TLS contexts they make.
+/* tls_files.h - the PEM files that a configuration names, and the TLS contexts they make; and with
+ * them its JWK sets (jwks_files.h), which are read, watched and renewed in the same way.
  *
  * Reading blocks, and keys are worked on: never on a loop that serves. */
 #ifndef SLUICE_CONFIG_TLS_FILES_H
 #define SLUICE_CONFIG_TLS_FILES_H
 
 #include "config/build.h"
+#include "config/jwks_files.h"
 
 enum {
     TLS_FILE_BYTES = 1 << 20, /* of one file */
@@ -30,6 +32,7 @@ struct tls_entry {
 struct tls_set {
     uint32_t n_listeners, n;
     struct tls_entry *entries;
+    struct jwks_set jwks;
 };
 
 /* Reads all files of `c`, and makes what is not the same as in `have`, which is of `in_force` (both

@@ -39,8 +39,11 @@ struct listener_stats {
     struct tls_stats tls;
 };
 
+enum authz_decision { AUTHZ_ALLOWED, AUTHZ_REFUSED, AUTHZ_WOULD_REFUSE, AUTHZ_DECISIONS };
+
 struct route_stats {
     counter_t requests[CODE_CLASSES];
+    counter_t authz[AUTHZ_DECISIONS]; /* of a route with authz */
     /* Made by the worker at the first request, so that ten thousand unused routes cost little. */
     struct histogram *_Atomic duration;
     counter_t *_Atomic errors; /* REASON_COUNT of them */

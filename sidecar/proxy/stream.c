@@ -147,25 +147,9 @@ static int match_raw(struct stream *s)
     return (int)s->listener->raw_route;
 }
 
-/* route: the first whose every condition holds. */
-static enum stream_next step_route(struct stream *s)
+/* What the route does with it. */
+static enum stream_next begin_action(struct stream *s)
 {
-    int i = s->tcp ? match_raw(s) : match_route(s);
-    if (i < 0) {
-        stream_reply(s, i == ROUTE_LIMIT ? REASON_ROUTE_LIMIT : REASON_NO_ROUTE, NULL);
-        return STREAM_WAIT;
-    }
-    s->route = &s->listener->routes[i];
-    s->route_state = s->view->routes[s->route->index].state;
-    if (s->req.has_deadline && !stream_deadline_read(s))
-        return STREAM_WAIT;
-    if (s->req.grpc) {
-        if (!stream_grpc_begin(s))
-            return STREAM_WAIT;
-    } else if (s->route->timeout > 0 && !s->tcp) {
-        usec_t at = s->began + s->route->timeout;
-        s->deadline = s->deadline != 0 && s->deadline < at ? s->deadline : at;
-    }
     /* As a GET it could get an answer that an HTTP/2 client takes for an open WebSocket. */
     if (s->req.http2 && s->req.websocket && !stream_wants_upgrade(s) &&
         s->route->action != ACTION_REDIRECT) {
@@ -196,6 +180,38 @@ static enum stream_next step_limit(struct stream *s)
         return STREAM_WAIT;
     s->step = s->route->fault && !s->tcp ? STREAM_FAULT : STREAM_SPLIT;
     return STREAM_NEXT;
+}
+
+/* route: the first whose every condition holds. */
+static enum stream_next step_route(struct stream *s)
+{
+    int i = s->tcp ? match_raw(s) : match_route(s);
+    if (i < 0) {
+        stream_reply(s, i == ROUTE_LIMIT ? REASON_ROUTE_LIMIT : REASON_NO_ROUTE, NULL);
+        return STREAM_WAIT;
+    }
+    s->route = &s->listener->routes[i];
+    s->route_state = s->view->routes[s->route->index].state;
+    if (s->req.has_deadline && !stream_deadline_read(s))
+        return STREAM_WAIT;
+    if (s->req.grpc) {
+        if (!stream_grpc_begin(s))
+            return STREAM_WAIT;
+    } else if (s->route->timeout > 0 && !s->tcp) {
+        usec_t at = s->began + s->route->timeout;
+        s->deadline = s->deadline != 0 && s->deadline < at ? s->deadline : at;
+    }
+    if (s->route->authz) {
+        s->step = STREAM_AUTHORIZE;
+        return STREAM_NEXT;
+    }
+    return begin_action(s);
+}
+
+/* authorize: may it pass? */
+static enum stream_next step_authorize(struct stream *s)
+{
+    return stream_authorize(s) ? begin_action(s) : STREAM_WAIT;
 }
 
 /* split: which backend, by weight. */
@@ -401,12 +417,12 @@ static enum stream_next step_respond(struct stream *s)
 typedef enum stream_next (*step_fn)(struct stream *);
 
 static const step_fn steps[] = {
-    [STREAM_RECEIVE] = step_receive,  [STREAM_ROUTE] = step_route,
-    [STREAM_LIMIT] = step_limit,      [STREAM_FAULT] = stream_fault,
-    [STREAM_SPLIT] = step_split,      [STREAM_BACKOFF] = step_respond,
-    [STREAM_PICK] = step_pick,        [STREAM_CONNECT] = step_connect,
-    [STREAM_FORWARD] = step_forward,  [STREAM_RESPOND] = step_respond,
-    [STREAM_FINISHED] = step_respond,
+    [STREAM_RECEIVE] = step_receive,     [STREAM_ROUTE] = step_route,
+    [STREAM_AUTHORIZE] = step_authorize, [STREAM_LIMIT] = step_limit,
+    [STREAM_FAULT] = stream_fault,       [STREAM_SPLIT] = step_split,
+    [STREAM_BACKOFF] = step_respond,     [STREAM_PICK] = step_pick,
+    [STREAM_CONNECT] = step_connect,     [STREAM_FORWARD] = step_forward,
+    [STREAM_RESPOND] = step_respond,     [STREAM_FINISHED] = step_respond,
 };
 
 void stream_run(struct stream *s)

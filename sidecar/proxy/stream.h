@@ -2,8 +2,8 @@
  *
  * A state machine whose steps read top to bottom in stream.c, one function a step, one driver:
  *
- *   receive -> route -> limit -> [fault ->] split -> pick -> connect -> forward -> respond
- *   -> finish
+ *   receive -> route -> [authorize ->] limit -> [fault ->] split -> pick -> connect -> forward ->
+ *   respond -> finish
  *
  * (a try that failed may lead back to pick, behind a backoff: stream_retry.c.) Its two ends are
  * sides:
@@ -32,6 +32,7 @@ enum {
 enum stream_step {
     STREAM_RECEIVE,
     STREAM_ROUTE,
+    STREAM_AUTHORIZE, /* of a route that asks for it */
     STREAM_LIMIT,
     STREAM_FAULT,
     STREAM_SPLIT,

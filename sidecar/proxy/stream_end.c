@@ -82,6 +82,20 @@ static void add_retry_after(struct stream *s, enum reason reason)
     (void)message_add_known(&s->exchange->res, FIELD_RETRY_AFTER, str_of(text));
 }
 
+/* RFC 6750 §3: without a token no error is named. `detail` is a literal as above. */
+static void add_challenge(struct stream *s, enum reason reason, const char *detail)
+{
+    char value[256];
+    int n = reason == REASON_JWT_MISSING
+                ? snprintf(value, sizeof(value), "Bearer realm=\"sluice\"")
+                : snprintf(value, sizeof(value),
+                           "Bearer realm=\"sluice\", error=\"invalid_token\", "
+                           "error_description=\"%s\"",
+                           detail ? detail : reason_table[reason].title);
+    (void)message_add(&s->exchange->res, FIELD_OTHER, STR("WWW-Authenticate"),
+                      (struct str){value, n > 0 ? (size_t)n : 0});
+}
+
 void stream_reply(struct stream *s, enum reason reason, const char *detail)
 {
     const struct reason_info *info = &reason_table[reason];
@@ -120,6 +134,8 @@ void stream_reply(struct stream *s, enum reason reason, const char *detail)
     add_retry_after(s, reason);
     if (reason == REASON_RATE_LIMITED)
         stream_limit_answer(s, &s->exchange->res);
+    if (reason_table[reason].status == 401)
+        add_challenge(s, reason, detail);
     if (status_of(s, reason) == 405)
         (void)message_add(&s->exchange->res, FIELD_OTHER, STR("Allow"),
                           STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));

@@ -26,6 +26,8 @@ void stream_drop_upstream(struct stream *s, bool clean, enum reason reason);
 bool stream_limit(struct stream *s);
 /* What a client is told of the limit that refused it. */
 void stream_limit_answer(const struct stream *s, struct message *res);
+/* stream_authorize.c, of a route with authz. False: it was answered, and finished. */
+bool stream_authorize(struct stream *s);
 
 /* gRPC (stream_grpc.c). When its route is known: grpc-timeout is for the whole call, the route's
  * timeout for the response's head, from the request's end on: a call that still sends can wait for

@@ -17,6 +17,7 @@
 #include "proxy/stats.h"
 
 struct endpoint_list;
+struct jwt_state;
 struct listener;
 struct pool;
 struct route_split;
@@ -61,6 +62,7 @@ struct view {
     struct listener **listeners; /* by conf_listener.index */
     struct route_slot *routes;   /* by conf_route.index */
     struct pool **pools;         /* by conf_upstream.index */
+    struct jwt_state **jwts;     /* by conf_jwt.index */
     counter_t held;              /* by streams, and by listeners that left with it */
     struct list streams;         /* stream.link, oldest first */
     struct list link;            /* on worker->old_views, oldest first; unlinked: in force */

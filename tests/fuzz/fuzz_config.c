@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "config/build.h"
+#include "config/conf_authz.h"
 #include "config/diff.h"
 #include "config/problems_json.h"
 #include "config/substitute.h"
@@ -70,10 +71,38 @@ static void check_retry(const struct retry_rules *r)
     CHECK(r->on != 0 && r->on < RETRY_BIT(RETRY_CONDITIONS) && r->methods != 0);
 }
 
+static void check_jwts(const struct conf *c)
+{
+    for (uint32_t i = 0; i < c->n_jwts; i++) {
+        const struct conf_jwt *j = &c->jwts[i];
+        CHECK(j->index == i && conf_find_jwt(c, j->name) == j && j->rules.issuer.n > 0);
+        CHECK(j->rules.algorithms != 0 && j->rules.algorithms < JWT_BIT(JWT_ALGORITHMS));
+        CHECK(j->n_from > 0 && j->n_from <= CONF_JWT_FROM_MAX && j->jwks.path.n > 0);
+        for (uint32_t k = 0; k < j->n_headers; k++)
+            CHECK(j->headers[k].header.n > 0 && j->headers[k].path.n > 0);
+    }
+}
+
+static void check_authz_rules(const struct conf_authz *a)
+{
+    if (!a)
+        return;
+    CHECK(a->n_jwts == a->n_names && a->n_jwts + a->rules.n > 0);
+    for (uint32_t i = 0; i < a->rules.n; i++) {
+        const struct authz_rule *r = &a->rules.rules[i];
+        for (uint32_t k = 0; k < r->n_paths; k++)
+            CHECK(authz_is_path(r->paths[k]));
+        for (uint32_t k = 0; k < r->n_claims; k++)
+            CHECK(r->claims[k].path.n > 0 && r->claims[k].n_values > 0 && a->n_jwts > 0);
+        CHECK(r->n_spiffe_ids == 0 || a->asks_spiffe);
+    }
+}
+
 static void check_routes(const struct conf *c, const struct conf_listener *l, uint32_t *routes)
 {
     for (uint32_t r = 0; r < l->n_routes; r++) {
         const struct conf_route *route = &l->routes[r];
+        check_authz_rules(route->authz);
         uint64_t ppm = 0;
         CHECK(route->index == (*routes)++ && route->name.n > 0);
         CHECK((route->action == ACTION_FORWARD) == (route->n_backends > 0));
@@ -157,6 +186,7 @@ static void check_conf(const struct conf *c)
     for (uint32_t i = 0; i < c->access_log.n_redacted; i++)
         CHECK(c->access_log.redacted[i] > REDACT_NOTHING &&
               c->access_log.redacted[i] < REDACT_FIELDS);
+    check_jwts(c);
 }
 
 /* ---- what is told ---- */

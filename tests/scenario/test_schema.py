@@ -91,7 +91,7 @@ def test_what_is_valid_fits_the_schema(validator, tmp_path):
 # What `validate` refuses and JSON Schema cannot: it compares values with each other, with the
 # environment, or in a unit that is written with them.
 BEYOND_JSON_SCHEMA = re.compile("|".join((
-    r"there is no (upstream|variable|cleanup)|wait for each other in a circle|after itself|set by sluice itself|has the same (name|address)|is the same address|is (there|in this list) twice",
+    r"there is no (upstream|variable|cleanup|issuer)|wait for each other in a circle|after itself|set by sluice itself|has the same (name|address|header)|is the same address|is (there|in this list) twice",
     r"expected (a duration|a size).* from \S+ to \S+, got",           # the range of what has a unit
     r"is more than|or more, or 0|is the end of drainTimeout|has no body|all weights are 0",
     r"not a regular expression",
@@ -100,6 +100,9 @@ BEYOND_JSON_SCHEMA = re.compile("|".join((
     r"expected a path, which begins|expected a class such as 2xx|expected a letter or _|can be put in JSON, a form or XML",
     r"at most 8 values|is set by sluice",
     r"link-local",
+    # tokens and authorization
+    r"a header that has a meaning of its own|names all claims|without \"jwt\" no claim|"
+    r"expected a path in its normal form|no client of this listener has a certificate",
     r"expected one value, got|expected true or false, got \"(True|TRUE|False|FALSE)\"",
     r"bytes; at most",
     r"expected a file mode .*, got \"[0-9]\"",                         # 0007 is the number 7 too

@@ -26,6 +26,8 @@
 #define FORWARD_7_5(x) ROUTE_6_5("upstream: a\n    " x)
 #define LEARN(x)       FORWARD_7_5("learn:\n    - {name: d, acquire: {path: /in}, " x "}")
 #define LEARN_HOLD(x)  LEARN("hold: {path: /out}, " x)
+#define JWT(x)         ROOT_2_1("jwt: [{name: i, issuer: u, jwks: {file: f}" x "}]")
+#define AUTHZ(x)       FORWARD_7_5("authz: {" x "}")
 #define MATCH_8_7(x)   FORWARD_7_5("match:\n      " x)
 #define UPSTREAM_7_3(x)                                                                            \
     "version: 1\nupstreams:\n- name: b\n  endpoints: [\"127.0.0.1:9\"]\n"                          \
@@ -671,6 +673,45 @@ static const struct mistake mistakes[] = {
      8, 49, LE ".take[0].name", "\"acquire\" has a value of that name already"},
     {LEARN_HOLD("ttl: 1s}\n    - {name: d, acquire: {path: /a}, hold: {path: /b}"), 9, 14,
      R0 ".learn[1].name", "the rule on line 8 has the same name"},
+    /* tokens and authorization */
+    {ROOT_2_1("jwt: [{name: i, issuer: u}]"), 2, 7, "jwt[0]", "\"jwks\" is missing"},
+    {ROOT_2_1("jwt: [{name: i, issuer: u, jwks: {file: f, url: g}}]"), 2, 44, "jwt[0].jwks.url",
+     "unknown key"},
+    {JWT(", algorithms: [none]"), 2, 58, "jwt[0].algorithms[0]", "expected one of RS256"},
+    {JWT(", algorithms: []"), 2, 57, "jwt[0].algorithms", "expected at least 1 item"},
+    {JWT(", audiences: [\"\"]"), 2, 57, "jwt[0].audiences[0]", "expected"},
+    {JWT(", leeway: 1h"), 2, 53, "jwt[0].leeway", "to 10m"},
+    {JWT(", from: [{}]"), 2, 52, "jwt[0].from[0]", "one of \"header\", \"cookie\" is missing"},
+    {JWT(", from: [{header: a, cookie: b}]"), 2, 64, "jwt[0].from[0].cookie", "only one of"},
+    {JWT(", from: [{cookie: a, scheme: b}]"), 2, 64, "jwt[0].from[0].scheme", "has no meaning"},
+    {JWT(", claimsToHeaders: [{claim: sub, header: Host}]"), 2, 84,
+     "jwt[0].claimsToHeaders[0].header", "a header that has a meaning of its own"},
+    {JWT(", claimsToHeaders: [{claim: a, header: X-A}, {claim: b, header: x-a}]"), 2, 107,
+     "jwt[0].claimsToHeaders[1].header", "the claim on line 2 has the same header"},
+    {JWT(", claimsToHeaders: [{claim: $.a.., header: X-A}]"), 2, 71,
+     "jwt[0].claimsToHeaders[0].claim", "at character 5"},
+    {JWT(", claimsToHeaders: [{claim: $, header: X-A}]"), 2, 71, "jwt[0].claimsToHeaders[0].claim",
+     "names all claims"},
+    {JWT("}, {name: i, issuer: v, jwks: {file: g}"), 2, 53, "jwt[1].name",
+     "the issuer on line 2 has the same name"},
+    {AUTHZ(""), 7, 12, R0 ".authz", "one of \"jwt\", \"rules\" is missing"},
+    {AUTHZ("jwt: [i]"), 7, 19, R0 ".authz.jwt[0]", "there is no issuer \"i\" in \"jwt\""},
+    {AUTHZ("rules: [{paths: [/a]}]"), 7, 21, R0 ".authz.rules[0]", "\"action\" is missing"},
+    {AUTHZ("rules: [{action: audit}]"), 7, 30, R0 ".authz.rules[0].action", "one of deny allow"},
+    {AUTHZ("rules: [{action: deny, paths: [/a*]}]"), 7, 44, R0 ".authz.rules[0].paths[0]",
+     "expected a path in its normal form"},
+    {AUTHZ("rules: [{action: deny, claims: [{claim: a, values: [b]}]}]"), 7, 36,
+     R0 ".authz.rules[0].claims", "without \"jwt\" no claim is known"},
+    {AUTHZ("rules: [{action: deny, spiffeIds: [\"spiffe://d/a\"]}]"), 7, 36,
+     R0 ".authz.rules[0].spiffeIds", "no client of this listener has a certificate"},
+    {AUTHZ("rules: [{action: deny}], optional: true"), 7, 12, R0 ".authz",
+     "required key \"jwt\" is missing"},
+    {"version: 1\nlisteners:\n- {name: t, address: \"127.0.0.1:1\", protocol: tls, routes: "
+     "[{upstream: a, authz: {rules: [{action: deny}]}}]}\n" TAIL,
+     3, 75, "listeners[0].routes[0].authz", "has no meaning with protocol: tls"},
+    {"version: 1\njwt: [{name: idp, issuer: u, jwks: {file: f}}]\nlisteners:\n- name: in\n  "
+     "address: 127.0.0.1:2\n  routes: [{upstream: a, authz: {jwt: [idpp]}}]\n" TAIL,
+     6, 40, R0 ".authz.jwt[0]", "did you mean \"idp\"?"},
 };
 
 #endif

@@ -1,0 +1,56 @@
+/* lint_authz.c - tokens and authorization: what can never take effect, and what few mean. */
+#include "config/lint.h"
+
+#include "config/problems.h"
+
+static bool is_used(const struct conf *c, const struct conf_jwt *j)
+{
+    for (uint32_t i = 0; i < c->n_listeners; i++) {
+        for (uint32_t k = 0; k < c->listeners[i].n_routes; k++) {
+            const struct conf_authz *a = c->listeners[i].routes[k].authz;
+            for (uint32_t n = 0; a && n < a->n_jwts; n++) {
+                if (a->jwts[n] == j)
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
+void lint_jwt(struct builder *b)
+{
+    const struct yaml_node *list = yaml_get(b->root, "jwt");
+    for (uint32_t i = 0; i < b->conf->n_jwts; i++) {
+        const struct conf_jwt *j = &b->conf->jwts[i];
+        const struct yaml_node *node = yaml_at(list, i);
+        if (!is_used(b->conf, j))
+            warning_at(b->problems, yaml_get(node, "name"), "no route uses this issuer");
+        if (j->rules.n_audiences == 0)
+            warning_at(b->problems, yaml_get(node, "issuer"),
+                       "without \"audiences\" a token that the issuer made for another service is "
+                       "taken too");
+    }
+}
+
+/* Behind a rule without conditions none is reached. */
+void lint_authz_rules(struct builder *b)
+{
+    for (uint32_t i = 0; i < b->conf->n_listeners; i++) {
+        const struct conf_listener *l = &b->conf->listeners[i];
+        const struct yaml_node *routes = yaml_get(b->listeners[i], "routes");
+        for (uint32_t k = 0; k < l->n_routes; k++) {
+            const struct conf_authz *a = l->routes[k].authz;
+            for (uint32_t n = 0; a && n + 1 < a->rules.n; n++) {
+                const struct authz_rule *r = &a->rules.rules[n];
+                if (r->n_methods + r->n_paths + r->n_claims + r->n_spiffe_ids > 0)
+                    continue;
+                const struct yaml_node *rules =
+                    yaml_get(yaml_get(yaml_at(routes, k), "authz"), "rules");
+                warning_at(b->problems, yaml_at(rules, n + 1),
+                           "is never reached: the rule on line %u fits every request",
+                           yaml_at(rules, n)->line);
+                break;
+            }
+        }
+    }
+}
