@@ -9,9 +9,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-enum { FORWARDS_MAX = 32, TYPE_MAX = 128 };
-
-static const char prefix[] = "/app-probe/";
+enum { FORWARDS_MAX = 32, TYPE_MAX = 128, PREFIX_LEN = sizeof("/app-probe/") - 1 };
 
 /* In one block with its texts: the configuration may go before it ends. */
 struct forward {
@@ -138,7 +136,7 @@ static struct forward *forward_new(struct control *c, struct http_request *req,
 
 static const struct conf_app_probe *find(const struct conf *c, struct str path)
 {
-    struct str name = {path.p + sizeof(prefix) - 1, path.n - (sizeof(prefix) - 1)};
+    struct str name = {path.p + PREFIX_LEN, path.n - PREFIX_LEN};
     for (uint32_t i = 0; i < c->n_app_probes; i++) {
         if (str_eq(c->app_probes[i].name, name))
             return &c->app_probes[i];
