@@ -279,6 +279,12 @@ bench-config: $(BUILD)/tools/bench/config ## How long 20,000 routes take to buil
 bench-reload: $(PROGRAM) $(TOOL_BIN) ## How long a reload of 1,000 and of 10,000 routes takes, under light load
 	@BUILD=$(BUILD) $(PYTHON) tests/bench/reload.py
 
+.PHONY: bench-policies
+bench-policies: ## CPU per request with all policies on, beside none of them
+	@$(MAKE) --no-print-directory deps-bench
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) $(PYTHON) tests/bench/policies.py
+
 # --- how the code looks -----------------------------------------------------------------------
 
 .PHONY: lint format format-check

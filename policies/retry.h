@@ -79,6 +79,7 @@ bool retry_fits(uint32_t on, const struct retry_failure *f, enum retry_condition
     X(BODY, "body")         /* it is not kept whole: longer than maxBody */                        \
     X(BUDGET, "budget")     /* of the upstream */                                                  \
     X(LIMIT, "limit")       /* maxRetries */                                                       \
+    X(BREAKER, "breaker")   /* it is open: the next try would be refused */                        \
     X(DRY_RUN, "dry_run")   /* else it would have been */
 
 enum retry_verdict {

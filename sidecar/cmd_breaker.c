@@ -61,7 +61,10 @@ static void show(const json_t *o)
     table_head(&t, "UPSTREAM|STATE|NOW|OPENED|REFUSED|LAST CAUSE");
     if (!list)
         show_one(&t, o);
-    json_array_foreach(list, i, b) show_one(&t, b);
+    json_array_foreach(list, i, b)
+    {
+        show_one(&t, b);
+    }
     table_print(&t, stdout);
 }
 

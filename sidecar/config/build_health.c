@@ -33,18 +33,6 @@ static void check_headers(struct builder *b, const struct probe_rules *r,
     }
 }
 
-/* What can stand in a request line: RFC 9112 §3. */
-static void check_target(struct builder *b, struct str target, const struct yaml_node *map)
-{
-    bool good = target.n > 0 && target.p[0] == '/';
-    for (size_t i = 0; good && i < target.n; i++)
-        good = target.p[i] > ' ' && target.p[i] < 0x7f && target.p[i] != '#';
-    if (target.p && !good)
-        problem_at(b->problems, yaml_get(map, "path"),
-                   "expected a path that begins with /, without spaces, other characters than "
-                   "ASCII's, and #");
-}
-
 static void build_ranges(struct builder *b, struct conf_health_check *h,
                          const struct yaml_node *http)
 {
@@ -85,7 +73,6 @@ static void build_http(struct builder *b, struct conf_health_check *h, const str
     const struct yaml_node *body = yaml_get(http, "body");
     if (!body)
         body = yaml_get(http, "bodyRegex");
-    check_target(b, h->probe.target, http);
     check_headers(b, &h->probe, http);
     build_ranges(b, h, http);
     check_regex(b, &h->probe, http);
@@ -120,7 +107,6 @@ void build_app_probes(struct builder *b)
     const struct yaml_node *list = yaml_get(health, "appProbes");
     for (uint32_t i = 0; i < c->n_app_probes && list; i++) {
         const struct conf_app_probe *it = &c->app_probes[i];
-        check_target(b, it->path, yaml_at(list, i));
         for (uint32_t k = 0; k < i && it->name.p; k++) {
             if (!c->app_probes[k].name.p || !str_eq(c->app_probes[k].name, it->name))
                 continue;

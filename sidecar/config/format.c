@@ -71,6 +71,16 @@ static const char *check_path(struct str s)
     return NULL;
 }
 
+/* What can stand in a request line: RFC 9112 §3. */
+static bool is_target(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] <= ' ' || s.p[i] >= 0x7f || s.p[i] == '#')
+            return false;
+    }
+    return s.n > 0 && s.p[0] == '/';
+}
+
 static bool is_host(struct str s)
 {
     struct cidr ip;
@@ -151,6 +161,10 @@ const char *format_check(enum format format, struct str s)
         return good && no_controls(s) ? NULL : "a path that begins with /, of at most 107 bytes";
     case FORMAT_PATH:
         return check_path(s);
+    case FORMAT_TARGET:
+        return is_target(s) ? NULL
+                            : "a path that begins with /, without spaces, other characters than "
+                              "ASCII's, and #";
     case FORMAT_HOST_PATTERN:
         return check_host(s, true, false);
     case FORMAT_HOST:

@@ -13,6 +13,7 @@ enum format {
     FORMAT_FILE,         /* a file's path */
     FORMAT_SOCKET,       /* an absolute path that fits a Unix socket's address */
     FORMAT_PATH,         /* of a URL: absolute, in its normal form, without query */
+    FORMAT_TARGET,       /* of a request of ours: absolute, perhaps with a query */
     FORMAT_HOST_PATTERN, /* example.com, *.example.com, 192.0.2.1, [::1] */
     FORMAT_HOST,         /* example.com, [::1] */
     FORMAT_HOST_PORT,    /* the same, perhaps with :port */

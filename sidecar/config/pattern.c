@@ -62,6 +62,8 @@ const char *pattern_of_format(enum format format)
         return "^/" PRINTABLE "{1,106}$";
     case FORMAT_PATH:
         return "^(?!.*/\\.{1,2}(?:/|$))/(?:" URL_CHAR "|%[0-9A-F]{2})*$";
+    case FORMAT_TARGET:
+        return "^/[!\"$-~]*$";
     case FORMAT_HOST_PATTERN:
         return "^(?:\\*\\.)?" HOST "$";
     case FORMAT_HOST:
@@ -91,6 +93,7 @@ enum pattern_numbers pattern_numbers(enum format format)
     switch (format) {
     case FORMAT_SOCKET:
     case FORMAT_PATH:
+    case FORMAT_TARGET:
     case FORMAT_METHOD:
     case FORMAT_MEDIA_TYPE:
     case FORMAT_URL:

@@ -18,7 +18,7 @@ static const struct schema_map field_map = {MAP(field_keys), .size = sizeof(stru
 static const struct schema_key field_item = {.type = SCHEMA_MAP, .map = &field_map};
 
 static const struct schema_key http_keys[] = {
-    {"path", "of the request; a query may follow", SCHEMA_STRING, FORMAT_LINE, PROBE(target),
+    {"path", "of the request; a query may follow", SCHEMA_STRING, FORMAT_TARGET, PROBE(target),
      .preset = "/", .max = 8 * KIB},
     {"method", "of it", SCHEMA_STRING, FORMAT_METHOD, PROBE(method), .preset = "GET"},
     {"host", "its Host; the endpoint's address", SCHEMA_STRING, FORMAT_HOST_PORT, PROBE(host)},
@@ -58,7 +58,7 @@ static const struct schema_key app_probe_keys[] = {
      KEY_REQUIRED | KEY_IDENTITY, APP_PROBE(name)},
     {"port", "of the application, on 127.0.0.1, or [::1] where nobody listens there", SCHEMA_INT,
      .flags = KEY_REQUIRED, APP_PROBE(port), .min = 1, .max = 65535},
-    {"path", "that it is asked for; a query may follow", SCHEMA_STRING, FORMAT_LINE,
+    {"path", "that it is asked for; a query may follow", SCHEMA_STRING, FORMAT_TARGET,
      APP_PROBE(path), .preset = "/", .max = 8 * KIB},
     {"host", "the Host that it sees; localhost", SCHEMA_STRING, FORMAT_HOST_PORT, APP_PROBE(host)},
     {"timeout", "for its answer; 504 after it", SCHEMA_DURATION, APP_PROBE(timeout), .preset = "5s",

@@ -6,10 +6,9 @@
  *   respond -> finish
  *
  * (a try that failed may lead back to pick, behind a backoff: stream_retry.c.) Its two ends are
- * sides:
- * HTTP/1 connections here, HTTP/2 streams alike. A TCP connection is a stream that begins at
- * route and whose body is the connection. The stream holds its snapshot until it finishes and
- * never looks at a newer one, but for long ones of old snapshots (view_reseat.h). */
+ * sides: HTTP/1 connections here, HTTP/2 streams alike. A TCP connection is a stream that begins at
+ * route and whose body is the connection. The stream holds its snapshot until it finishes and never
+ * looks at a newer one, but for long ones of old snapshots (view_reseat.h). */
 #ifndef SLUICE_PROXY_STREAM_H
 #define SLUICE_PROXY_STREAM_H
 

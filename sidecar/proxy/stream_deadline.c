@@ -46,10 +46,8 @@ bool stream_deadline_read(struct stream *s)
 static usec_t earliest(const struct stream *s)
 {
     usec_t at = s->deadline != 0 ? s->deadline : s->call_deadline;
-    usec_t try = s->retries ? s->exchange->retry.try_deadline : 0;
-    return try != 0 && (at == 0 || try < at) ?
-    try : at
-        ;
+    usec_t of_try = s->retries ? s->exchange->retry.try_deadline : 0;
+    return of_try != 0 && (at == 0 || of_try < at) ? of_try : at;
 }
 
 bool stream_deadline_pass(struct stream *s)

@@ -35,9 +35,14 @@ static void on_change(const struct stream *s, const struct breaker_change *c)
         stream_permits_recall(s->worker->process, s->pool->shared);
 }
 
+bool stream_permit_would_fail(const struct stream *s)
+{
+    return acts(s->pool) && breaker_refuses(breaker_of(s), s->worker->loop.now);
+}
+
 bool stream_permit_refused(struct stream *s)
 {
-    if (s->permit_held || !acts(s->pool) || !breaker_refuses(breaker_of(s), s->worker->loop.now))
+    if (s->permit_held || !stream_permit_would_fail(s))
         return false;
     count_add(&s->pool->stats->breaker_refused, 1);
     return true;

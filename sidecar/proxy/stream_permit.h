@@ -21,6 +21,8 @@ static inline bool stream_has_breaker(const struct stream *s)
 
 /* It is not to wait in a queue: it would be refused behind it. */
 bool stream_permit_refused(struct stream *s);
+/* Another try of it would be refused, for certain. */
+bool stream_permit_would_fail(const struct stream *s);
 /* False: it is refused. */
 bool stream_permit_take(struct stream *s);
 /* It has waited for its connection, and the breaker has opened meanwhile: it is refused. */

@@ -247,6 +247,7 @@ void stream_on_upstream_failed(struct stream *s, enum reason reason, const char 
     if (!s->retries || !stream_retry_failed(s, reason))
         end_by_upstream(s, reason, detail);
 }
+
 void stream_on_upstream_unprocessed(struct stream *s, const char *detail, const struct str *sent)
 {
     if (s->step == STREAM_FINISHED)

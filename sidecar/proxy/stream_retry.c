@@ -9,6 +9,7 @@
 #include "http/grpc.h"
 #include "proxy/endpoint.h"
 #include "proxy/pool.h"
+#include "proxy/stream_permit.h"
 #include "proxy/upstream.h"
 #include "proxy/upstream_shared.h"
 
@@ -196,17 +197,21 @@ static bool try_again(struct stream *s, const struct retry_failure *f, enum reas
     enum retry_verdict v = retry_decide(rules_of(s), f, &ask, &wait, &condition);
     if (v == RETRY_OTHER)
         return false;
-    if (v == RETRY_YES)
-        v = rules_of(s)->dry_run ? look(s) : take(s);
+    if (v == RETRY_YES && rules_of(s)->dry_run) {
+        v = look(s);
+    } else if (v == RETRY_YES) {
+        /* Its endpoint and the breaker hear of it as if the client had: this one may open it, and
+         * what there is of an answer is more than its refusal. */
+        s->status = s->exchange->res.status;
+        stream_tell_result(s, reason);
+        s->status = 0;
+        v = stream_permit_would_fail(s) ? RETRY_BREAKER : take(s);
+    }
     if (v != RETRY_YES) {
         count_add(&stats->retries_refused[v], 1);
         return false;
     }
     count_add(&stats->retries[condition], 1);
-    /* The endpoint hears of it as if the client had. */
-    s->status = s->exchange->res.status;
-    stream_tell_result(s, reason);
-    s->status = 0;
     wait_for_next_try(s, reason, wait);
     return true;
 }

@@ -192,7 +192,7 @@ def test_slow_calls(sc, moody):
 
 
 def test_half_open_with_an_upstream_that_hangs(sc, moody):
-    start(sc, moody, {"consecutiveErrors": 1, "openDuration": "200ms", "halfOpenTimeout": "300ms"},
+    start(sc, moody, {"consecutiveErrors": 1, "openDuration": "1s", "halfOpenTimeout": "1s"},
           route={"timeout": "0s"})
     fail(sc, moody, 1)
     moody.mood = "hang"
@@ -204,7 +204,8 @@ def test_half_open_with_an_upstream_that_hangs(sc, moody):
                  "it is let through, or refused")
         return look(sc)["probes"] > n
     wait_for(probes, "a probe is out")
-    sent = len(moody.seen)
+    sent = 2
+    wait_for(lambda: len(moody.seen) == sent, "it has arrived")
     refused(sc)
     wait_for(lambda: state(sc) == "open", "the probe has had its time")
     refused(sc)

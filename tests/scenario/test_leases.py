@@ -380,8 +380,11 @@ def test_journal_that_another_process_holds(sc):
         whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         sc.s.expect_faults = True
         with open(path, "r+b") as f:
+            waiter = threading.Thread(target=fcntl.fcntl, args=(f, fcntl.F_OFD_SETLKW, whole))
+            waiter.start()  # queued for it before its holder dies: the next process comes too late
+            wait_for(lambda: is_waited_for(f), "we are next")
             os.kill(pid, signal.SIGKILL)
-            wait_for(lambda: locked(f, whole), "it is ours alone")
+            waiter.join()
             wait_for(lambda: sc.s.pid != pid, "another serving process")
             sc.s.wait_ready()
             began = time.monotonic()
@@ -395,12 +398,11 @@ def test_journal_that_another_process_holds(sc):
         sc.s.ended = True
 
 
-def locked(f, lock):
-    try:
-        fcntl.fcntl(f, fcntl.F_OFD_SETLK, lock)
-    except OSError:
-        return False
-    return True
+def is_waited_for(f):
+    """Whether someone waits for a lock on this file (proc(5), /proc/locks)."""
+    inode = f":{os.fstat(f.fileno()).st_ino} "
+    with open("/proc/locks", encoding="ascii") as locks:
+        return any("->" in line and inode in line for line in locks)
 
 
 def test_upgrade_hands_them_over(sc):

@@ -6,7 +6,9 @@ import time
 import pytest
 
 from harness import assert_problem, free_port
+from test_authz import Rig
 from test_reload import live  # noqa: F401
+from tokens import key
 from wire import SLOW, wait_for
 
 DAY = "24h"  # what is used in a test does not come back in it
@@ -85,6 +87,21 @@ def test_not_by_what_a_stranger_says(sc):
     proxy(sc, limit(requests=1, key={"clientAddress": True}))
     assert sc.ask(headers=[("X-Forwarded-For", "192.0.2.1")]).status == 200
     assert sc.ask(headers=[("X-Forwarded-For", "192.0.2.2")]).status == 429
+
+
+def test_each_claim(sc):
+    """Of a token that was verified, and not what a client writes into its header."""
+    rig = Rig(sc, issuer={"claimsToHeaders": [{"claim": "sub", "header": "X-User"}]},
+              route={"rateLimits": [limit(requests=1, key={"header": "X-User"})]})
+
+    def ask(user, *headers):
+        return rig.ask(key().token(sub=user), headers=headers).status
+
+    assert ask("a") == 200
+    assert ask("b") == 200
+    assert ask("a", ("X-User", "c")) == 429
+    assert rig.ask("no token").status == 401  # costs nobody anything
+    assert shown(sc)["keys"] == 2
 
 
 def test_several_limits(sc):

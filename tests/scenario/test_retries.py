@@ -47,6 +47,17 @@ def proxy(sc, script=ok_app, retry=None, route=None, **how):
     sc.proxy(script=script, route={"retry": {**FAST, **(retry or {})}, **(route or {})}, **how)
 
 
+def test_failure_that_opens_the_breaker(sc):
+    """The answer goes through: it says more than the refusal that another try would get."""
+    proxy(sc, answers(503), retry={"attempts": 3},
+          upstream={"circuitBreaker": {"consecutiveErrors": 2, "openDuration": "60s"}})
+    r = sc.ask()
+    assert (r.status, r.body) == (503, b"no")
+    assert len(sc.app.requests) == 2
+    assert refused(sc, "breaker") == 1
+    assert_problem(sc.ask(), "breaker_open")
+
+
 # --- what is retried ---
 
 @pytest.mark.parametrize("status", [502, 503, 504])

@@ -33,7 +33,7 @@ static const char rich[] =
     "  tokenFile: /run/secrets/token\n"
     "  allowedHosts: [sluice.example, admin.example]\n"
     "health: {address: \"127.0.0.1:15909\", maxProbes: 100, appProbes: [{name: live, port: 8080, "
-    "path: /h?a, "
+    "path: \"/h?a\", "
     "host: app.internal, timeout: 2s}]}\n"
     "accessLog:\n"
     "  path: /var/log/sluice.json\n"

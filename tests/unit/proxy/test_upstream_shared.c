@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <time.h>
 #include <cmocka.h>
 
 enum { MOST = 16 };
@@ -221,6 +222,14 @@ static void test_set_is_undone(void **state)
     upstream_shared_unref(u);
 }
 
+/* Of this thread: what else the machine does is not in it. */
+static usec_t cpu_time(void)
+{
+    struct timespec t;
+    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), 0);
+    return (usec_t)t.tv_sec * USEC_PER_SEC + (usec_t)t.tv_nsec / 1000;
+}
+
 /* The quickest of some turns in which n addresses move up by one place. */
 static usec_t time_to_set(uint32_t n)
 {
@@ -242,9 +251,9 @@ static usec_t time_to_set(uint32_t n)
         struct endpoint_address first = list[0];
         memmove(list, list + 1, (n - 1) * sizeof(*list));
         list[n - 1] = first;
-        usec_t began = clock_mono();
+        usec_t began = cpu_time();
         assert_int_equal(upstream_shared_set(u, list, n, &changed), 0);
-        best = min_u64(best, clock_mono() - began);
+        best = min_u64(best, cpu_time() - began);
         assert_true(changed);
     }
     assert_ptr_equal(u->endpoints[n - 1 - RUNS], last);
