@@ -1,6 +1,7 @@
 """Circuit breakers: what opens one, who is refused meanwhile, and how it closes again."""
 
 import json
+import re
 import os
 import subprocess
 import threading
@@ -107,7 +108,8 @@ def test_opens_and_closes(sc, moody):
     wait_for(lambda: sc.ask().status == 200, "the probe goes through")
     wait_state(sc, "closed")
     log = sc.s.log()
-    assert "upstream app: circuit breaker opened for 0.3 s: 5 errors in a row" in log
+    # With its jitter.
+    assert re.search(r"upstream app: circuit breaker opened for 0\.[34] s: 5 errors in a row", log), log
     assert "half-open" in log and "closed: 1 probe went well" in log
     assert metric(sc, "sluice_breaker_probes_total") == 1
     assert metric(sc, "sluice_breaker_opened_total", cause="consecutive_errors") == 1
