@@ -22,6 +22,7 @@
 #include "policies/learn.h"
 #include "policies/redact.h"
 #include "policies/outlier.h"
+#include "policies/priority.h"
 #include "policies/rate_keys.h"
 #include "policies/retry.h"
 #include "policies/retry_budget.h"
@@ -229,6 +230,7 @@ struct conf_route {
     usec_t idle_timeout;             /* no byte either way while a stream is open; 5 min */
     bool pass_deadline;              /* the upstream is told X-Request-Deadline; false */
     bool abort_on_close;             /* a client that half-closes has gone; false */
+    enum priority priority;          /* normal */
     const struct retry_rules *retry; /* NULL: none */
     bool upgrade_websocket;          /* Upgrade: websocket is let through; true */
     struct conf_websocket websocket;

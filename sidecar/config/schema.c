@@ -148,6 +148,11 @@ static const struct schema_name upgrade_names[] = {WORD("websocket", 1), {0}};
 static const struct schema_key upgrade = {
     .type = SCHEMA_ENUM, .width = sizeof(uint32_t), .names = upgrade_names};
 
+static const struct schema_name priorities[] = {
+#define X(id, word) WORD(word, PRIORITY_##id),
+    PRIORITY_TABLE(X)
+#undef X
+        {0}};
 static const struct schema_key route_keys[] = {
     {"name", "for metrics and logs; <listener>/<index>", SCHEMA_STRING, FORMAT_NAME, KEY_IDENTITY,
      ROUTE(name)},
@@ -176,6 +181,9 @@ static const struct schema_key route_keys[] = {
      SCHEMA_BOOL, ROUTE(pass_deadline), .preset = "false"},
     {"abortOnClose", "a client that half-closes an HTTP/1 connection behind its request has gone",
      SCHEMA_BOOL, ROUTE(abort_on_close), .preset = "false"},
+    {"priority",
+     "whose requests are refused first where not all can be served: low, and critical last",
+     SCHEMA_ENUM, ROUTE(priority), .preset = "normal", .names = priorities},
     {"retry", "a request that fails is sent once more", SCHEMA_MAP,
      .flag_at = AT(struct draft_route, retry.given), .map = &schema_retry},
     {"upgrades", "protocols that a client may change to; [websocket]", SCHEMA_LIST,

@@ -373,6 +373,7 @@ static const struct mistake mistakes[] = {
      R0 ".backends[1].upstream", "the upstream is in this list twice"},
     {FORWARD_7_5("timeout: 5"), 7, 14, R0 ".timeout", "the unit is missing"},
     {FORWARD_7_5("upgrades: [h2c]"), 7, 16, R0 ".upgrades[0]", "expected websocket, got \"h2c\""},
+    {FORWARD_7_5("priority: lo"), 7, 15, R0 ".priority", "did you mean \"low\"?"},
     {FORWARD_7_5("retry: {attempts: 0}"), 7, 23, R0 ".retry.attempts", "from 1 to 10"},
     {FORWARD_7_5("retry: {on: [5xy]}"), 7, 18, R0 ".retry.on[0]", "did you mean \"5xx\"?"},
     {FORWARD_7_5("retry: {methods: [get]}"), 7, 23, R0 ".retry.methods[0]", "got \"get\""},

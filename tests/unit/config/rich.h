@@ -168,6 +168,7 @@ static const char rich[] =
     "        idleTimeout: 10m\n"
     "        passDeadline: true\n"
     "        abortOnClose: true\n"
+    "        priority: critical\n"
     "        retry:\n"
     "          attempts: 2\n"
     "          on: [connect-failure, 5xx, retriable-4xx]\n"

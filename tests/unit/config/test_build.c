@@ -226,6 +226,7 @@ static void check_default_route(const struct conf_route *r)
     assert_int_equal(r->idle_timeout, 300 * SEC);
     assert_null(r->retry);
     assert_false(r->pass_deadline || r->abort_on_close);
+    assert_int_equal(r->priority, PRIORITY_NORMAL);
     assert_true(r->upgrade_websocket);
     assert_int_equal(r->websocket.ping_interval, 30 * SEC);
     assert_int_equal(r->websocket.max_frame_size, 0);
