@@ -21,7 +21,8 @@ static char machine[64];
 
 static int set_up(UNUSED void **state)
 {
-    memcpy(machine, STR("/tmp/sluice-cgroup-XXXXXX").p, sizeof("/tmp/sluice-cgroup-XXXXXX"));
+    static const char template[] = "/tmp/sluice-cgroup-XXXXXX";
+    memcpy(machine, template, sizeof(template));
     return mkdtemp(machine) ? 0 : -1;
 }
 
