@@ -3,6 +3,7 @@
 
 #include "admin/control.h"
 #include "admin/endpoint_api.h"
+#include "admin/jwks_refresh.h"
 #include "base/mem.h"
 #include "config/build.h"
 #include "lifecycle/inherited.h"
@@ -250,6 +251,7 @@ static void control_free(struct control *c)
     control_leases_free(c); /* the disk's last answers come by the mailbox */
     if (c->loop.ev)
         mailbox_free(&c->mailbox);
+    c->jwks_refresh = jwks_refresh_free(c->jwks_refresh);
     control_reload_free(c);
     c->checks = health_checks_free(c->checks);
     while (c->generations.next && !list_empty(&c->generations)) {
@@ -302,7 +304,8 @@ static int set_up(struct control *c)
     mailbox_init(&c->mailbox, &c->loop, c);
     control_drain_init(c);
     c->checks = health_checks_new(&c->loop);
-    if (!c->checks || control_leases_init(c) < 0)
+    c->jwks_refresh = jwks_refresh_new(&c->loop, &c->certificates.set.jwks);
+    if (!c->checks || !c->jwks_refresh || control_leases_init(c) < 0)
         return -ENOMEM;
     rc = open_log(c);
     if (rc < 0)

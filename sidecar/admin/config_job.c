@@ -1,6 +1,7 @@
 /* config_job.c - a configuration's text, read and built off the control thread's loop. */
 #include "admin/config_job.h"
 
+#include "admin/jwks_first.h"
 #include "config/last_good.h"
 
 #include <signal.h>
@@ -14,6 +15,8 @@ void config_job_build(struct config_job *j)
     config_problems_free(&j->tls_problems);
     int rc = tls_files_load(j->conf, j->conf_in_force, j->tls_in_force, time(NULL), &j->tls,
                             j->lenient ? &j->tls_problems : &j->problems);
+    if (rc == 0 && j->problems.errors == before)
+        jwks_first_fetch(j->conf, j->conf_in_force, &j->tls.jwks, &j->problems);
     if (rc == 0 && j->problems.errors == before)
         return;
     tls_set_free(&j->tls);

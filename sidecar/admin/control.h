@@ -23,6 +23,7 @@
 
 struct access_log;
 struct access_ring;
+struct jwks_refresh;
 struct reload;
 
 enum { CONTROL_MAGIC = 0x4354524c, CONTROL_SERVERS = 3 };
@@ -62,6 +63,7 @@ struct control {
     struct list generations;       /* generation.link, oldest first: all that are alive */
     struct config_state config;
     struct certificates certificates;
+    struct jwks_refresh *jwks_refresh; /* of certificates.set.jwks */
     struct discovery *discovery;
     struct health_checks *checks;
     uint32_t app_forwards; /* of /app-probe/, under way */

@@ -3,6 +3,7 @@
 #include "admin/control_reload.h"
 
 #include "admin/control.h"
+#include "admin/jwks_refresh.h"
 #include "base/mem.h"
 #include "config/problems.h"
 
@@ -170,6 +171,12 @@ static void on_view_freed(struct mail *m, void *owner)
     count_generations(c);
 }
 
+static void on_unknown_key(struct mail *m, void *owner)
+{
+    struct control *c = owner;
+    jwks_refresh_asked(c->process.stopping ? NULL : c->jwks_refresh, m);
+}
+
 /* --- into force --- */
 
 static int listen_fd(void *ctx, const struct conf_listener *l)
@@ -228,6 +235,7 @@ static void put_in_force(struct control *c, struct generation *g)
     memcpy(s->sha256, c->reload->job.sha256, sizeof(s->sha256));
     count_generations(c);
     certificates_take(&c->certificates, g, &c->reload->job.tls, &c->reload->job.tls_problems);
+    jwks_refresh_configure(c->jwks_refresh, g);
     certificates_watch(&c->certificates, c->snapshot->conf, NULL);
     control_keep_listeners(c, c->snapshot->conf);
     control_app_configure(c);
@@ -436,6 +444,7 @@ void reload_connect(struct control *c)
     c->process.on_view_entered = on_view_entered;
     c->process.on_view_left = on_view_left;
     c->process.on_view_freed = on_view_freed;
+    c->process.on_unknown_key = on_unknown_key;
 }
 
 void control_first_reload(struct control *c)

@@ -22,7 +22,7 @@ json_t *control_config_json(const struct control *c)
 {
     json_t *o = config_state_json(&c->config);
     json_t *certificates = certificates_json(&c->certificates, c->snapshot->conf);
-    json_t *jwt = jwks_json(&c->certificates.set.jwks, c->snapshot->conf);
+    json_t *jwt = jwks_json(&c->certificates.set.jwks, c->snapshot->conf, c->jwks_refresh);
     if (json_object_set_new(o, "certificates", certificates) == 0 &&
         json_object_set_new(o, "jwt", jwt) == 0)
         return o;

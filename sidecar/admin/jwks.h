@@ -21,7 +21,10 @@ void jwks_take(struct jwks *j, const struct generation *g, struct jwks_set *set)
 bool jwks_look(struct jwks *j, const struct generation *g, struct jwks_set *in_force,
                struct jwks_set *found);
 
-/* For /v1/config: each issuer with its keys' ids; NULL when memory is short. */
-json_t *jwks_json(const struct jwks_set *set, const struct conf *conf);
+/* For /v1/config: each issuer with its keys' ids; NULL when memory is short. refresh: of those that
+ * come from URLs. */
+struct jwks_refresh;
+json_t *jwks_json(const struct jwks_set *set, const struct conf *conf,
+                  const struct jwks_refresh *refresh);
 
 #endif

@@ -2,6 +2,7 @@
  * by the configuration. */
 #include "admin/control.h"
 #include "admin/exposition.h"
+#include "admin/jwks_refresh.h"
 
 #include "config/conf_authz.h"
 #include "proxy/jwt_state.h"
@@ -47,6 +48,29 @@ static void put_route(struct exposition *t, const struct control *c, const struc
     }
 }
 
+static void put_fetches(struct exposition *t, const struct control *c)
+{
+    const struct conf *conf = c->snapshot->conf;
+    struct jwks_fetched f;
+    metric_family(t, "jwt_key_fetches_total", "counter",
+                  "Fetches of issuers' keys from their URLs, by the result.");
+    for (uint32_t i = 0; i < conf->n_jwts; i++) {
+        const struct conf_jwt *j = &conf->jwts[i];
+        if (!jwks_refresh_state(c->jwks_refresh, j, &f))
+            continue;
+        for (unsigned r = 0; r < JWKS_RESULTS; r++)
+            metric_put(t, "sluice_jwt_key_fetches_total{jwt=\"%.*s\",result=\"%s\"} %llu\n",
+                       STR_FMT(j->name), jwks_result_word((enum jwks_result)r), (ull)f.results[r]);
+    }
+    metric_family(t, "jwt_key_age_seconds", "gauge",
+                  "Since an issuer's keys were last fetched from their URL.");
+    for (uint32_t i = 0; i < conf->n_jwts; i++) {
+        if (jwks_refresh_state(c->jwks_refresh, &conf->jwts[i], &f) && f.at > 0)
+            metric_put(t, "sluice_jwt_key_age_seconds{jwt=\"%.*s\"} %.3f\n",
+                       STR_FMT(conf->jwts[i].name), (double)(clock_mono() - f.at) / USEC_PER_SEC);
+    }
+}
+
 void metrics_jwt(struct exposition *t, const struct control *c)
 {
     const struct conf *conf = c->snapshot->conf;
@@ -68,6 +92,7 @@ void metrics_jwt(struct exposition *t, const struct control *c)
     for (uint32_t i = 0; i < conf->n_jwts && i < set->n; i++)
         metric_put(t, "sluice_jwt_keys{jwt=\"%.*s\"} %u\n", STR_FMT(conf->jwts[i].name),
                    set->entries[i].keys ? jwt_keys_count(set->entries[i].keys) : 0);
+    put_fetches(t, c);
     metric_family(t, "jwt_key_reloads_total", "counter",
                   "Changes of JWK set files that were taken, and those that were refused.");
     metric_put(t, "sluice_jwt_key_reloads_total{result=\"applied\"} %llu\n", (ull)jwks->applied);

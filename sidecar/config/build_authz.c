@@ -77,6 +77,7 @@ static uint64_t hash_text(uint64_t h, struct str s)
 static uint64_t identity_of(const struct conf_jwt *j)
 {
     uint64_t h = hash_text(hash_text(HASH_BEGIN, j->rules.issuer), j->jwks.path);
+    h = hash_text(h, j->jwks_url);
     for (uint32_t i = 0; i < j->rules.n_audiences; i++)
         h = hash_text(h, j->rules.audiences[i]);
     h = hash_number(hash_number(h, j->rules.n_audiences), j->rules.algorithms);
@@ -87,16 +88,21 @@ static uint64_t identity_of(const struct conf_jwt *j)
 static void build_jwt(struct builder *b, struct conf_jwt *j, const struct yaml_node *node)
 {
     const struct conf *c = b->conf;
-    const struct yaml_node *file = yaml_get(yaml_get(node, "jwks"), "file");
+    const struct yaml_node *jwks = yaml_get(node, "jwks"), *ca = yaml_get(jwks, "caFile");
+    const struct yaml_node *place = yaml_get(jwks, j->jwks_url.p ? "url" : "file");
     for (uint32_t i = 0; i < j->index; i++) {
         if (j->name.p && str_eq(c->jwts[i].name, j->name))
             problem_at(b->problems, yaml_get(node, "name"),
                        "the issuer on line %u has the same name",
                        yaml_at(yaml_get(b->root, "jwt"), i)->line);
     }
-    if (file) {
-        j->jwks.line = file->line;
-        j->jwks.column = file->column;
+    if (place) {
+        j->jwks.line = place->line;
+        j->jwks.column = place->column;
+    }
+    if (ca) {
+        j->jwks_ca.line = ca->line;
+        j->jwks_ca.column = ca->column;
     }
     j->rules.algorithms = j->n_algorithms > 0 ? 0 : JWT_ASYMMETRIC;
     for (uint32_t i = 0; i < j->n_algorithms; i++)

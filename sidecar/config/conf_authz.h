@@ -32,8 +32,15 @@ struct conf_jwt {
     struct str name;
     uint32_t index; /* in conf.jwts */
     struct jwt_rules rules;
-    struct conf_file jwks;
-    uint32_t n_algorithms; /* as written; 0: those that are asymmetric */
+    struct conf_file jwks;    /* .path.p NULL: by URL; its place is the URL's then */
+    struct str jwks_url;      /* with a NUL behind it; .p NULL: a file */
+    struct conf_file jwks_ca; /* of https; none: the system's CAs */
+    usec_t jwks_interval;     /* from one fetch to the next; 5 min */
+    usec_t jwks_timeout;      /* of one; 2 s */
+    usec_t
+        jwks_unknown_after; /* from one to the next that a token with an unknown key asks for; 10 s
+                             */
+    uint32_t n_algorithms;  /* as written; 0: those that are asymmetric */
     uint32_t *algorithms;
     usec_t leeway;   /* rules.leeway; 60 s */
     uint32_t n_from; /* the first that has a token decides; Authorization: Bearer */

@@ -50,11 +50,33 @@ static bool digest(const char *text, size_t n, int error, unsigned char *out)
                 : EVP_Digest(&error, sizeof(error), out, NULL, EVP_sha256(), NULL) == 1;
 }
 
+/* libcurl reads it, with each fetch, and has few words for what is wrong. */
+static void look_at_ca(const struct conf_jwt *j, struct config_problems *problems)
+{
+    size_t n = 0;
+    int error = 0;
+    char where[48];
+    char *text =
+        j->jwks_ca.path.p ? file_text_read(j->jwks_ca.path.p, JWKS_FILE_BYTES, &n, &error) : NULL;
+    bool good = !j->jwks_ca.path.p || (text && strstr(text, "-----BEGIN "));
+    free(text);
+    if (good)
+        return;
+    (void)snprintf(where, sizeof(where), "jwt[%u].jwks.caFile", j->index);
+    problem_add(problems, j->jwks_ca.line, j->jwks_ca.column, where, false, "%.*s: %s",
+                STR_FMT(j->jwks_ca.path), error ? why_unread(error) : "no certificate in it");
+}
+
 static void load(const struct conf_jwt *j, const struct jwks_entry *was, struct jwks_entry *e,
                  struct config_problems *problems)
 {
     size_t n = 0;
     int error = 0;
+    if (j->jwks_url.p) {
+        e->state = JWKS_ENTRY_URL;
+        look_at_ca(j, problems);
+        return;
+    }
     char *text = file_text_read(j->jwks.path.p, JWKS_FILE_BYTES, &n, &error);
     e->state = JWKS_ENTRY_REFUSED;
     if (!digest(text, n, error, e->digest))

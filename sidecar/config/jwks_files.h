@@ -19,6 +19,7 @@ enum jwks_entry_state {
     JWKS_ENTRY_SAME,    /* the file is as it was: the keys are the old ones */
     JWKS_ENTRY_NEW,     /* new keys */
     JWKS_ENTRY_REFUSED, /* what is wrong is in the problems; no keys */
+    JWKS_ENTRY_URL,     /* no file: they come from a URL, and who fetches them has them */
 };
 
 struct jwks_entry {

@@ -17,12 +17,31 @@ static bool is_used(const struct conf *c, const struct conf_jwt *j)
     return false;
 }
 
+static bool is_loopback_url(struct str url)
+{
+    static const char *const hosts[] = {"127.", "localhost:", "localhost/", "[::1]"};
+    struct str rest = {url.p + strlen("http://"), url.n - strlen("http://")};
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        if (str_starts(rest, str_of(hosts[i])))
+            return true;
+    }
+    return false;
+}
+
 void lint_jwt(struct builder *b)
 {
     const struct yaml_node *list = yaml_get(b->root, "jwt");
     for (uint32_t i = 0; i < b->conf->n_jwts; i++) {
         const struct conf_jwt *j = &b->conf->jwts[i];
         const struct yaml_node *node = yaml_at(list, i);
+        const struct yaml_node *jwks = yaml_get(node, "jwks");
+        bool http = j->jwks_url.p && str_starts(j->jwks_url, STR("http:"));
+        if (http && !is_loopback_url(j->jwks_url))
+            warning_at(b->problems, yaml_get(jwks, "url"),
+                       "who can change what comes over http can sign tokens: use https");
+        if (http && j->jwks_ca.path.p)
+            warning_at(b->problems, yaml_get(jwks, "caFile"),
+                       "has no effect: the url is not https");
         if (!is_used(b->conf, j))
             warning_at(b->problems, yaml_get(node, "name"), "no route uses this issuer");
         if (j->rules.n_audiences == 0)

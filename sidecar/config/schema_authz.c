@@ -20,9 +20,26 @@ static const struct schema_key algorithm = {
 #define JWT(member) MEMBER(struct conf_jwt, member)
 static const struct schema_key jwks_keys[] = {
     {"file", "a JWK set (RFC 7517); read again when it changes", SCHEMA_STRING, FORMAT_FILE,
-     KEY_REQUIRED, JWT(jwks.path)},
+     JWT(jwks.path)},
+    {"url", "a JWK set is fetched from there, again and again", SCHEMA_STRING, FORMAT_URL,
+     JWT(jwks_url)},
+    {"caFile", "PEM: who may have signed the server's certificate; the system's CAs", SCHEMA_STRING,
+     FORMAT_FILE, JWT(jwks_ca.path)},
+    {"interval", "from one fetch to the next", SCHEMA_DURATION, JWT(jwks_interval), .preset = "5m",
+     .min = 1 * SECOND, .max = 86400 * SECOND},
+    {"timeout", "of a fetch", SCHEMA_DURATION, JWT(jwks_timeout), .preset = "2s", .min = 10 * MSEC,
+     .max = 30 * SECOND},
+    {"unknownKeyInterval", "between fetches that tokens with an unknown key ask for",
+     SCHEMA_DURATION, JWT(jwks_unknown_after), .preset = "10s", .min = 1 * SECOND,
+     .max = 3600 * SECOND},
 };
-static const struct schema_map jwks_map = {MAP(jwks_keys)};
+static const struct schema_choice jwks_choices[] = {
+    {CHOICE_EXACTLY_ONE, {"file", "url"}},
+};
+static const struct schema_case jwks_cases[] = {
+    {"file", NULL, NULL, {"caFile", "interval", "timeout", "unknownKeyInterval"}}};
+static const struct schema_map jwks_map = {MAP(jwks_keys), CHOICES(jwks_choices),
+                                           CASES(jwks_cases)};
 
 #define FROM(member) MEMBER(struct conf_jwt_from, member)
 static const struct schema_key from_keys[] = {

@@ -188,6 +188,8 @@ static ssize_t begin_block(struct h2 *h, const char *p, size_t here, size_t *ret
     ssize_t rv = 0;
     bool first = in->type == NGHTTP2_HEADERS;
     *ret_used = 0;
+    if (first)
+        h->guard.fields = h->guard.fields_bytes = 0;
     h->guard.continuations = first ? 0 : h->guard.continuations + 1;
     h->guard.headers_bytes = first ? in->left : h->guard.headers_bytes + in->left;
     if (in->left > FRAME_MAX)

@@ -54,9 +54,6 @@ static void guard_frame(struct h2 *h, const nghttp2_frame_hd *f)
             !is_first_empty(h, f->stream_id))
             (void)is_abuse(h, H2_ABUSE_EMPTY_DATA);
         break;
-    case NGHTTP2_HEADERS:
-        h->guard.fields = h->guard.fields_bytes = 0;
-        break;
     case NGHTTP2_RST_STREAM:
         h2_past_reset_by_peer(&h->past, f->stream_id);
         /* A server can reset no more than was asked of it, and has its reasons to. */

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <string.h>
 
 static char *duplicate(const char *s)
@@ -35,7 +36,7 @@ static bool find_all(void *handle, struct curl_library *found)
     return true;
 }
 
-const struct curl_library *curl_library(const char **ret_why)
+static const struct curl_library *load(const char **ret_why)
 {
     static struct curl_library library;
     static bool ready;
@@ -61,4 +62,13 @@ const struct curl_library *curl_library(const char **ret_why)
     library = found;
     ready = true;
     return &library;
+}
+
+const struct curl_library *curl_library(const char **ret_why)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    (void)pthread_mutex_lock(&lock);
+    const struct curl_library *library = load(ret_why);
+    (void)pthread_mutex_unlock(&lock);
+    return library;
 }

@@ -30,7 +30,7 @@ struct curl_library {
 #undef CURL_MEMBER
 };
 
-/* Loads and initialises it, once for the process. NULL with *ret_why. One thread. */
+/* Loads and initialises it, once for the process; from any thread. NULL with *ret_why. */
 const struct curl_library *curl_library(const char **ret_why);
 
 #endif

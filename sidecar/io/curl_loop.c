@@ -11,10 +11,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <strings.h>
 #include <unistd.h>
 
 /* Without a request for so long, the CAs and buffers that libcurl keeps are given back. */
-#define IDLE_S 2.
+#define IDLE_S 0.5
 
 struct curl_loop {
     struct loop *loop;
@@ -47,6 +48,15 @@ static void release(struct curl_request *r)
         ev_timer_again(r->loop->loop->ev, &r->loop->idle);
 }
 
+static void forget_answer(struct curl_request *r)
+{
+    if (r->answer)
+        explicit_bzero(r->answer, r->answer_n);
+    free(r->answer);
+    r->answer = NULL;
+    r->answer_n = 0;
+}
+
 static void take_answer(struct curl_request *r, CURLcode code)
 {
     const struct curl_library *lib = r->loop->lib;
@@ -54,15 +64,19 @@ static void take_answer(struct curl_request *r, CURLcode code)
     curl_off_t after = 0;
     (void)lib->easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
     (void)lib->easy_getinfo(r->easy, CURLINFO_RETRY_AFTER, &after);
-    /* The head has all that counts: a body that breaks off, or that we have had enough of, takes
-     * nothing from it. But 1xx is no answer. */
-    r->status = status >= 200 && status <= 599 ? (unsigned)status : 0;
+    /* Where nobody keeps the body the head has all that counts: if it breaks off, or we have had
+     * enough of it, that takes nothing from it. But 1xx is no answer. */
+    bool whole = r->keep == 0 || code == CURLE_OK;
+    r->status = whole && status >= 200 && status <= 599 ? (unsigned)status : 0;
     r->retry_after = after > 0 && after < 86400 ? (usec_t)after * USEC_PER_SEC : 0;
     if (r->status == 0)
         (void)snprintf(r->error, sizeof(r->error), "%s",
-                       r->link_local      ? "a link-local address (allowLinkLocal: true takes it)"
-                       : code == CURLE_OK ? "no answer"
-                                          : lib->easy_strerror(code));
+                       r->link_local ? "a link-local address (allowLinkLocal: true takes it)"
+                       : r->received > r->keep && r->keep > 0 ? "the answer is too large"
+                       : code == CURLE_OK                     ? "no answer"
+                                                              : lib->easy_strerror(code));
+    if (r->status == 0)
+        forget_answer(r);
 }
 
 static void collect(struct curl_loop *c)
@@ -192,9 +206,19 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
 static size_t take_body(char *p, size_t size, size_t n, void *ctx)
 {
     struct curl_request *r = ctx;
-    (void)p;
-    r->received += size * n;
-    return r->received <= CURL_ANSWER_MAX ? size * n : 0;
+    n *= size;
+    r->received += n;
+    if (r->keep == 0)
+        return r->received <= CURL_ANSWER_MAX ? n : 0;
+    if (r->received > r->keep)
+        return 0;
+    if (!r->answer)
+        r->answer = mem_alloc(r->keep);
+    if (!r->answer)
+        return 0;
+    memcpy(r->answer + r->answer_n, p, n);
+    r->answer_n += n;
+    return n;
 }
 
 /* --- a request --- */
@@ -365,6 +389,8 @@ int curl_loop_start(struct curl_loop *c, struct curl_request *r)
     r->easy = r->headers = r->connects = NULL;
     r->status = 0;
     r->retry_after = r->received = 0;
+    r->answer = NULL;
+    r->answer_n = 0;
     r->error[0] = '\0';
     r->link_local = false;
     r->peer = NULL;
@@ -394,8 +420,10 @@ int curl_loop_start(struct curl_loop *c, struct curl_request *r)
 
 void curl_loop_cancel(struct curl_request *r)
 {
-    if (r->easy)
-        release(r);
+    if (!r->easy)
+        return;
+    release(r);
+    forget_answer(r);
 }
 
 struct curl_loop *curl_loop_new(struct loop *l, const char **ret_why)

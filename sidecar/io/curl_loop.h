@@ -1,10 +1,10 @@
 /* curl_loop.h - sluice's own HTTP requests: libcurl's multi interface on a libev loop.
  *
- * For the control thread alone. http and https, HTTP/1.1 unless HTTP/2 is asked for: no redirects,
- * no proxy of the environment, no cookies, no connection or TLS session kept. Names are resolved by
- * libcurl's own threads. The library is loaded when the first curl_loop is made, and not linked: it
- * brings some 20 others, whose relocations would cost each process 1.1 MB that few configurations
- * need. */
+ * For threads that serve no traffic: libcurl reads files of CAs as it connects. http and https,
+ * HTTP/1.1 unless HTTP/2 is asked for: no redirects, no proxy of the environment, no cookies, no
+ * connection or TLS session kept. Names are resolved by libcurl's own threads. The library is
+ * loaded when the first curl_loop is made, and not linked: it brings some 20 others, whose
+ * relocations would cost each process 1.1 MB that few configurations need. */
 #ifndef SLUICE_IO_CURL_LOOP_H
 #define SLUICE_IO_CURL_LOOP_H
 
@@ -12,7 +12,9 @@
 
 #include <stdbool.h>
 
-enum { CURL_ANSWER_MAX = 64 * 1024 }; /* of a response's body: it is read that far, and dropped */
+enum {
+    CURL_ANSWER_MAX = 64 * 1024
+}; /* of a response's body that nobody keeps: so far it is read */
 
 struct curl_loop;
 
@@ -37,6 +39,7 @@ struct curl_request {
     const struct curl_field *fields;
     uint32_t n_fields;
     struct str body;
+    size_t keep;           /* bytes of the response's body, at most; 0: it is dropped */
     usec_t timeout;        /* of the whole; at least 1 ms */
     bool allow_link_local; /* else no connection is made to 169.254/16 and the like */
     /* Once, on the loop, never from within start. New requests may be started from it. */
@@ -45,6 +48,10 @@ struct curl_request {
     unsigned status;    /* 0: there was none */
     usec_t retry_after; /* as the server said; 0: it did not */
     char error[96];     /* where status is 0; says nothing of URL, fields or body */
+    /* The body, whole, where `keep` is set (else status is 0): to be freed by who asked. Cleared
+     * with the request when that is cancelled. */
+    char *answer;
+    size_t answer_n;
     /* curl_loop.c's: */
     struct curl_loop *loop;
     void *easy;

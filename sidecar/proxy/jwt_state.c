@@ -10,6 +10,8 @@ struct jwt_slot {
     _Atomic uint64_t version; /* grows with each change, under the lock */
     pthread_mutex_t lock;
     struct jwt_keys *keys;
+    _Atomic bool asked;
+    struct mail mail; /* under way while asked, or answered before it was */
 };
 
 struct jwt_slot *jwt_slot_new(void)
@@ -46,6 +48,33 @@ void jwt_slot_set(struct jwt_slot *s, struct jwt_keys *keys)
     s->version++;
     (void)pthread_mutex_unlock(&s->lock);
     (void)jwt_keys_unref(before);
+}
+
+struct jwt_keys *jwt_slot_keys(struct jwt_slot *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    struct jwt_keys *keys = s->keys ? jwt_keys_ref(s->keys) : NULL;
+    (void)pthread_mutex_unlock(&s->lock);
+    return keys;
+}
+
+void jwt_slot_ask(struct jwt_slot *s, struct mailbox *to,
+                  void (*fn)(struct mail *mail, void *owner))
+{
+    if (s->asked || atomic_exchange(&s->asked, true))
+        return;
+    (void)jwt_slot_ref(s);
+    mailbox_post(to, &s->mail, fn);
+}
+
+struct jwt_slot *jwt_slot_of(struct mail *mail)
+{
+    return CONTAINER_OF(mail, struct jwt_slot, mail);
+}
+
+void jwt_slot_answered(struct jwt_slot *s)
+{
+    s->asked = false;
 }
 
 struct jwt_state *jwt_state_new(struct jwt_slot *slot)

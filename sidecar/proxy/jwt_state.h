@@ -5,6 +5,7 @@
 #define SLUICE_PROXY_JWT_STATE_H
 
 #include "config/conf_authz.h"
+#include "io/mailbox.h"
 #include "policies/jwt_cache.h"
 #include "proxy/stats.h"
 
@@ -18,6 +19,16 @@ struct jwt_slot *jwt_slot_ref(struct jwt_slot *s);
 struct jwt_slot *jwt_slot_unref(struct jwt_slot *s);
 /* Takes the reference over. */
 void jwt_slot_set(struct jwt_slot *s, struct jwt_keys *keys);
+/* A reference to them; NULL: there are none. */
+struct jwt_keys *jwt_slot_keys(struct jwt_slot *s);
+
+/* A worker has met a token with a key that is not there: `fn` comes to `to` with a mail and a
+ * reference to the slot. Only the first counts until jwt_slot_answered(). */
+void jwt_slot_ask(struct jwt_slot *s, struct mailbox *to,
+                  void (*fn)(struct mail *mail, void *owner));
+/* What came with a mail; the reference is the caller's. */
+struct jwt_slot *jwt_slot_of(struct mail *mail);
+void jwt_slot_answered(struct jwt_slot *s);
 
 /* A worker's. Made by the control thread, written by its worker; the counters are read by the
  * control thread at any time; freed by it when no view of the worker names it any more. */

@@ -113,6 +113,9 @@ static bool try_issuer(struct stream *s, const struct conf_jwt *jwt, int64_t now
                                               &ret->claims);
         ret->jwt = jwt;
         ret->from = from;
+        if (*ret_result == JWT_UNKNOWN_KEY && jwt->jwks_url.p)
+            jwt_slot_ask(s->view->jwts[jwt->index]->slot, s->worker->process->control,
+                         s->worker->process->on_unknown_key);
         return true;
     }
     return false;

@@ -38,9 +38,10 @@ struct process {
     void (*on_view_entered)(struct mail *, void *owner);
     void (*on_view_left)(struct mail *, void *owner);
     void (*on_view_freed)(struct mail *, void *owner);
-    _Atomic bool stopping;           /* nobody reads that mailbox any more */
-    struct leases *leases;           /* the control thread's; NULL: none */
-    struct app *app;                 /* the same */
+    void (*on_unknown_key)(struct mail *, void *owner); /* jwt_state.h */
+    _Atomic bool stopping;                              /* nobody reads that mailbox any more */
+    struct leases *leases;                              /* the control thread's; NULL: none */
+    struct app *app;                                    /* the same */
     struct list acquisitions;        /* the control thread's: acquisition.link, not answered yet */
     _Atomic uint32_t carriers_ended; /* connections on which learned sessions were used */
 };

@@ -77,7 +77,9 @@ static void check_jwts(const struct conf *c)
         const struct conf_jwt *j = &c->jwts[i];
         CHECK(j->index == i && conf_find_jwt(c, j->name) == j && j->rules.issuer.n > 0);
         CHECK(j->rules.algorithms != 0 && j->rules.algorithms < JWT_BIT(JWT_ALGORITHMS));
-        CHECK(j->n_from > 0 && j->n_from <= CONF_JWT_FROM_MAX && j->jwks.path.n > 0);
+        CHECK(j->n_from > 0 && j->n_from <= CONF_JWT_FROM_MAX &&
+              (j->jwks.path.n > 0) != (j->jwks_url.n > 0) && j->jwks_timeout > 0 &&
+              j->jwks_interval > 0 && j->jwks_unknown_after > 0);
         for (uint32_t k = 0; k < j->n_headers; k++)
             CHECK(j->headers[k].header.n > 0 && j->headers[k].path.n > 0);
     }

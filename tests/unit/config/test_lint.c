@@ -100,6 +100,16 @@ static const struct warning warnings[] = {
      {ROOT_2_1("jwt: [{name: i, issuer: u, audiences: [b], jwks: {file: f}}]"), 2, 14,
       "jwt[0].name", "no route uses this issuer"}},
     {"jwt",
+     {"version: 1\njwt: [{name: i, issuer: u, audiences: [b], jwks: {url: \"http://a\"}}]\n"
+      "listeners:\n- name: in\n  address: 127.0.0.1:1\n"
+      "  routes: [{upstream: a, authz: {jwt: [i]}}]\n" TAIL,
+      2, 56, "jwt[0].jwks.url", "use https"}},
+    {"jwt",
+     {"version: 1\njwt: [{name: i, issuer: u, audiences: [b], jwks: {url: \"http://[::1]:80/\", "
+      "caFile: c}}]\nlisteners:\n- name: in\n  address: 127.0.0.1:1\n"
+      "  routes: [{upstream: a, authz: {jwt: [i]}}]\n" TAIL,
+      2, 84, "jwt[0].jwks.caFile", "has no effect: the url is not https"}},
+    {"jwt",
      {"version: 1\njwt: [{name: i, issuer: u, jwks: {file: f}}]\nlisteners:\n- name: in\n"
       "  address: 127.0.0.1:1\n  routes: [{upstream: a, authz: {jwt: [i]}}]\n" TAIL,
       2, 25, "jwt[0].issuer", "made for another service"}},

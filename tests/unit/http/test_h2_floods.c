@@ -161,6 +161,23 @@ static void test_header_flood(UNUSED void **state)
     server_end(&s, &r);
 }
 
+/* nghttp2 has ended the connection, and tells us when its GOAWAY goes out. What came with the fault
+ * is read until then, and each head is one of its own: they are no flood together. */
+static void test_heads_behind_a_fault(UNUSED void **state)
+{
+    struct peer s;
+    struct raw r;
+    server_begin(&s, &r, NULL);
+    raw_frame(&r, F_PRIORITY, 0, 1, "1234", 4);
+    for (uint32_t i = 0; i < 3000; i++)
+        raw_head(&r, i * 2 + 1, RAW_GET, true);
+    (void)raw_feed(&r, &s);
+    assert_int_equal(peer_pull(&s), 0);
+    assert_int_equal(goaway_of(&s), H2_FRAME_SIZE_ERROR);
+    assert_int_equal(s.h2.failure_why, REASON_H2_PROTOCOL);
+    server_end(&s, &r);
+}
+
 /* A byte that stands for 4,000: what they come to may not be a few times what has come in, and a
  * server is fed no more until its owner has passed some of them on. Heads are never cut for it. */
 static void test_crowded(UNUSED void **state)
@@ -206,6 +223,7 @@ int main(void)
         cmocka_unit_test(test_floods),
         cmocka_unit_test(test_answers_that_nobody_reads),
         cmocka_unit_test(test_header_flood),
+        cmocka_unit_test(test_heads_behind_a_fault),
         cmocka_unit_test(test_crowded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
