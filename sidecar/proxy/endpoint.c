@@ -23,8 +23,11 @@ struct endpoint *endpoint_get(struct pool *p, struct endpoint_shared *shared)
     e->pool = p;
     e->index = ENDPOINT_UNLISTED;
     e->refs = 1;
-    /* So that endpoints of one weight do not come up all at once. */
-    e->credit = rng_below(&p->worker->loop.rng, ENDPOINT_WEIGHT_WHOLE);
+    /* So that endpoints of one weight do not come up all at once. Not by the loop's numbers: a pool
+     * is made by the control thread, while the worker draws them. */
+    struct rng rng;
+    rng_init(&rng, (uintptr_t)e);
+    e->credit = rng_below(&rng, ENDPOINT_WEIGHT_WHOLE);
     list_init(&e->idle);
     list_init(&e->open);
     shared->worker[id].endpoint = e;

@@ -15,7 +15,7 @@ from harness import Backend, ok_app
 from ports import free_port
 from test_health import App, check, health, last, state
 from tls import secured, server_context
-from wire import wait_for
+from wire import SLOW, wait_for
 
 import grpc  # behind h2wire, which finds it
 
@@ -198,11 +198,11 @@ def test_thousands(sc):
     """Half of them refuse. All get their turn, and no more run at once than may."""
     crowd, refusing = Crowd(), free_port()
     sc.backends.append(crowd)
-    names, n = [f"u{k}" for k in range(4)], 1000
+    names, n = [f"u{k}" for k in range(4)], 1000 // SLOW
     upstreams = [{
         "name": name, "endpoints": [
             f"127.{k}.{1 + i // 256}.{i % 256}:{refusing if i % 2 else crowd.port}" for i in range(n)],
-        "healthCheck": {"tcp": {}, "interval": "10s", "unhealthyInterval": "10s", "fall": 1}}
+        "healthCheck": {"tcp": {}, "interval": "10s", "unhealthyInterval": "10s", "timeout": "9s", "fall": 1}}
         for k, name in enumerate(names, 1)]
     routes = [{"match": {"pathPrefix": f"/{name}"}, "upstream": name} for name in names]
     sc.proxy(sc.backend(), listener={"routes": routes},

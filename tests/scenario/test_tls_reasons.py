@@ -90,6 +90,7 @@ def test_client(sc, reason, tls, client):
 def test_http2_alone_offers_nothing_else(sc):
     sc.proxy(listener=deep_update(listener(), {"protocol": "http2"}))
     shake(sc, client_context(alpn=("http/1.1",)))
+    wait_for(lambda: failures(sc, ""), "it is counted")
     assert failures(sc, "") == {"no_application_protocol": 1}
     client = TlsClient(sc.address, client_context(alpn=("http/1.1", "h2")))
     assert client.tls.selected_alpn_protocol() == "h2"
