@@ -11,15 +11,17 @@
 #include <stdint.h>
 
 enum standing_bit {
-    STANDING_UNLISTED = 1 << 0,   /* not, or no longer, an endpoint of the group */
-    STANDING_DRAINED = 1 << 1,    /* by the operator: his word stands whatever else is so */
-    STANDING_UNHEALTHY = 1 << 2,  /* by its active check */
-    STANDING_EJECTED = 1 << 3,    /* by outlier detection */
-    STANDING_WOULD_EJECT = 1 << 4 /* the same with dryRun: counted as ejected, and used */
+    STANDING_UNLISTED = 1 << 0,    /* not, or no longer, an endpoint of the group */
+    STANDING_DRAINED = 1 << 1,     /* by the operator: his word stands whatever else is so */
+    STANDING_UNHEALTHY = 1 << 2,   /* by its active check */
+    STANDING_EJECTED = 1 << 3,     /* by outlier detection */
+    STANDING_WOULD_EJECT = 1 << 4, /* the same with dryRun: counted as ejected, and used */
+    STANDING_UNREACHABLE = 1 << 5, /* packets to it are lost */
 };
 enum {
     STANDING_NOT_THERE = STANDING_UNLISTED | STANDING_DRAINED,
-    STANDING_OUT = STANDING_NOT_THERE | STANDING_UNHEALTHY | STANDING_EJECTED,
+    STANDING_OUT =
+        STANDING_NOT_THERE | STANDING_UNHEALTHY | STANDING_EJECTED | STANDING_UNREACHABLE,
     STANDING_EJECTIONS = STANDING_EJECTED | STANDING_WOULD_EJECT,
 };
 
@@ -36,7 +38,7 @@ struct standing_group {
 struct standing_counts {
     uint32_t there;   /* endpoints that are listed and not drained */
     uint32_t ejected; /* of these; with dryRun those that would be */
-    uint32_t usable;  /* of these: neither ejected nor unhealthy */
+    uint32_t usable;  /* of these: neither ejected, unhealthy nor unreachable */
 };
 
 /* Of a new endpoint, which counts nowhere before STANDING_UNLISTED is cleared. */

@@ -20,6 +20,8 @@ static const char *state_word(uint32_t word)
 {
     if (word & STANDING_DRAINED)
         return "drained";
+    if (word & STANDING_UNREACHABLE)
+        return "unreachable";
     if (word & STANDING_EJECTED)
         return "ejected";
     return word & STANDING_UNHEALTHY ? "unhealthy" : "well";

@@ -50,7 +50,7 @@ static void put_standing(struct exposition *t, const struct control *c)
         const char *name, *help;
     } rows[] = {
         {"upstream_endpoints", "Endpoints that it has and that no operator has drained."},
-        {"upstream_endpoints_well", "Those that are neither ejected nor unhealthy."},
+        {"upstream_endpoints_well", "Those that are neither ejected, unhealthy nor unreachable."},
         {"upstream_endpoints_ejected", "Those that are ejected, or would be with dryRun."},
         {"upstream_panic", "1: too few are well (panicThreshold), and so all are used."},
     };

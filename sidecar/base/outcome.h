@@ -70,6 +70,8 @@
     X(UPSTREAM_CLOSED, "upstream_closed", 502, "connection_terminated",                            \
       "Upstream closed before it answered")                                                        \
     X(UPSTREAM_RESET, "upstream_reset", 502, "connection_terminated", "Upstream reset")            \
+    X(UPSTREAM_UNREACHABLE, "upstream_unreachable", 504, "connection_timeout",                     \
+      "Upstream unreachable")                                                                      \
     X(UPSTREAM_TRUNCATED, "upstream_truncated", 502, "http_response_incomplete",                   \
       "Upstream response incomplete")                                                              \
     X(UPSTREAM_PROTOCOL, "upstream_protocol", 502, "http_protocol_error",                          \

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 
+#define UNREACHABLE_MIN (100 * USEC_PER_MSEC)
+
 /* Endpoints of one upstream, by what they lead to. */
 struct seen_endpoints {
     struct hash_index index;
@@ -94,6 +96,14 @@ static void check_dns(struct builder *b, struct conf_upstream *u, const struct y
         warning_at(b->problems, dns, "has no effect: no endpoint is a name");
 }
 
+static void check_unreachable(struct builder *b, const struct conf_upstream *u,
+                              const struct yaml_node *node)
+{
+    if (u->unreachable_after > 0 && u->unreachable_after < UNREACHABLE_MIN)
+        problem_at(b->problems, yaml_get(node, "unreachableAfter"),
+                   "expected 100ms or more, or 0 for never");
+}
+
 static void check_upstream(struct builder *b, uint32_t at)
 {
     struct conf_upstream *u = &b->conf->upstreams[at];
@@ -110,6 +120,7 @@ static void check_upstream(struct builder *b, uint32_t at)
     else if (rc < 0)
         builder_no_memory(b);
     check_endpoints(b, u, node);
+    check_unreachable(b, u, node);
     check_dns(b, u, node);
     build_upstream_tls(b, u, yaml_get(node, "tls"));
     build_health_check(b, u, yaml_get(node, "healthCheck"));

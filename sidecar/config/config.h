@@ -144,7 +144,8 @@ struct conf_upstream {
     bool has_outlier, has_slow_start;
     struct outlier_rules outlier_rules; /* these two: through the pointers only */
     struct slow_start_rules slow_start_rules;
-    usec_t connect_timeout; /* 5 s */
+    usec_t connect_timeout;   /* 5 s */
+    usec_t unreachable_after; /* of silence, while there are others; 1 s; 0: never */
     /* pool */
     usec_t idle_timeout;                  /* of an idle upstream connection; 1.5 s */
     usec_t max_lifetime;                  /* of an upstream connection; 0: no bound */

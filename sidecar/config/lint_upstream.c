@@ -66,6 +66,7 @@ void lint_upstream_timeout(struct builder *b)
         const struct conf_upstream *u = &b->conf->upstreams[i];
         const struct yaml_node *node = b->upstreams[i].node;
         check_timeout(b, &users[i], yaml_get(node, "connectTimeout"), u->connect_timeout);
+        check_timeout(b, &users[i], yaml_get(node, "unreachableAfter"), u->unreachable_after);
         check_timeout(b, &users[i], yaml_get(yaml_get(node, "circuitBreaker"), "queueTimeout"),
                       u->queue_timeout);
         check_timeout(b, &users[i], yaml_get(yaml_get(node, "circuitBreaker"), "slowCallDuration"),

@@ -411,6 +411,10 @@ static const struct schema_key upstream_keys[] = {
      SCHEMA_INT, UPSTREAM(panic_threshold), .preset = "50", .max = 100},
     {"connectTimeout", "for a new connection", SCHEMA_DURATION, UPSTREAM(connect_timeout),
      .preset = "5s", .min = MSEC, .max = WEEK},
+    {"unreachableAfter",
+     "packets to an endpoint go unanswered for so long: others are used while there are some; 0: "
+     "never",
+     SCHEMA_DURATION, UPSTREAM(unreachable_after), .preset = "1s", .max = WEEK},
     {"pool", "connections that are kept", SCHEMA_MAP, .map = &pool_map},
     {"circuitBreaker", "what the upstream is spared", SCHEMA_MAP, .map = &schema_breaker},
     {"retryBudget", "how many retries it is sent, over all workers", SCHEMA_MAP,

@@ -101,6 +101,31 @@ int socket_connect(const struct address *a)
     return fd;
 }
 
+int socket_answers(int fd, struct socket_answers *ret)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    memset(&info, 0, sizeof(info));
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+        return -errno;
+    uint32_t heard = info.tcpi_last_ack_recv < info.tcpi_last_data_recv ? info.tcpi_last_ack_recv
+                                                                        : info.tcpi_last_data_recv;
+    *ret = (struct socket_answers){
+        .heard = heard * USEC_PER_MSEC,
+        .unacked = info.tcpi_unacked,
+        .retransmits = info.tcpi_retransmits,
+        .probes = info.tcpi_probes,
+    };
+    return 0;
+}
+
+void socket_probe(int fd, uint32_t idle)
+{
+    set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
+    set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)idle);
+    set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
 int socket_connect_result(int fd)
 {
     int err = 0;

@@ -20,6 +20,18 @@ int socket_connect(const struct address *a);
  * nothing for as long. Requests have times of their own, and idle upstream connections are closed
  * long before. Harmless on a Unix socket. */
 void socket_keep_alive(int fd);
+/* What the kernel knows of how a TCP connection's peer answers. */
+struct socket_answers {
+    usec_t heard;         /* since its last packet */
+    uint32_t unacked;     /* segments under way */
+    uint32_t retransmits; /* of these, in a row without an acknowledgement */
+    uint32_t probes;      /* the same, of keep-alive and window probes */
+};
+/* 0, or -errno where it is none. */
+int socket_answers(int fd, struct socket_answers *ret);
+/* A silent peer is probed when nothing has come for `idle` seconds, and each second from then on
+ * until something does. It does not shorten the time after which the kernel gives it up. */
+void socket_probe(int fd, uint32_t idle);
 /* After writability: 0 or the errno of the attempt. */
 int socket_connect_result(int fd);
 

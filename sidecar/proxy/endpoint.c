@@ -30,6 +30,7 @@ struct endpoint *endpoint_get(struct pool *p, struct endpoint_shared *shared)
     e->credit = rng_below(&rng, ENDPOINT_WEIGHT_WHOLE);
     list_init(&e->idle);
     list_init(&e->open);
+    list_init(&e->unreachable_link);
     shared->worker[id].endpoint = e;
     p->endpoints_alive++;
     return e;
@@ -39,6 +40,7 @@ void endpoint_unref(struct endpoint *e)
 {
     if (!e || --e->refs > 0)
         return;
+    endpoint_unwatch(e);
     CHECK(list_empty(&e->idle) && list_empty(&e->open) && e->active == 0);
     e->pool->endpoints_alive--;
     e->shared->worker[e->pool->worker->id].endpoint = NULL;
@@ -52,6 +54,8 @@ void endpoint_on_result(struct endpoint *e, enum result r, usec_t latency)
         count_add(&e->stats->succeeded, 1);
     else if (result_local(r))
         count_add(&e->stats->errors, 1);
+    if (!result_local(r))
+        e->heard_at = e->pool->worker->loop.now;
     if (e->pool->conf->outlier)
         endpoint_judge(e, r, latency);
 }

@@ -26,9 +26,13 @@ struct endpoint {
     bool chose_http1;       /* its last connection speaks HTTP/1 */
     uint32_t index;         /* in pool->endpoints; ENDPOINT_UNLISTED: it is there no longer */
     uint32_t refs;
-    uint32_t credit;    /* round robin: what it has saved up of its weight */
-    usec_t avoid_until; /* it refused a connect: others are preferred until then */
-    usec_t tls_told_at; /* when the log was told last that TLS with it fails; 0: never */
+    uint32_t credit;              /* round robin: what it has saved up of its weight */
+    usec_t avoid_until;           /* it refused a connect: others are preferred until then */
+    usec_t heard_at;              /* the last answer, or connection made */
+    struct list unreachable_link; /* on pool->unreachable: we found it so, and look whether it is */
+    usec_t tested_at;             /* by a connection that nobody waits for */
+    usec_t unreachable_told_at;   /* when the log was told last; 0: never */
+    usec_t tls_told_at;           /* when the log was told last that TLS with it fails; 0: never */
 };
 
 /* The pool's endpoint for it, with a reference more: the one that there is, or a new one, which is
@@ -60,9 +64,31 @@ static inline bool endpoint_drained(const struct endpoint *e)
 {
     return (standing_word(&e->shared->standing) & STANDING_DRAINED) != 0;
 }
-/* Others go before it: it is drained, ejected or unhealthy, and there is no panic. Where its
- * ejection is over it is used again from here on. */
+/* Others go before it: it is drained or unreachable, or it is ejected or unhealthy and there is no
+ * panic. Where its ejection is over it is used again from here on. */
 bool endpoint_is_out(const struct endpoint *e);
+
+/* --- packets to it are lost (endpoint_unreachable.c; policies/unreachable.h) --- */
+
+static inline bool endpoint_unreachable(const struct endpoint *e)
+{
+    return (standing_word(&e->shared->standing) & STANDING_UNREACHABLE) != 0;
+}
+/* There is another one to go to. O(n) when most are out. */
+bool endpoint_has_other(const struct endpoint *e);
+/* Another one has answered since then. O(n). */
+bool endpoint_other_heard(const struct endpoint *e, usec_t since);
+/* It is, for all workers, until a connection to it is made; this worker tries, once an
+ * unreachableAfter. Only where there is another one. */
+void endpoint_lost(struct endpoint *e);
+/* It may be: a connection to it is tried, which nobody waits for. */
+void endpoint_suspect(struct endpoint *e);
+/* A connection to it has been made. */
+void endpoint_found(struct endpoint *e);
+/* It leaves the pool's list, or the pool goes. */
+void endpoint_unwatch(struct endpoint *e);
+/* The pool's timer. When it is to come again; USEC_NEVER: need not. */
+usec_t endpoint_test_unreachable(struct pool *p, usec_t now);
 
 /* A try at it has ended so: never RESULT_NOTHING. latency: request sent to response's head, or to
  * when we stopped waiting for it; 0: there is none. */

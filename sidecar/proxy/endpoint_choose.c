@@ -37,7 +37,7 @@ bool endpoint_is_out(const struct endpoint *e)
         look_for_return(e->shared, e->pool);
         word = standing_word(&e->shared->standing);
     }
-    if (word & STANDING_DRAINED)
+    if (word & (STANDING_DRAINED | STANDING_UNREACHABLE))
         return true;
     return (word & (STANDING_EJECTED | STANDING_UNHEALTHY)) && !panics(e);
 }

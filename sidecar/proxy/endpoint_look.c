@@ -22,7 +22,7 @@ uint32_t endpoint_percent(const struct endpoint_shared *e, const struct conf_ups
     uint32_t word = standing_word(&e->standing);
     uint32_t percent = atomic_load_explicit(&e->percent, memory_order_relaxed);
     usec_t since = atomic_load_explicit(&e->well_since, memory_order_relaxed);
-    if ((word & STANDING_DRAINED) ||
+    if ((word & (STANDING_DRAINED | STANDING_UNREACHABLE)) ||
         ((word & STANDING_OUT) && !standing_panics(standing_read(e->group), conf->panic_threshold)))
         return 0;
     if (conf->slow_start)

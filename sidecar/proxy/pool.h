@@ -38,6 +38,7 @@ struct pool {
     struct list waiting;    /* pool_wait.link, oldest first */
     struct list unadmitted; /* pool_wait.link of who waits to be in flight, oldest first */
     struct timer admission_timer;
+    struct list unreachable; /* endpoint.unreachable_link */
     uint32_t n_idle, n_connecting;
     uint32_t cursor;           /* round robin */
     uint32_t tls_rules;        /* counts changes of conf.tls: who was verified by others goes */
@@ -114,7 +115,8 @@ static inline uint64_t pool_bit(uint32_t worker)
 bool pool_others_starve(const struct pool *p);
 /* The timer looks after everything that has a time, at `at` or before. */
 void pool_wake_at(struct pool *p, usec_t at);
-usec_t pool_connect_deadline(const struct pool *p, const struct upstream_conn *u);
+/* When one that is being made is looked at next. */
+usec_t pool_connect_look(const struct pool *p, const struct upstream_conn *u, usec_t now);
 usec_t pool_idle_end(const struct pool *p, const struct upstream_conn *u);
 void pool_on_timer(struct timer *t);
 

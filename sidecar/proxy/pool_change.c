@@ -88,6 +88,8 @@ int pool_set_endpoints(struct pool *p, struct endpoint_list *list)
     p->endpoints_version++;
     number(p);
     for (uint32_t i = 0; i < n_was; i++) {
+        if (!endpoint_listed(was[i]))
+            endpoint_unwatch(was[i]);
         if (!endpoint_listed(was[i]) || endpoint_drained(was[i]))
             close_idle(&was[i]->idle, true);
     }
@@ -160,6 +162,7 @@ struct pool *pool_new(struct worker *w, const struct conf_upstream *conf,
     list_init(&p->waiting);
     list_init(&p->active);
     list_init(&p->open);
+    list_init(&p->unreachable);
     admission_init(p);
     timer_init(&p->timer, pool_on_timer);
     CHECK(!shared->worker[w->id].pool);

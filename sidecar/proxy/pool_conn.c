@@ -147,7 +147,7 @@ struct upstream_conn *pool_open(struct pool *p, struct endpoint *e, bool raw,
     count_add(&p->stats->connections, 1);
     count_add(&p->stats->opened, 1);
     count_add(&e->stats->connections, 1);
-    pool_wake_at(p, pool_connect_deadline(p, u));
+    pool_wake_at(p, pool_connect_look(p, u, p->worker->loop.now));
     return u;
 }
 
@@ -209,6 +209,7 @@ void pool_on_connected(struct pool *p, struct upstream_conn *u)
 {
     struct stream *s;
     u->endpoint->avoid_until = 0;
+    endpoint_found(u->endpoint);
     set_state(p, u, UPSTREAM_ACTIVE);
     while (u->state != UPSTREAM_CLOSED && (s = first_waiter(u)) != NULL) {
         if (u->streams > 0 && !pool_has_room(p, u)) {

@@ -2,6 +2,8 @@
  */
 #include "proxy/pool.h"
 
+#include "io/socket.h"
+#include "policies/unreachable.h"
 #include "proxy/endpoint.h"
 #include "proxy/stream.h"
 #include "proxy/upstream.h"
@@ -17,7 +19,7 @@ void pool_wake_at(struct pool *p, usec_t at)
 }
 
 /* Times and limits are the configuration's of the moment, also for what began before it. */
-usec_t pool_connect_deadline(const struct pool *p, const struct upstream_conn *u)
+static usec_t connect_deadline(const struct pool *p, const struct upstream_conn *u)
 {
     return u->opened + p->conf->connect_timeout;
 }
@@ -46,15 +48,60 @@ static usec_t expire_queue(struct pool *p, usec_t now)
     return USEC_NEVER;
 }
 
+/* Nothing is lost with a connection that has yet to be answered at all, so who waits for it goes
+ * elsewhere soon, if he can. In a handshake it is the kernel that knows. */
+static bool is_lost(const struct pool *p, const struct upstream_conn *u, usec_t now)
+{
+    usec_t after = p->conf->unreachable_after;
+    bool connects = !transport_is_tls(&u->conn.transport) || u->conn.stage == CONN_CONNECTS;
+    struct socket_answers a;
+    if (!unreachable_connect(after, now - u->opened) ||
+        socket_answers(u->conn.transport.fd, &a) < 0)
+        return false;
+    const struct unreachable_facts f = {.quiet = min_u64(a.heard, now - u->opened),
+                                        .unacked = a.unacked,
+                                        .retransmits = a.retransmits,
+                                        .known = endpoint_unreachable(u->endpoint)};
+    if (!connects && unreachable_judge(after, &f) != UNREACHABLE_YES)
+        return false;
+    return (u->n_waiters == 0 && f.known) || endpoint_has_other(u->endpoint);
+}
+
+usec_t pool_connect_look(const struct pool *p, const struct upstream_conn *u, usec_t now)
+{
+    usec_t after = p->conf->unreachable_after, deadline = connect_deadline(p, u);
+    if (after == 0 || p->n_endpoints < 2)
+        return deadline;
+    return min_u64(deadline, now < u->opened + after ? u->opened + after : now + after / 2);
+}
+
+/* True: it is no more. */
+static bool expire(struct pool *p, struct upstream_conn *u, usec_t now)
+{
+    if (is_lost(p, u, now))
+        endpoint_lost(u->endpoint);
+    else if (now < connect_deadline(p, u))
+        return false;
+    if (u->n_waiters == 0 && endpoint_unreachable(u->endpoint)) {
+        count_add(&p->stats->connect_failed, 1); /* a look of our own, which says nothing new */
+        upstream_close(u);
+        return true;
+    }
+    upstream_tls_timed_out(u);
+    pool_on_connect_failed(p, u, REASON_CONNECT_TIMEOUT);
+    return true;
+}
+
 static void expire_connecting(struct pool *p, usec_t now)
 {
-    struct list *first;
-    while ((first = list_first(&p->connecting)) != NULL) {
-        struct upstream_conn *u = LIST_ENTRY(first, struct upstream_conn, link);
-        if (now < pool_connect_deadline(p, u))
-            break;
-        upstream_tls_timed_out(u);
-        pool_on_connect_failed(p, u, REASON_CONNECT_TIMEOUT);
+    bool again = true;
+    while (again) {
+        again = false;
+        LIST_FOREACH (it, &p->connecting) {
+            again = expire(p, LIST_ENTRY(it, struct upstream_conn, link), now);
+            if (again)
+                break;
+        }
     }
 }
 
@@ -96,9 +143,10 @@ void pool_on_timer(struct timer *t)
     pool_fill(p);
     LIST_FOREACH (it, &p->idle)
         pool_wake_at(p, pool_idle_end(p, LIST_ENTRY(it, struct upstream_conn, link)));
-    struct list *first = list_first(&p->connecting);
-    if (first)
-        pool_wake_at(p, pool_connect_deadline(p, LIST_ENTRY(first, struct upstream_conn, link)));
+    if (!list_empty(&p->unreachable))
+        pool_wake_at(p, endpoint_test_unreachable(p, now));
+    LIST_FOREACH (it, &p->connecting)
+        pool_wake_at(p, pool_connect_look(p, LIST_ENTRY(it, struct upstream_conn, link), now));
 }
 
 void pool_fill(struct pool *p)

@@ -12,6 +12,7 @@
 
 struct side;
 struct stream;
+struct upstream_conn;
 
 /* How the body behind a head goes out. */
 enum side_end {
@@ -40,6 +41,8 @@ struct side_ops {
     void (*credit)(struct side *s, size_t n);
     /* From now on bytes pass raw both ways (after a 101). */
     void (*tunnel)(struct side *s);
+    /* Upstream: the connection that carries it. */
+    struct upstream_conn *(*carrier)(struct side *s);
     /* The stream lets go of this side: `clean` when the message exchange is complete in both
      * directions, so that the connection can carry another; else it is closed in the way that
      * tells the peer that it was cut. The side calls the stream no more. */

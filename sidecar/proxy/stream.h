@@ -54,6 +54,7 @@ struct pool_wait {
     struct upstream_conn *making; /* the connection made for it; NULL: none yet */
     struct list making_link;      /* on that connection's waiters */
     bool counted;                 /* as pending: there was no slot to make one */
+    usec_t look_at;               /* it waits for its answer: its connection is looked at then */
     uint16_t refused_family;      /* of the last endpoint that refused; AF_UNSPEC: none did */
     uint32_t tried_version;       /* the pool's endpoints_version that those bits are of */
     uint64_t tried_endpoints;     /* bits of those that refused this request's connects */

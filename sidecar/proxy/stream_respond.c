@@ -201,11 +201,11 @@ void stream_check_tunnel(struct stream *s)
 /* A request whose reused connection closed before any byte of a response was most likely never
  * seen by the application: it closed the idle connection while our request was on its way. It is
  * sent once more on a new connection, where repeating it does no harm (RFC 9110 §9.2.2). */
-static bool may_send_again(const struct stream *s, bool nothing)
+bool stream_is_repeatable(const struct stream *s)
 {
-    return nothing && !s->fresh && !s->head_gone && !s->tcp && s->request_ended &&
-           s->request.bytes == 0 && method_is_idempotent((enum http_method)s->req.method) &&
-           !s->response_begun && s->interims == 0;
+    return !s->head_gone && !s->tcp && s->request_ended && s->request.bytes == 0 &&
+           method_is_idempotent((enum http_method)s->req.method) && !s->response_begun &&
+           s->interims == 0;
 }
 
 static void send_again(struct stream *s)
@@ -215,6 +215,23 @@ static void send_again(struct stream *s)
     stream_run(s);
     if (s->step != STREAM_FINISHED && s->up)
         s->up->ops->flush(s->up);
+}
+
+void stream_move(struct stream *s, enum reason reason)
+{
+    struct endpoint *e = endpoint_ref(s->endpoint);
+    stream_tell_result(s, reason);
+    count_add(&s->pool->stats->moved, 1);
+    stream_drop_upstream(s, false, reason);
+    endpoint_declined(e, s);
+    endpoint_unref(e);
+    s->active_at = s->worker->loop.now;
+    s->step = STREAM_PICK;
+    stream_run(s);
+    if (s->step != STREAM_FINISHED && s->up)
+        s->up->ops->flush(s->up);
+    if (s->step != STREAM_FINISHED && s->deadline_changed)
+        s->deadline_changed(s);
 }
 
 static void end_by_upstream(struct stream *s, enum reason reason, const char *detail)
@@ -238,7 +255,7 @@ void stream_on_upstream_failed(struct stream *s, enum reason reason, const char 
 {
     if (s->step == STREAM_FINISHED)
         return;
-    if (may_send_again(s, nothing)) {
+    if (nothing && !s->fresh && stream_is_repeatable(s)) {
         stream_drop_upstream(s, false, reason);
         s->fresh = true;
         send_again(s);
@@ -292,6 +309,15 @@ void stream_on_writable(struct stream *s, struct side *side)
         stream_check_tunnel(s);
 }
 
+/* While it waits for its server: when the connection is looked at. */
+static inline usec_t look_time(const struct stream *s)
+{
+    usec_t after = s->pool->conf->unreachable_after;
+    if (s->pool->n_endpoints < 2 || after == 0 || s->tunnel)
+        return USEC_NEVER;
+    return max_u64(s->exchange->wait.look_at, s->active_at + after / 2);
+}
+
 usec_t stream_next_deadline(const struct stream *s)
 {
     usec_t at = USEC_NEVER;
@@ -315,7 +341,7 @@ usec_t stream_next_deadline(const struct stream *s)
     usec_t idle = s->tcp ? s->listener->tcp_idle_timeout : s->route->idle_timeout;
     if (idle > 0)
         at = min_u64(at, s->active_at + idle);
-    return at;
+    return min_u64(at, look_time(s));
 }
 
 static void first_byte_timed_out(struct stream *s)
@@ -344,6 +370,9 @@ void stream_check(struct stream *s, usec_t now)
         websocket_tunnel_check(s->websocket, now);
         return;
     }
+    if (s->step == STREAM_RESPOND && now >= look_time(s) &&
+        (stream_look_at_upstream(s, now) || stream_next_deadline(s) > now))
+        return;
     usec_t first_byte = s->route->first_byte_timeout;
     if (first_byte > 0 && s->sent != 0 && s->first_byte == 0 && now >= s->sent + first_byte)
         first_byte_timed_out(s);

@@ -48,6 +48,7 @@ static enum result of_stream(const struct stream *s, enum reason reason)
         return RESULT_CONNECT;
     case REASON_UPSTREAM_CLOSED:
     case REASON_UPSTREAM_RESET:
+    case REASON_UPSTREAM_UNREACHABLE:
     case REASON_UPSTREAM_TRUNCATED:
     case REASON_UPSTREAM_PROTOCOL:
     case REASON_UPSTREAM_HEADERS_TOO_LARGE:

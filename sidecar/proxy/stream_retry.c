@@ -268,6 +268,7 @@ static bool what_failed(enum reason reason, enum retry_what *ret)
     case REASON_UPSTREAM_RESET:
     case REASON_UPSTREAM_TRUNCATED:
     case REASON_FIRST_BYTE_TIMEOUT:
+    case REASON_UPSTREAM_UNREACHABLE:
         *ret = RETRY_NO_ANSWER;
         return true;
     default:

@@ -50,6 +50,14 @@ int stream_grpc_status(const struct stream *s, enum reason reason);
 bool stream_deadline_read(struct stream *s);
 bool stream_deadline_pass(struct stream *s);
 
+/* stream_unreachable.c. It waits for its server, and its connection is looked at. True: s has gone
+ * elsewhere, or has ended. */
+bool stream_look_at_upstream(struct stream *s, usec_t now);
+/* It can be sent once more, and nobody is the worse for it (RFC 9110 §9.2.2). */
+bool stream_is_repeatable(const struct stream *s);
+/* It is, to another endpoint; this one hears of the reason. */
+void stream_move(struct stream *s, enum reason reason);
+
 /* Retries (stream_retry.c); but for the first two only where s->retries says so. Its route has
  * them, and its upstream is known. */
 void stream_retry_begin(struct stream *s);

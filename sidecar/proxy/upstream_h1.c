@@ -143,6 +143,7 @@ static const struct side_ops side_ops = {
     .recall = side_recall,
     .credit = side_credit,
     .tunnel = side_tunnel,
+    .carrier = of,
     .release = side_release,
 };
 

@@ -17,6 +17,11 @@ static struct upstream_h2_stream *of(struct side *s)
     return CONTAINER_OF(s, struct upstream_h2_stream, side);
 }
 
+static struct upstream_conn *side_carrier(struct side *s)
+{
+    return of(s)->h2->u;
+}
+
 static struct upstream_h2_stream *of_codec(struct h2_stream *st)
 {
     return CONTAINER_OF(st, struct upstream_h2_stream, st);
@@ -224,6 +229,7 @@ static const struct side_ops side_ops = {
     .recall = side_recall,
     .credit = side_credit,
     .tunnel = side_tunnel,
+    .carrier = side_carrier,
     .release = side_release,
 };
 

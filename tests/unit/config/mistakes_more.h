@@ -376,6 +376,8 @@ static const struct mistake more_mistakes[] = {
     {ROOT_2_1("log:{}"), 2, 1, "", "expected \": \" behind the key"},
     {ROOT_2_1("reload: {pollInterval: 1ms}"), 2, 24, "reload.pollInterval",
      "expected 100ms or more, or 0 for never"},
+    {UPSTREAM_7_3("unreachableAfter: 99ms"), 7, 21, "upstreams[1].unreachableAfter",
+     "expected 100ms or more, or 0 for never"},
     {ROOT_2_1("reload: {debounce: fast}"), 2, 20, "reload.debounce",
      "expected a duration such as 250ms or 5s, got \"fast\""},
     {ROOT_2_1("dns: {servers: [localhost]}"), 2, 17, "dns.servers[0]",

@@ -288,6 +288,7 @@ static const char rich[] =
     "    slowStart: {window: 10s, initialPercent: 5}\n"
     "    panicThreshold: 40\n"
     "    connectTimeout: 1.5ms\n"
+    "    unreachableAfter: 2s\n"
     "    pool:\n"
     "      idleTimeout: 5s\n"
     "      maxLifetime: 1h\n"

@@ -180,6 +180,7 @@ static void check_default_upstream(const struct conf_upstream *u)
     assert_int_equal(u->http2.connection_window, 1024 * 1024);
     assert_int_equal(u->http2.ping_interval, 0);
     assert_int_equal(u->connect_timeout, 5 * SEC);
+    assert_int_equal(u->unreachable_after, SEC);
     assert_int_equal(u->idle_timeout, 1500 * USEC_PER_MSEC);
     assert_int_equal(u->max_lifetime, 0);
     assert_int_equal(u->min_idle, 0);

@@ -281,6 +281,7 @@ static const char *const effective[] = {
     HTTP_6_5("{trustedHops: 1, trustedProxies: []}"),
     /* another route, or a tcp listener, waits for longer */
     TWO_ROUTES("upstream: a") "  connectTimeout: 14s\n",
+    TWO_ROUTES("upstream: a") "  unreachableAfter: 0\n",
     TWO_ROUTES("{upstream: a, timeout: 0}") "  connectTimeout: 1h\n",
     TCP_ONLY TAIL "  connectTimeout: 1h\n",
     UPSTREAM_9(ENDPOINT "  protocol: auto\n  tls: {}\n  http2: {pingInterval: 1s}\n"),

@@ -164,9 +164,9 @@ static void test_property(void **state)
         group_init(&g, 1 + rng_below(&rng, MOST));
         for (uint32_t step = 0; step < 400; step++) {
             static const enum standing_bit bits[] = {STANDING_UNLISTED, STANDING_DRAINED,
-                                                     STANDING_UNHEALTHY};
+                                                     STANDING_UNHEALTHY, STANDING_UNREACHABLE};
             struct standing *s = &g.at[rng_below(&rng, g.n)];
-            enum standing_bit bit = bits[rng_below(&rng, 3)];
+            enum standing_bit bit = bits[rng_below(&rng, 4)];
             uint32_t what = rng_below(&rng, 8);
             struct standing_counts was = standing_read(&g.g);
             if (what < 4) {
