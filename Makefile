@@ -191,6 +191,10 @@ test-k8s-run: image tools venv $(GOBIN)/grpc-interop-server
 soak: $(PROGRAM) $(TOOL_BIN) ## The long run: a million requests, 50 drains, 20 kills, 50 upgrades, 500 reloads (SOAK_ARGS=--short: a minute)
 	@BUILD=$(BUILD) $(PYTHON) tests/soak/soak.py $(SOAK_ARGS)
 
+.PHONY: soak-endpoints
+soak-endpoints: $(PROGRAM) $(TOOL_BIN) ## What clients see of endpoints that are killed, unreachable, slow or answer 500, and of retries (ENDPOINTS_ARGS="--short killed"); root
+	@BUILD=$(BUILD) $(PYTHON) tests/soak/endpoints.py $(ENDPOINTS_ARGS)
+
 .PHONY: test-kills
 test-kills: $(PROGRAM) ## Sessions of an application that is killed, and of a sluice that is: 1,000 kills of each kind (SLUICE_KILLS=N, KILLS_ARGS=--short)
 	@BUILD=$(BUILD) $(PYTHON) tests/e2e/session_kills.py $(KILLS_ARGS)

@@ -56,6 +56,8 @@ void endpoint_on_result(struct endpoint *e, enum result r, usec_t latency)
         count_add(&e->stats->errors, 1);
     if (!result_local(r))
         e->heard_at = e->pool->worker->loop.now;
+    if (latency > 0 && e->pool->n_endpoints > 1)
+        pace_note(&e->pace, latency, e->pool->worker->loop.now);
     if (e->pool->conf->outlier)
         endpoint_judge(e, r, latency);
 }

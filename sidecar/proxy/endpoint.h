@@ -7,6 +7,7 @@
 #define SLUICE_PROXY_ENDPOINT_H
 
 #include "base/result.h"
+#include "policies/least_request.h"
 #include "proxy/upstream_shared.h"
 
 struct stream;
@@ -29,6 +30,7 @@ struct endpoint {
     uint32_t credit;              /* round robin: what it has saved up of its weight */
     usec_t avoid_until;           /* it refused a connect: others are preferred until then */
     usec_t heard_at;              /* the last answer, or connection made */
+    struct pace pace;             /* of its answers to this worker */
     struct list unreachable_link; /* on pool->unreachable: we found it so, and look whether it is */
     usec_t tested_at;             /* by a connection that nobody waits for */
     usec_t unreachable_told_at;   /* when the log was told last; 0: never */

@@ -137,9 +137,9 @@ static struct endpoint *least_request(struct pool *p, const struct stream *s,
     struct endpoint *b = a ? draw(p, s, preference, a) : NULL;
     if (!b)
         return a;
-    /* What it has to do counts by its share: one with a tenth of it is as busy with one request as
-     * another with ten. */
-    return (uint64_t)b->active * weight_of(p, a) < (uint64_t)a->active * weight_of(p, b) ? b : a;
+    const struct least_request_load la = {a->active, weight_of(p, a), a->pace};
+    const struct least_request_load lb = {b->active, weight_of(p, b), b->pace};
+    return least_request_prefers(&la, &lb, p->worker->loop.now) ? b : a;
 }
 
 /* --- round robin: who comes by saves up its weight, and goes when that is whole --- */
