@@ -125,7 +125,21 @@ static void on_ping(struct mail *m, void *owner)
     usec_t lag = clock_mono() - atomic_load(&ping->posted);
     atomic_store(&w->stats.loop_lag_us, lag);
     atomic_store(&ping->posted, 0);
-    worker_trim(w);
+    if (atomic_exchange(&ping->trim, false))
+        worker_trim(w);
+}
+
+void control_ping_workers(struct control *c, bool trim)
+{
+    for (uint32_t i = 0; i < c->process.n_workers; i++) {
+        struct control_ping *ping = &c->pings[i];
+        if (trim)
+            atomic_store(&ping->trim, true); /* of the one that is on its way, too */
+        if (atomic_load(&ping->posted) != 0)
+            continue;
+        atomic_store(&ping->posted, clock_mono());
+        mailbox_post(&c->workers[i].mailbox, &ping->mail, on_ping);
+    }
 }
 
 usec_t control_loop_lag(const struct control *c, uint32_t worker, usec_t now)
@@ -147,12 +161,7 @@ static void on_second(struct ev_loop *ev, struct ev_timer *t, int events)
         generation_deliver_missed(c->generation);
     if (c->generation)
         control_endpoints_tick(c);
-    for (uint32_t i = 0; i < c->process.n_workers; i++) {
-        if (atomic_load(&c->pings[i].posted) != 0)
-            continue;
-        atomic_store(&c->pings[i].posted, clock_mono());
-        mailbox_post(&c->workers[i].mailbox, &c->pings[i].mail, on_ping);
-    }
+    control_ping_workers(c, true);
 }
 
 static void on_log_tick(struct ev_loop *ev, struct ev_timer *t, int events)
@@ -272,6 +281,7 @@ static void control_free(struct control *c)
     free(c->rings);
     free(c->workers);
     free(c->pings);
+    overload_watch_free(c);
     control_manager_free(c);
     c->channel = channel_free(c->channel);
 }
@@ -289,6 +299,7 @@ void control_started(struct control *c, bool ok)
         log_info("sluice %s serves: %u listeners, %u workers, pid %d", SLUICE_VERSION,
                  c->snapshot->conf->n_listeners, c->process.n_workers, (int)getpid());
         control_leases_start(c);
+        overload_watch_start(c);
         control_resume_drain(c);
         return;
     }

@@ -10,6 +10,7 @@
 #include "admin/control_sockets.h"
 #include "admin/generation.h"
 #include "admin/http_server.h"
+#include "admin/overload_watch.h"
 #include "admin/prestop.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
@@ -32,6 +33,7 @@ enum { CONTROL_MAGIC = 0x4354524c, CONTROL_SERVERS = 3 };
 struct control_ping {
     struct mail mail;
     _Atomic usec_t posted; /* 0: it has come back */
+    _Atomic bool trim;     /* with it the worker gives back memory that a burst has used */
 };
 
 /* What the service manager is told (control_manager.c); nothing of it runs where there is none. */
@@ -100,6 +102,7 @@ struct control {
     bool retiring; /* a new process serves; from here on the sockets are its, and not ours */
     struct drain_tally tally; /* of all workers, once they have stopped */
 
+    struct overload_watch overload;
     struct control_prestop prestop;
     struct control_app app;
     struct quiet quiet;
@@ -267,6 +270,8 @@ int gather_start(struct control *c, struct http_request *req, void (*each)(struc
 int gather_ask(struct control *c, struct http_request *req, void (*each)(struct gather_part *),
                void (*done)(struct gather *), uint32_t ask0, uint32_t ask1);
 
+/* Each worker whose last ping has come back is sent another. */
+void control_ping_workers(struct control *c, bool trim);
 /* How far behind a worker's loop is, in microseconds. */
 usec_t control_loop_lag(const struct control *c, uint32_t worker, usec_t now);
 bool control_ready(const struct control *c);

@@ -379,6 +379,7 @@ char *metrics_text(struct control *c, size_t *ret_len)
     metrics_health(&t, c);
     metrics_breakers(&t, c);
     metrics_limits(&t, c);
+    metrics_overload(&t, c);
     metrics_leases(&t, c);
     metrics_actions(&t, c);
     metrics_endpoints(&t, c);

@@ -231,6 +231,7 @@ char *status_json(struct control *c)
     (void)json_object_set_new(o, "prestop", prestop_json(&c->prestop));
     (void)json_object_set_new(o, "app", control_app_json(c));
     (void)json_object_set_new(o, "config", control_config_json(c));
+    (void)json_object_set_new(o, "overload", overload_json(c));
     (void)json_object_set_new(o, "workers", workers_json(c, now));
     (void)json_object_set_new(o, "listeners", listeners_json(c));
     (void)json_object_set_new(o, "routes", routes_json(c));

@@ -52,6 +52,7 @@
     X(BREAKER_OPEN, "breaker_open", 503, "destination_unavailable", "Circuit breaker open")        \
     X(NO_ENDPOINT, "no_endpoint", 503, "destination_unavailable", "No endpoint available")         \
     X(RATE_LIMITED, "rate_limited", 429, "http_request_denied", "Too many requests")               \
+    X(OVERLOADED, "overloaded", 503, "proxy_internal_response", "Overloaded")                      \
     X(LEARN_LIMIT, "learn_limit", 503, "connection_limit_reached",                                 \
       "Too many acquisitions at once")                                                             \
     X(LEARN_REFUSED, "learn_refused", 503, "proxy_internal_error", "Session cannot be kept")       \

@@ -212,6 +212,7 @@ static void build_conf(struct builder *b, const char *file)
         build_listeners(b);
     if (!b->fill.no_memory)
         build_app(b);
+    build_overload(b);
     if (!b->fill.no_memory)
         build_cleanups(b);
     if (b->problems->errors != b->errors_before)

@@ -141,6 +141,7 @@ static void build_raw_route(struct builder *b, const struct draft_listener *draf
     route->index = b->n_routes++;
     route->line = node->line;
     route->idle_timeout = l->tcp_idle_timeout;
+    route->priority = PRIORITY_NORMAL;
     name_route(b, l, l->raw_route, route);
     build_backends(b, draft->backends, draft->n_backends, yaml_get(node, "backends"), route);
 }

@@ -99,6 +99,9 @@ void build_authz(struct builder *b, const struct draft_route *draft, const struc
 void check_authz(struct builder *b, const struct conf_listener *l, const struct conf_route *route,
                  const struct yaml_node *node);
 
+/* build_overload.c: behind the listeners. */
+void build_overload(struct builder *b);
+
 /* build_app.c: behind the listeners. */
 void build_app(struct builder *b);
 

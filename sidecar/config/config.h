@@ -22,6 +22,7 @@
 #include "policies/learn.h"
 #include "policies/redact.h"
 #include "policies/outlier.h"
+#include "policies/overload.h"
 #include "policies/priority.h"
 #include "policies/rate_keys.h"
 #include "policies/retry.h"
@@ -423,7 +424,8 @@ struct conf {
     uint32_t workers;          /* 0: from the CPU quota */
     uint32_t max_connections;  /* downstream, all listeners; 0: from the fd limit */
     uint32_t max_acquisitions; /* of learned sessions, under way on a worker; 1024 */
-    bool allow_link_local;     /* endpoints in link-local ranges need this; false */
+    struct overload_rules overload;
+    bool allow_link_local; /* endpoints in link-local ranges need this; false */
     enum log_level log_level;
     struct conf_lifecycle lifecycle;
     struct conf_app app;

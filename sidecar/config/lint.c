@@ -38,6 +38,7 @@ const struct lint_rule lint_rules[] = {
     {"fault", lint_fault},
     {"redact", lint_redact},
     {"rate-limits", lint_rate_limits},
+    {"overload", lint_overload},
     {"retry", lint_retry},
     {"retry-budget", lint_retry_budget},
     {"deadline", lint_deadline},

@@ -60,6 +60,8 @@ void lint_lone_endpoint(struct builder *b);
 void lint_link_local(struct builder *b);
 /* build_breaker.c */
 void lint_breaker(struct builder *b);
+/* build_overload.c */
+void lint_overload(struct builder *b);
 /* build_outlier.c */
 void lint_outlier(struct builder *b);
 

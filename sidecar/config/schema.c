@@ -564,6 +564,8 @@ static const struct schema_key root_keys[] = {
      MEMBER(struct draft, conf.workers), .preset = "0", .max = WORKERS_MAX},
     {"log", "what is told on stderr", SCHEMA_MAP, MEMBER(struct draft, conf), .map = &log_map},
     {"limits", "of the whole process", SCHEMA_MAP, MEMBER(struct draft, conf), .map = &limits_map},
+    {"overload", "load is shed by stages, before the kernel does it", SCHEMA_MAP,
+     MEMBER(struct draft, conf.overload), .map = &schema_overload},
     {"allowLinkLocal", "endpoints may be link-local (where clouds keep metadata)", SCHEMA_BOOL,
      MEMBER(struct draft, conf.allow_link_local), .preset = "false"},
     {"lifecycle", "how long each phase of the end takes", SCHEMA_MAP,

@@ -42,6 +42,9 @@ extern const struct schema_map schema_outlier, schema_slow_start;
 /* schema_retry.c: of a struct draft_route, and of a struct conf_upstream. */
 extern const struct schema_map schema_retry, schema_retry_budget;
 
+/* schema_overload.c: of a struct overload_rules. */
+extern const struct schema_map schema_overload;
+
 /* schema_breaker.c: of a struct conf_upstream. */
 extern const struct schema_map schema_breaker;
 

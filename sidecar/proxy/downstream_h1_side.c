@@ -7,6 +7,7 @@
 #include "proxy/h1_out.h"
 #include "proxy/listener.h"
 #include "proxy/stream.h"
+#include "proxy/worker_overload.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -31,7 +32,8 @@ static bool closes_after(const struct downstream *d, const struct stream *s)
     uint64_t max = d->listener->conf->max_requests;
     return !s->request_ended || s->req.connection_close ||
            (d->request_eof && buf_len(&d->pipelined) == 0) || (max > 0 && d->requests >= max) ||
-           worker_offers_close(d->worker, (enum direction)d->direction) || d->listener->leaving;
+           worker_offers_close(d->worker, (enum direction)d->direction) || d->listener->leaving ||
+           worker_sheds_keep_alive(d->worker);
 }
 
 static struct h1_framing framing_of(struct downstream *d, const struct stream *s,

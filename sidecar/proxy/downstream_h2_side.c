@@ -3,6 +3,7 @@
 
 #include "proxy/listener.h"
 #include "proxy/stream.h"
+#include "proxy/worker_overload.h"
 
 static struct h2_request *of(struct side *s)
 {
@@ -38,6 +39,8 @@ static void side_head(struct side *side, const struct message *m, enum side_end 
     side->ended = end == SIDE_END;
     if (side->ended)
         mark(r);
+    if (r->conn->goodbye == H2_STAYS && worker_sheds_keep_alive(r->worker))
+        r->conn->d->ops->notice(r->conn->d);
 }
 
 static void side_interim(struct side *side, const struct message *m)

@@ -69,7 +69,8 @@ static void on_acceptable(struct ev_loop *ev, struct ev_io *w, int events)
 
 void listener_start(struct listener *l)
 {
-    if (l->accepting || l->fd < 0)
+    bool overloaded = overload_word_acts(worker_overload(l->worker)) >= OVERLOAD_NO_CONNECTIONS;
+    if (l->accepting || l->fd < 0 || overloaded) /* then it comes again (worker_overload.c) */
         return;
     l->accepting = true;
     ev_io_start(l->worker->loop.ev, &l->io);

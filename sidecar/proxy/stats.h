@@ -122,6 +122,20 @@ enum header_count {
         HEADER_COUNTS,
 };
 
+/* What was shed for overload (worker_overload.h). */
+#define SHED_TABLE(X)                                                                              \
+    X(KEEP_ALIVE, "keep_alive") /* responses that ended their connection */                        \
+    X(IDLE, "idle_closed")      /* idle connections */                                             \
+    X(LOW, "refused_low")       /* requests of that priority */                                    \
+    X(NORMAL, "refused_normal")
+
+enum shed_action {
+#define X(id, word) SHED_##id,
+    SHED_TABLE(X)
+#undef X
+        SHED_ACTIONS,
+};
+
 struct worker_stats {
     counter_t connections, streams;
     counter_t arrived[2];            /* connections ever, by direction */
@@ -139,6 +153,7 @@ struct worker_stats {
     counter_t learned[LEARN_COUNTS];
     counter_t learn_pending;                  /* streams that may acquire */
     counter_t header_rules[2][HEADER_COUNTS]; /* of requests, of responses */
+    counter_t shed[SHED_ACTIONS][2];          /* [1]: with dryRun */
 };
 
 static inline uint64_t requests_read(const struct worker_stats *w)

@@ -14,6 +14,7 @@
 #include "proxy/upstream.h"
 #include "proxy/view.h"
 #include "proxy/websocket_tunnel.h"
+#include "proxy/worker_overload.h"
 
 #include <errno.h>
 
@@ -192,6 +193,10 @@ static enum stream_next step_route(struct stream *s)
     }
     s->route = &s->listener->routes[i];
     s->route_state = s->view->routes[s->route->index].state;
+    if (worker_refuses(s->worker, s->route->priority)) {
+        stream_refuse_overloaded(s);
+        return STREAM_WAIT;
+    }
     if (s->req.has_deadline && !stream_deadline_read(s))
         return STREAM_WAIT;
     if (s->req.grpc) {

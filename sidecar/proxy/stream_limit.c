@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum { IP_BYTES = 16 };
+enum { IP_BYTES = 16, OVERLOAD_RETRY_AFTER_MAX = 60 };
 
 /* The IPv6 network that the client is in, or its IPv4 address; what a trusted proxy tells that is
  * neither stands for itself, as "unix" does. */
@@ -91,6 +91,14 @@ bool stream_limit(struct stream *s)
     for (uint32_t i = 0; i < s->route->n_rate_limits; i++)
         count_add(v[i].allowed ? &stats_of(s, i)->allowed : &stats_of(s, i)->would_refuse, 1);
     return true;
+}
+
+void stream_refuse_overloaded(struct stream *s)
+{
+    usec_t hold = s->view->snapshot->conf->overload.hold; /* it does not end sooner */
+    uint64_t seconds = (hold + USEC_PER_SEC - 1) / USEC_PER_SEC;
+    s->retry_after = (uint32_t)min_u64(max_u64(seconds, 1), OVERLOAD_RETRY_AFTER_MAX);
+    stream_reply(s, REASON_OVERLOADED, NULL);
 }
 
 /* draft-ietf-httpapi-ratelimit-headers, as its first versions have it and most clients know it. */

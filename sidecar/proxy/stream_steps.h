@@ -24,6 +24,8 @@ void stream_drop_upstream(struct stream *s, bool clean, enum reason reason);
 
 /* limit (stream_limit.c): the route's rate limits. False: it was answered, and finished. */
 bool stream_limit(struct stream *s);
+/* The process sheds load, and this request with it. */
+void stream_refuse_overloaded(struct stream *s);
 /* What a client is told of the limit that refused it. */
 void stream_limit_answer(const struct stream *s, struct message *res);
 /* stream_authorize.c, of a route with authz. False: it was answered, and finished. */

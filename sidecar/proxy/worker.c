@@ -12,6 +12,7 @@
 #include "proxy/upstream_h2.h"
 #include "proxy/view.h"
 #include "proxy/websocket_tunnel.h"
+#include "proxy/worker_overload.h"
 #include "proxy/view_reseat.h"
 #include "proxy/upstream_shared.h"
 
@@ -21,8 +22,7 @@
 
 enum { ACCEPT_RETRY_MS = 50 };
 
-/* All listeners, those that leave too. */
-static void each_listener(struct worker *w, void (*fn)(struct listener *))
+void worker_each_listener(struct worker *w, void (*fn)(struct listener *))
 {
     for (uint32_t i = 0; w->view && i < w->view->snapshot->conf->n_listeners; i++)
         fn(w->view->listeners[i]);
@@ -32,7 +32,7 @@ static void each_listener(struct worker *w, void (*fn)(struct listener *))
 
 static void on_accept_retry(struct timer *t)
 {
-    each_listener(CONTAINER_OF(t, struct worker, accept_retry), listener_start);
+    worker_each_listener(CONTAINER_OF(t, struct worker, accept_retry), listener_start);
 }
 
 static void retry_accept_soon(struct worker *w)
@@ -49,7 +49,7 @@ void worker_pause_listener(struct worker *w, struct listener *l)
 
 void worker_pause_accept(struct worker *w)
 {
-    each_listener(w, listener_stop);
+    worker_each_listener(w, listener_stop);
     retry_accept_soon(w);
 }
 
@@ -94,6 +94,7 @@ int worker_init(struct worker *w, uint32_t id, struct process *p)
     timer_init(&w->accept_retry, on_accept_retry);
     timer_init(&w->leave_timer, worker_leave_tick);
     timer_init(&w->reseat_timer, view_reseat_tick);
+    worker_overload_init(w);
     learn_worker_init(&w->learn);
     list_init(&w->old_views);
     list_init(&w->leaving);
@@ -143,7 +144,7 @@ static void leave_socket(struct listener *l)
 
 void worker_leave_listeners(struct worker *w)
 {
-    each_listener(w, leave_socket);
+    worker_each_listener(w, leave_socket);
 }
 
 static void retire_pools(struct view *v)
@@ -157,11 +158,12 @@ static void on_stop(struct mail *m, void *owner)
 {
     struct worker *w = owner;
     (void)m;
-    each_listener(w, leave_socket);
+    worker_each_listener(w, leave_socket);
     timer_stop(&w->loop, &w->accept_retry);
     timer_stop(&w->loop, &w->drain_tick);
     timer_stop(&w->loop, &w->leave_timer);
     timer_stop(&w->loop, &w->reseat_timer);
+    worker_overload_stop(w);
     for (int d = 0; d < 2; d++) {
         close_population(&w->population[d].active);
         close_population(&w->population[d].idle);

@@ -11,6 +11,7 @@
 #include "io/mailbox.h"
 #include "lifecycle/drain.h"
 #include "lifecycle/report.h"
+#include "policies/overload.h"
 #include "proxy/learning.h"
 #include "proxy/stats.h"
 
@@ -25,6 +26,7 @@ struct worker;
 
 struct process {
     struct drain drain;
+    _Atomic uint32_t overload; /* overload_word(), of the control thread */
     uint32_t n_workers;
     struct worker *workers;
     _Atomic uint32_t connections; /* downstream, all workers */
@@ -61,6 +63,17 @@ struct phase_mail {
     enum drain_phase phase;
 };
 
+/* worker_overload.h */
+struct worker_overload {
+    struct mail mail;
+    _Atomic bool posted;
+    bool stopped;
+    enum overload_stage acts; /* which it has taken in */
+    struct timer tick;        /* spreads the closing of idle connections */
+    usec_t idle_until;        /* by then all that are idle from now on are closed */
+    usec_t idle_next[2];      /* by enum direction: the next one is not closed before */
+};
+
 struct worker {
     uint32_t magic;
     uint32_t id;
@@ -83,6 +96,7 @@ struct worker {
     struct timer accept_retry; /* while accepting is paused */
     struct timer leave_timer;  /* while listeners leave */
     struct timer reseat_timer; /* while there are many old views */
+    struct worker_overload overload;
     struct learn_worker learn;
     struct drain_tally tally;
     struct phase_mail phase_mails[DRAIN_PHASES];
@@ -122,6 +136,20 @@ void worker_count_connection(struct worker *w, enum direction d, int change);
  * full, or on all of them. */
 void worker_pause_listener(struct worker *w, struct listener *l);
 void worker_pause_accept(struct worker *w);
+
+/* All that it has, those that leave too. */
+void worker_each_listener(struct worker *w, void (*fn)(struct listener *));
+/* Closes the first ones of a list, as many as bring the rest to zero at `until`. Returns how long
+ * to wait before the next, and notes it in *next: few are spread over the time as evenly as many.
+ * worker_drain.c */
+usec_t worker_close_some(struct list *list, void (*close)(struct list *it), usec_t *next,
+                         usec_t now, usec_t until);
+
+/* What is decided about overload; 0: nothing is shed. */
+static inline uint32_t worker_overload(const struct worker *w)
+{
+    return atomic_load_explicit(&w->process->overload, memory_order_relaxed);
+}
 
 static inline enum drain_phase worker_phase_for(const struct worker *w, enum direction dir)
 {

@@ -31,10 +31,7 @@ static void close_websocket(struct list *it)
                            REASON_DRAINING);
 }
 
-/* Closes the first ones of a list, as many as bring the rest to zero at the window's end. Returns
- * how long to wait before the next, and notes it in *next: few are spread over the window as evenly
- * as many. */
-static usec_t close_some(struct list *list, void (*close)(struct list *it), usec_t *next,
+usec_t worker_close_some(struct list *list, void (*close)(struct list *it), usec_t *next,
                          usec_t now, usec_t until)
 {
     usec_t tick = TICK_MS * USEC_PER_MSEC;
@@ -62,9 +59,9 @@ static usec_t close_of(struct worker *w, enum direction dir)
     drain_idle_window(&w->process->drain, &from, &until);
     if (now < from)
         return from - now;
-    usec_t wait = close_some(&p->idle, close_idle, &p->idle_next, now, until);
-    return min_u64(wait,
-                   close_some(&p->websockets, close_websocket, &p->websockets_next, now, until));
+    usec_t wait = worker_close_some(&p->idle, close_idle, &p->idle_next, now, until);
+    return min_u64(
+        wait, worker_close_some(&p->websockets, close_websocket, &p->websockets_next, now, until));
 }
 
 void worker_drain_tick(struct timer *t)

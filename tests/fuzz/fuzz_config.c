@@ -131,6 +131,22 @@ static void check_routes(const struct conf *c, const struct conf_listener *l, ui
     }
 }
 
+/* Those that are not 0 do not fall; the shares are of one. */
+static void check_overload(const struct overload_rules *r)
+{
+    CHECK(r->margin <= 50);
+    for (int i = 0; i < OVERLOAD_SIGNALS; i++) {
+        uint64_t least = 0;
+        CHECK(r->signal[i].at[OVERLOAD_NONE] == 0);
+        for (int s = 0; s < OVERLOAD_STAGES; s++) {
+            uint64_t at = r->signal[i].at[s];
+            CHECK(at == 0 || at >= least);
+            CHECK(i == OVERLOAD_LOOP_LAG || at <= OVERLOAD_PPM);
+            least = at > 0 ? at : least;
+        }
+    }
+}
+
 /* What the breaker divides by, and compares with. */
 static void check_breaker(const struct breaker_rules *r)
 {
@@ -169,6 +185,7 @@ static void check_conf(const struct conf *c)
 {
     uint32_t routes = 0;
     CHECK(c->n_listeners > 0);
+    check_overload(&c->overload);
     for (uint32_t i = 0; i < c->n_listeners; i++) {
         const struct conf_listener *l = &c->listeners[i];
         CHECK(l->index == i && l->name.n > 0 && l->address.len > 0 && l->n_routes > 0);

@@ -53,7 +53,7 @@ static void test_all_keys(UNUSED void **state)
     const struct conf_route *route = &c->listeners[0].routes[2];
     const struct retry_rules *r = route->retry;
     assert_true(route->pass_deadline && route->abort_on_close);
-    assert_int_equal(route->priority, PRIORITY_CRITICAL);
+    assert_int_equal(route->priority, PRIORITY_LOW);
     assert_int_equal(r->attempts, 2);
     assert_int_equal(r->on, RETRY_BIT(RETRY_ON_CONNECT_FAILURE) | RETRY_BIT(RETRY_ON_5XX) |
                                 RETRY_BIT(RETRY_ON_4XX));
