@@ -423,6 +423,20 @@ static const struct mistake more_mistakes[] = {
      "a\n" TAIL,
      4, 12, IN ".address",
      "expected an address such as 127.0.0.1:8080, got \"localhost:1\": not an IPv4 address"},
+    /* overload */
+    {ROOT_2_1("overload: {fds: {refuseLow: 101}}"), 2, 29, "overload.fds.refuseLow",
+     "expected a whole number from 0 to 100"},
+    {ROOT_2_1("overload: {fds: {refuseLow: 80}}"), 2, 29, "overload.fds.refuseLow",
+     "noKeepAlive 85 is more than refuseLow 80"},
+    {ROOT_2_1("overload: {memory: {noKeepAlive: 99}}"), 2, 34, "overload.memory.noKeepAlive",
+     "noKeepAlive 99 is more than refuseLow 95"},
+    {ROOT_2_1("overload: {memory: {noKeepAlive: 99, refuseLow: 0}}"), 2, 34,
+     "overload.memory.noKeepAlive", "noKeepAlive 99 is more than noConnections 98"},
+    {ROOT_2_1("overload: {loopLag: {refuseLow: 1s, noConnections: 900ms}}"), 2, 52,
+     "overload.loopLag.noConnections", "refuseLow 1s is more than noConnections 900ms"},
+    {ROOT_2_1("overload: {pressure: {ful: {refuseLow: 1}}}"), 2, 23, "overload.pressure.ful",
+     "did you mean \"full\"?"},
+    {ROOT_2_1("overload: {hysteresis: 51}"), 2, 24, "overload.hysteresis", "from 0 to 50"},
 };
 
 #endif
