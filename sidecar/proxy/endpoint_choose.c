@@ -144,9 +144,35 @@ static struct endpoint *least_request(struct pool *p, const struct stream *s,
 
 /* --- round robin: who comes by saves up its weight, and goes when that is whole --- */
 
-static struct endpoint *in_turn(struct pool *p, const struct stream *s, enum preference preference)
+/* All have small weights: the laps until the first has saved up its own, at once. */
+static struct endpoint *after_laps(struct pool *p, const struct stream *s,
+                                   enum preference preference)
 {
     struct endpoint *best = NULL;
+    uint32_t laps = UINT32_MAX;
+    for (uint32_t k = 0; k < p->n_endpoints; k++) {
+        struct endpoint *e = p->endpoints[(p->cursor + k) % p->n_endpoints];
+        if (!fits(p, s, e, preference))
+            continue;
+        uint32_t weight = weight_of(p, e);
+        uint32_t need = (ENDPOINT_WEIGHT_WHOLE - e->credit + weight - 1) / weight;
+        if (need < laps) {
+            best = e;
+            laps = need;
+        }
+    }
+    for (uint32_t k = 0; k < p->n_endpoints && best; k++) {
+        struct endpoint *e = p->endpoints[k];
+        if (fits(p, s, e, preference))
+            e->credit += laps * weight_of(p, e);
+    }
+    if (best)
+        best->credit -= ENDPOINT_WEIGHT_WHOLE;
+    return best;
+}
+
+static struct endpoint *in_turn(struct pool *p, const struct stream *s, enum preference preference)
+{
     for (uint32_t k = 0; k < p->n_endpoints; k++) {
         struct endpoint *e = p->endpoints[p->cursor % p->n_endpoints];
         p->cursor = (p->cursor + 1) % p->n_endpoints;
@@ -160,12 +186,8 @@ static struct endpoint *in_turn(struct pool *p, const struct stream *s, enum pre
             e->credit -= ENDPOINT_WEIGHT_WHOLE;
             return e;
         }
-        if (!best || e->credit > best->credit)
-            best = e;
     }
-    if (best)
-        best->credit = 0;
-    return best;
+    return after_laps(p, s, preference);
 }
 
 /* --- choosing --- */
