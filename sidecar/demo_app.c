@@ -232,7 +232,8 @@ const struct command command_demo_app = {
     .description =
         "An application to put a sidecar in front of; a signal ends it at once.\n\n"
         "Paths: / /healthz /stats /headers /status?code= /delay?ms= /bytes?n= "
-        "/chunked?n=&size=&ms= /cut?n= /upload /echo /early /hang /close /reset /websocket\n\n"
+        "/chunked?n=&size=&ms= /cut?n= /upload /echo /early /hang /close /reset /websocket "
+        "/leak?fds=&sockets=&threads=&rss=\n\n"
         "With --sessions it plays a device that knows nothing of its clients' deaths: POST /login "
         "gives a session, POST /logout?session= ends it, and /sessions tells who is logged in. "
         "With --login it plays the client, which gives nothing back; /exit?code= /abort /oom "

@@ -10,7 +10,7 @@
  *   /early[?close=1]                 answers before it reads the body
  *   /hang  /close  /reset            no answer at all
  *   /websocket                       a WebSocket whose frames come back
- * and those of sessions, in demo_app_session.c */
+ * and those of sessions, in demo_app_session.c, and of leaks, in demo_app_leak.c */
 #include "demo_app_conn.h"
 
 #include <inttypes.h>
@@ -50,6 +50,7 @@ static const struct {
     {{"/abort", 6}, HANDLE_ABORT},
     {{"/oom", 4}, HANDLE_OOM},
     {{"/unlisten", 9}, HANDLE_UNLISTEN},
+    {{"/leak", 5}, HANDLE_LEAK},
 };
 
 static enum app_handler handler_of(struct str path)
@@ -348,6 +349,10 @@ void answer_begin(struct app *a, struct app_conn *c, const struct app_request *r
     case HANDLE_HEADERS: /* the head is not kept, so this too does not wait for the body */
         c->answered = true;
         answer_text(a, c, 200, "text/plain", r->head.p, r->head.n);
+        return;
+    case HANDLE_LEAK:
+        c->answered = true;
+        answer_leak(a, c, r->query);
         return;
     case HANDLE_WEBSOCKET:
         demo_websocket_begin(a, c, r);

@@ -47,6 +47,7 @@ enum app_handler {
     HANDLE_ABORT,
     HANDLE_OOM,
     HANDLE_UNLISTEN,
+    HANDLE_LEAK,
     HANDLE_NOT_FOUND,
 };
 
@@ -132,6 +133,9 @@ void answer_bad_request(struct app *a, struct app_conn *c);
 bool answer_session_begin(struct app *a, struct app_conn *c, const struct app_request *r);
 bool answer_session(struct app *a, struct app_conn *c);
 void answer_session_timer(struct app *a, struct app_conn *c);
+
+/* demo_app_leak.c */
+void answer_leak(struct app *a, struct app_conn *c, struct str query);
 
 /* demo_app.c: no new connections from now on. */
 void demo_unlisten(void);

@@ -47,11 +47,12 @@ struct control_manager {
 
 /* The application (control_app.c). */
 struct control_app {
-    struct app *watch;    /* NULL: nothing serves yet, or memory was short */
-    struct ev_io notices; /* of the supervisor */
-    bool expected;        /* the supervisor runs it, and will tell of it in a moment */
-    bool supervisor_gone; /* nothing is told any more */
-    struct timer flush;   /* it ended by itself, and its answers are on their way */
+    struct app *watch;        /* NULL: nothing serves yet, or memory was short */
+    struct ev_io notices;     /* of the supervisor */
+    bool expected;            /* the supervisor runs it, and will tell of it in a moment */
+    bool supervisor_gone;     /* nothing is told any more */
+    struct leak_watch *leaks; /* NULL likewise */
+    struct timer flush;       /* it ended by itself, and its answers are on their way */
     usec_t flush_until;
 };
 
@@ -184,10 +185,20 @@ void control_app_phase(struct control *c, enum drain_phase phase);
 /* Our child, if it runs, gets its SIGTERM, and is killed at `deadline`. */
 void control_app_release(struct control *c, usec_t deadline);
 json_t *control_app_json(const struct control *c);
+/* Connections that it has with us, in either direction. */
+uint64_t control_app_connections(const struct control *c);
 void control_app_metrics(const struct control *c, struct exposition *t);
 /* Another process serves: it has nothing to say any more. */
 void control_app_stop(struct control *c);
 void control_app_free(struct control *c);
+
+/* What the application takes, beside its watch (control_leaks.c). */
+void control_leaks_start(struct control *c);
+void control_leaks_configure(struct control *c);
+void control_leaks_stop(struct control *c);
+void control_leaks_free(struct control *c);
+json_t *control_leaks_json(const struct control *c);
+void control_leaks_metrics(const struct control *c, struct exposition *t);
 
 /* The upgrade (control_retire.c): another process serves the same sockets from now on. Stops
  * accepting at once, drains what it has by drainTimeout, and exits. */

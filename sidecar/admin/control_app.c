@@ -34,13 +34,10 @@ static bool is_of_app(const struct conf_app *app, const struct endpoint_shared *
 }
 
 /* To its ports; and all that anybody has with an outbound listener, for who that is is not told. */
-static void connections(void *ctx, uint64_t *ret_open, uint64_t *ret_opened)
+uint64_t control_app_connections(const struct control *c)
 {
-    const struct control *c = ctx;
     const struct conf *conf = c->snapshot->conf;
-    uint64_t open = atomic_load(&c->process.open[DIRECTION_OUTBOUND]), opened = 0;
-    for (uint32_t i = 0; i < c->process.n_workers; i++)
-        opened += count_read(&c->workers[i].stats.arrived[DIRECTION_OUTBOUND]);
+    uint64_t open = atomic_load(&c->process.open[DIRECTION_OUTBOUND]);
     for (uint32_t i = 0; c->generation && i < conf->n_upstreams; i++) {
         const struct upstream_shared *u = c->generation->upstreams[i];
         for (uint32_t k = 0; k < u->n_endpoints + u->n_left; k++) {
@@ -48,8 +45,16 @@ static void connections(void *ctx, uint64_t *ret_open, uint64_t *ret_opened)
                 open += connections_to(u->endpoints[k]);
         }
     }
-    *ret_open = open;
-    *ret_opened = opened;
+    return open;
+}
+
+static void connections(void *ctx, uint64_t *ret_open, uint64_t *ret_opened)
+{
+    const struct control *c = ctx;
+    *ret_open = control_app_connections(c);
+    *ret_opened = 0;
+    for (uint32_t i = 0; i < c->process.n_workers; i++)
+        *ret_opened += count_read(&c->workers[i].stats.arrived[DIRECTION_OUTBOUND]);
 }
 
 static bool sigterm_follows(void *ctx)
@@ -211,6 +216,7 @@ void control_app_configure(struct control *c)
 {
     if (c->app.watch && app_configure(c->app.watch, &c->snapshot->conf->app) < 0)
         log_warn("the application is watched as before: out of memory");
+    control_leaks_configure(c);
 }
 
 json_t *control_app_json(const struct control *c)
@@ -271,6 +277,7 @@ void control_app_start(struct control *c)
         return;
     }
     c->process.app = c->app.watch;
+    control_leaks_start(c);
     control_app_configure(c);
     c->app.expected = channel_runs_app();
     if (c->channel) {
@@ -285,6 +292,7 @@ void control_app_stop(struct control *c)
 {
     if (!c->app.watch)
         return;
+    control_leaks_stop(c);
     app_stop(c->app.watch);
     timer_stop(&c->loop, &c->app.flush);
 }
@@ -297,6 +305,7 @@ void control_app_free(struct control *c)
     if (c->channel)
         ev_io_stop(c->loop.ev, &c->app.notices);
     channel_on_notice(c->channel, NULL, NULL);
+    control_leaks_free(c);
     c->process.app = NULL;
     c->app.watch = app_free(c->app.watch);
 }

@@ -73,6 +73,7 @@ static void put_process(struct exposition *t, const struct control *c)
                phase_end > now ? (double)(phase_end - now) / 1e6 : 0.);
     prestop_metrics(&c->prestop, t);
     control_app_metrics(c, t);
+    control_leaks_metrics(c, t);
     config_state_metrics(&c->config, t);
     certificates_metrics(&c->certificates, c->snapshot->conf, t);
     discovery_metrics(c->discovery, t);

@@ -230,6 +230,7 @@ char *status_json(struct control *c)
     (void)json_object_set_new(o, "drain", drain_json(&p->drain, open, now));
     (void)json_object_set_new(o, "prestop", prestop_json(&c->prestop));
     (void)json_object_set_new(o, "app", control_app_json(c));
+    (void)json_object_set_new(o, "leak_watch", control_leaks_json(c));
     (void)json_object_set_new(o, "config", control_config_json(c));
     (void)json_object_set_new(o, "overload", overload_json(c));
     (void)json_object_set_new(o, "workers", workers_json(c, now));

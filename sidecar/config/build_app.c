@@ -1,6 +1,6 @@
-/* build_app.c - where the application listens: app.ports, or the endpoints that inbound listeners
- * lead to on this machine. */
-#include "config/builder.h"
+/* build_app.c - the application: where it listens (app.ports, or the endpoints that inbound
+ * listeners lead to on this machine), and what is asked of its leakWatch. */
+#include "config/lint.h"
 
 #include "config/problems.h" /* its count */
 
@@ -73,11 +73,40 @@ static void add_listeners(struct addresses *list, const struct conf *c)
     }
 }
 
+/* More samples have no room, fewer have no mean. */
+static void check_leak_watch(struct builder *b)
+{
+    const struct leak_rules *r = &b->conf->app.leak;
+    const struct yaml_node *leak = yaml_get(yaml_get(b->root, "app"), "leakWatch");
+    const struct yaml_node *window = yaml_get(leak, "window"),
+                           *interval = yaml_get(leak, "interval");
+    char mine[PROBLEM_QUOTE_MAX], theirs[PROBLEM_QUOTE_MAX];
+    if (r->interval == 0 || r->window == 0) /* told already */
+        return;
+    if (r->window < LEAK_SAMPLES_MIN * r->interval || r->window > LEAK_SAMPLES_MAX * r->interval)
+        problem_at(b->problems, window ? window : interval,
+                   "a window is from %d to %d intervals long: window %s, interval %s",
+                   LEAK_SAMPLES_MIN, LEAK_SAMPLES_MAX, builder_duration(window, r->window, mine),
+                   builder_duration(interval, r->interval, theirs));
+}
+
+void lint_leak_watch(struct builder *b)
+{
+    static const char *const keys[] = {"interval", "window", "threshold"};
+    const struct yaml_node *leak = yaml_get(yaml_get(b->root, "app"), "leakWatch");
+    for (size_t i = 0; i < ARRAY_LEN(keys) && !b->conf->app.leak.enabled; i++) {
+        const struct yaml_node *it = yaml_get(leak, keys[i]);
+        if (it)
+            warning_at(b->problems, it, "has no effect: \"enabled\" is false");
+    }
+}
+
 void build_app(struct builder *b)
 {
     struct conf_app *app = &b->conf->app;
     struct addresses list = {.builder = b};
 
+    check_leak_watch(b);
     for (uint32_t i = 0; i < app->n_ports; i++)
         add_port(&list, app->ports[i]);
     if (app->n_ports == 0 && b->problems->errors == b->errors_before)

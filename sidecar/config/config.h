@@ -19,6 +19,7 @@
 #include "policies/fault.h"
 #include "policies/header_rules.h"
 #include "policies/circuit_breaker.h"
+#include "policies/leak.h"
 #include "policies/learn.h"
 #include "policies/redact.h"
 #include "policies/outlier.h"
@@ -329,6 +330,7 @@ struct conf_app {
     uint32_t n_ports;   /* 0: those of loopback endpoints behind inbound listeners */
     uint32_t *ports;
     usec_t death_grace; /* 1 s */
+    struct leak_rules leak;
     /* Where it listens: of the ports, or of the endpoints. */
     uint32_t n_addresses;
     struct address *addresses;

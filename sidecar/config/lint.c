@@ -27,6 +27,7 @@ static void admin_off(struct builder *b)
 const struct lint_rule lint_rules[] = {
     {"exposed-admin", exposed_admin},
     {"admin-off", admin_off},
+    {"leak-watch", lint_leak_watch},
     {"unreachable-route", lint_unreachable_route},
     {"answering-route", lint_answering_route},
     {"first-byte-timeout", lint_first_byte_timeout},

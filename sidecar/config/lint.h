@@ -58,6 +58,8 @@ void lint_tcp_requests(struct builder *b);
 void lint_upstream_http2(struct builder *b);
 void lint_lone_endpoint(struct builder *b);
 void lint_link_local(struct builder *b);
+/* build_app.c */
+void lint_leak_watch(struct builder *b);
 /* build_breaker.c */
 void lint_breaker(struct builder *b);
 /* build_overload.c */

@@ -477,6 +477,8 @@ static const struct schema_key app_keys[] = {
      ITEMS(struct conf_app, ports, n_ports), .of = &app_port, .min = 1, .max = 32},
     {"deathGrace", "ports refuse and connections are closed for so long, then it has gone",
      SCHEMA_DURATION, APP(death_grace), .preset = "1s", .min = 100 * MSEC, .max = WEEK},
+    {"leakWatch", "descriptors, threads, memory and sockets that only grow are reported",
+     SCHEMA_MAP, .map = &schema_leak_watch},
 };
 static const struct schema_map app_map = {MAP(app_keys)};
 

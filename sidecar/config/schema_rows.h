@@ -56,6 +56,9 @@ extern const struct schema_map schema_authz;
 extern const struct schema_key schema_cleanup_item, schema_hook_item;
 extern const struct schema_map schema_leases;
 
+/* schema_leak.c: of a struct conf_app. */
+extern const struct schema_map schema_leak_watch;
+
 /* schema_health.c: of a struct conf_upstream. */
 extern const struct schema_map schema_health_check;
 /* schema_health.c: a struct conf_app_probe. */

@@ -247,6 +247,15 @@ const struct app_child *app_child_now(const struct app *a)
     return &a->child;
 }
 
+pid_t app_pid(const struct app *a)
+{
+    if (a->stopped)
+        return 0;
+    if (a->child.pid != 0)
+        return a->child.ended ? 0 : a->child.pid;
+    return a->pidfd >= 0 ? a->process.pid : 0;
+}
+
 /* --- what others know --- */
 
 void app_acquires(struct app *a)

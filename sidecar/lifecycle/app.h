@@ -81,6 +81,8 @@ struct app_child {
     int status;
 };
 const struct app_child *app_child_now(const struct app *a);
+/* Its process, child or found by its name, while it lives; 0: which one it is is not known. */
+pid_t app_pid(const struct app *a);
 
 /* For /v1/status and the report; NULL when memory is short. */
 json_t *app_json(const struct app *a);

@@ -1,15 +1,11 @@
 /* app_listed.c - who listens, by the kernel's own lists. */
 #include "lifecycle/app_listed.h"
 
-#include <errno.h>
+#include "lifecycle/sock_diag.h"
+
 #include <linux/inet_diag.h>
-#include <linux/netlink.h>
-#include <linux/sock_diag.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-
-enum { LISTENS = 0x0a }; /* the kernel's TCP_LISTEN */
 
 static bool takes(const struct in6_addr *local, const struct ip *ip)
 {
@@ -33,70 +29,31 @@ static bool is_one_of(const struct in6_addr *local, unsigned port, const struct 
 
 /* --- sock_diag --- */
 
-static int ask_diag(int fd, uint8_t family)
-{
-    struct {
-        struct nlmsghdr head;
-        struct inet_diag_req_v2 body;
-    } ask = {
-        .head = {.nlmsg_len = sizeof(ask),
-                 .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-                 .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-        .body = {.sdiag_family = family,
-                 .sdiag_protocol = IPPROTO_TCP,
-                 .idiag_states = 1u << LISTENS},
-    };
-    return send(fd, &ask, sizeof(ask), 0) == (ssize_t)sizeof(ask) ? 0 : -errno;
-}
+struct wanted {
+    const struct address *at;
+    uint32_t n;
+    bool found;
+};
 
-static bool is_named(const struct inet_diag_msg *m, const struct address *at, uint32_t n)
+static bool is_named(void *ctx, const struct inet_diag_msg *m)
 {
+    struct wanted *w = ctx;
     struct in6_addr local = {0};
     if (m->idiag_family == AF_INET) {
-        uint32_t w[4] = {0, 0, htonl(0xffff), m->id.idiag_src[0]};
-        memcpy(&local, w, sizeof(local));
+        uint32_t words[4] = {0, 0, htonl(0xffff), m->id.idiag_src[0]};
+        memcpy(&local, words, sizeof(local));
     } else {
         memcpy(&local, m->id.idiag_src, sizeof(local));
     }
-    return is_one_of(&local, ntohs(m->id.idiag_sport), at, n);
-}
-
-/* All that was asked for is read, found or not: what is left would answer the next question. Never
- * waits: the kernel puts a part of the answer there when it is asked, and when one is read. */
-static int read_diag(int fd, const struct address *at, uint32_t n)
-{
-    _Alignas(struct nlmsghdr) char part[8192];
-    bool found = false;
-    for (;;) {
-        ssize_t got = recv(fd, part, sizeof(part), MSG_DONTWAIT);
-        if (got <= 0)
-            return got < 0 ? -errno : -EPROTO;
-        size_t left = (size_t)got;
-        for (const struct nlmsghdr *h = (const void *)part; NLMSG_OK(h, left);
-             h = NLMSG_NEXT(h, left)) {
-            if (h->nlmsg_type == NLMSG_DONE)
-                return found;
-            if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
-                h->nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
-                return -EPROTO; /* NLMSG_ERROR: no tcp_diag */
-            found = found || is_named(NLMSG_DATA(h), at, n);
-        }
-    }
+    w->found = is_one_of(&local, ntohs(m->id.idiag_sport), w->at, w->n);
+    return !w->found;
 }
 
 int app_listed_by_diag(const struct address *at, uint32_t n)
 {
-    static const uint8_t families[] = {AF_INET, AF_INET6};
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-    int rc = fd < 0 ? -errno : 0;
-    for (size_t i = 0; rc == 0 && i < sizeof(families); i++) {
-        rc = ask_diag(fd, families[i]);
-        if (rc == 0)
-            rc = read_diag(fd, at, n);
-    }
-    if (fd >= 0)
-        (void)close(fd);
-    return rc;
+    struct wanted w = {at, n, false};
+    int rc = sock_diag_tcp(1u << SOCK_DIAG_LISTEN, is_named, &w);
+    return rc < 0 ? rc : w.found;
 }
 
 /* --- /proc --- */
@@ -131,7 +88,7 @@ static bool listed_in(const char *path, const struct address *at, uint32_t n)
         struct in6_addr local;
         unsigned port, state;
         /* Those that listen come first. */
-        more = read_local(line, &local, &port, &state) && state == LISTENS;
+        more = read_local(line, &local, &port, &state) && state == SOCK_DIAG_LISTEN;
         found = more && is_one_of(&local, port, at, n);
     }
     (void)fclose(f);

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "lifecycle/proc_stat.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,13 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { COMM_MAX = 15, TRIES = 3 };
-
-struct found {
-    char comm[COMM_MAX + 1];
-    char state;
-    uint64_t start;
-};
+enum { TRIES = 3 };
 
 uint64_t app_process_ticks(void)
 {
@@ -33,33 +28,10 @@ uint64_t app_process_ticks(void)
     return (uint64_t)t.tv_sec * rate + (uint64_t)t.tv_nsec * rate / 1000000000u;
 }
 
-/* "17 (name) S 1 ...": proc(5). The name may have spaces and parentheses in it. */
-static bool read_stat(pid_t pid, struct found *ret)
-{
-    char path[48], text[1024];
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
-    if (fd >= 0)
-        (void)close(fd);
-    if (n <= 0)
-        return false;
-    text[n] = '\0';
-    char *open_at = strchr(text, '('), *close_at = strrchr(text, ')');
-    if (!open_at || !close_at || close_at < open_at)
-        return false;
-    *close_at = '\0';
-    (void)snprintf(ret->comm, sizeof(ret->comm), "%s", open_at + 1);
-    /* state is the 3rd field, starttime the 22nd */
-    return sscanf(close_at + 1,
-                  " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lu",
-                  &ret->state, &ret->start) == 2;
-}
-
-static bool has_name(pid_t pid, const struct found *f, const char *name)
+static bool has_name(pid_t pid, const struct proc_stat *f, const char *name)
 {
     char path[48], file[PATH_MAX];
-    if (strncmp(f->comm, name, COMM_MAX) == 0)
+    if (strncmp(f->comm, name, PROC_COMM_MAX) == 0)
         return true;
     (void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
     ssize_t n = readlink(path, file, sizeof(file) - 1);
@@ -80,11 +52,11 @@ static int find(const char *name, uint64_t before, struct app_process *ret)
     if (!dir)
         return -errno;
     for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-        struct found f;
+        struct proc_stat f;
         char *end;
         long pid = strtol(e->d_name, &end, 10);
         if (*end != '\0' || pid <= 0 || pid == getpid() || pid == getppid() ||
-            !read_stat((pid_t)pid, &f) || f.state == 'Z' || f.state == 'X' ||
+            proc_stat_read("/proc", (pid_t)pid, &f) < 0 || f.state == 'Z' || f.state == 'X' ||
             f.start >= best.start || (before > 0 && f.start >= before) ||
             !has_name((pid_t)pid, &f, name))
             continue;
@@ -101,7 +73,7 @@ int app_process_open(const char *name, uint64_t before, struct app_process *ret)
 {
     for (int i = 0; i < TRIES; i++) {
         struct app_process p = {0};
-        struct found f;
+        struct proc_stat f;
         int rc = find(name, before, &p);
         if (rc < 0)
             return rc;
@@ -110,7 +82,7 @@ int app_process_open(const char *name, uint64_t before, struct app_process *ret)
             return -errno;
         if (fd < 0)
             continue;
-        if (read_stat(p.pid, &f) && f.start == p.start) {
+        if (proc_stat_read("/proc", p.pid, &f) == 0 && f.start == p.start) {
             *ret = p;
             return fd;
         }

@@ -181,9 +181,18 @@ static void check_endpoints(const struct conf_upstream *u)
     CHECK(!r || (r->max_percent > 0 && r->max_percent <= 100 && r->interval > 0));
 }
 
+/* What its window has room for. */
+static void check_app(const struct conf_app *a)
+{
+    const struct leak_rules *r = &a->leak;
+    CHECK(r->interval > 0 && r->window >= LEAK_SAMPLES_MIN * r->interval);
+    CHECK(r->window <= LEAK_SAMPLES_MAX * r->interval && r->threshold > 0);
+}
+
 static void check_conf(const struct conf *c)
 {
     uint32_t routes = 0;
+    check_app(&c->app);
     CHECK(c->n_listeners > 0);
     check_overload(&c->overload);
     for (uint32_t i = 0; i < c->n_listeners; i++) {

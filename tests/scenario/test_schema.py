@@ -100,6 +100,7 @@ BEYOND_JSON_SCHEMA = re.compile("|".join((
     r"expected a path, which begins|expected a class such as 2xx|expected a letter or _|can be put in JSON, a form or XML",
     r"at most 8 values|is set by sluice",
     r"link-local",
+    r"a window is from",
     # tokens and authorization
     r"a header that has a meaning of its own|names all claims|without \"jwt\" no claim|"
     r"expected a path in its normal form|no client of this listener has a certificate",

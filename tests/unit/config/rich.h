@@ -37,6 +37,7 @@ static const char rich[] =
     "  process: app\n"
     "  ports: [8080, 8081]\n"
     "  deathGrace: 1500ms\n"
+    "  leakWatch: {enabled: true, interval: 2s, window: 40s, threshold: 300}\n"
     "admin:\n"
     "  address: \"[::1]:15902\"\n"
     "  socket: off\n"
