@@ -5,11 +5,13 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
-from harness import SLUICE, free_port
+from harness import SLUICE, free_port, lines_of
+from test_app import APP
 from wire import Client, wait_for
 
 RESOURCES = ("fds", "threads", "rss_bytes", "sockets")
@@ -197,8 +199,9 @@ def test_a_child_of_ours(sc):
         {"listeners": [{"name": "in", "direction": "inbound", "address": address,
                         "routes": [{"upstream": "app"}]}],
          "upstreams": [{"name": "app", "endpoints": [f"127.0.0.1:{port}"]}],
-         "app": {"command": [SLUICE, "demo-app", "--listen", f"127.0.0.1:{port}"],
+         "app": {"command": [sys.executable, APP, str(port), os.path.join(sc.directory, "app.log")],
                  "leakWatch": FAST}})
+    wait_for(lambda: lines_of(os.path.join(sc.directory, "app.log"), "up"), "the application is up")
     wait_for(lambda: sc.s.status()["leak_watch"]["pid"], lambda: sc.s.log())
     assert sc.s.status()["leak_watch"]["pid"] == sc.s.status()["app"]["pid"]
 
