@@ -111,7 +111,7 @@ ssize_t proc_read(const char *root, pid_t pid, const char *file, char *text, siz
 
 int proc_stat_read(const char *root, pid_t pid, struct proc_stat *ret)
 {
-    char text[STAT_BYTES];
+    char text[STAT_BYTES] = "";
     ssize_t n = proc_read(root, pid, "stat", text, sizeof(text));
     return n < 0 ? (int)n : proc_stat_parse(text, (size_t)n, ret);
 }
