@@ -23,7 +23,7 @@ static struct overload_reading share(const struct overload_amount *a)
 
 static struct overload_amount memory_of(const struct overload_watch *w)
 {
-    struct cgroup_usage u;
+    struct cgroup_usage u = {0};
     if (!w->memory || !cgroup_memory_usage(w->memory, &u))
         return (struct overload_amount){0};
     return (struct overload_amount){u.used, u.limit};

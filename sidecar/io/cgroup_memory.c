@@ -77,7 +77,7 @@ bool cgroup_memory_usage(struct cgroup_memory *m, struct cgroup_usage *ret)
 {
     bool found = false;
     for (uint32_t i = 0; i < m->n_levels; i++) {
-        struct cgroup_usage u;
+        struct cgroup_usage u = {0};
         if (level_usage(&m->levels[i], m->version, &u) && (!found || share(&u) > share(ret))) {
             *ret = u;
             found = true;
