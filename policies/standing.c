@@ -21,6 +21,41 @@ struct standing_counts standing_read(const struct standing_group *g)
     return unpack(atomic_load_explicit(&g->word, memory_order_relaxed));
 }
 
+struct standing_counts standing_read_part(const struct standing_group *g, uint32_t part)
+{
+    int32_t there = atomic_load_explicit(&g->parts[part].there, memory_order_relaxed);
+    int32_t usable = atomic_load_explicit(&g->parts[part].usable, memory_order_relaxed);
+    struct standing_counts c = {.there = there > 0 ? (uint32_t)there : 0};
+    c.usable = usable <= 0 ? 0 : (uint32_t)usable < c.there ? (uint32_t)usable : c.there;
+    return c;
+}
+
+/* --- an endpoint's share in the counts --- */
+
+static void add_to_part(struct standing_group *g, uint32_t part, int32_t there, int32_t usable)
+{
+    if (there != 0)
+        (void)atomic_fetch_add_explicit(&g->parts[part].there, there, memory_order_relaxed);
+    if (usable != 0)
+        (void)atomic_fetch_add_explicit(&g->parts[part].usable, usable, memory_order_relaxed);
+}
+
+/* Its word is another one. */
+static void count_part(struct standing_group *g, uint32_t was, uint32_t is)
+{
+    int32_t was_there = (was & STANDING_NOT_THERE) == 0, was_usable = (was & STANDING_OUT) == 0;
+    int32_t is_there = (is & STANDING_NOT_THERE) == 0, is_usable = (is & STANDING_OUT) == 0;
+    uint32_t from = standing_part_of(was), to = standing_part_of(is);
+    if (from == to) {
+        add_to_part(g, to, is_there - was_there, is_usable - was_usable);
+    } else {
+        add_to_part(g, to, is_there, is_usable);
+        add_to_part(g, from, -was_there, -was_usable);
+    }
+    if (from != to || is_there != was_there || is_usable != was_usable)
+        (void)atomic_fetch_add_explicit(&g->changes, 1, memory_order_release);
+}
+
 /* What an endpoint with these bits adds to its group. */
 static uint64_t share(uint32_t bits)
 {
@@ -41,7 +76,21 @@ static bool change(struct standing_group *g, struct standing *s, uint32_t was, u
     bool done = atomic_compare_exchange_strong(&s->word, &was, is);
     if (done != first)
         (void)atomic_fetch_add(&g->word, done ? by : 0 - by);
+    if (done)
+        count_part(g, was, is);
     return done;
+}
+
+bool standing_move(struct standing_group *g, struct standing *s, uint32_t part)
+{
+    uint32_t was = atomic_load(&s->word), is;
+    do {
+        if (standing_part_of(was) == part)
+            return false;
+        is = (was & ((1u << STANDING_PART_SHIFT) - 1)) | part << STANDING_PART_SHIFT;
+    } while (!atomic_compare_exchange_weak(&s->word, &was, is));
+    count_part(g, was, is);
+    return true;
 }
 
 bool standing_set(struct standing_group *g, struct standing *s, enum standing_bit bit)
@@ -112,8 +161,10 @@ bool standing_eject(struct standing_group *g, struct standing *s, uint32_t max_p
         uint64_t by = share(was | bit) - share(was);
         if (!take_place(g, by, !(was & STANDING_OUT), max_percent))
             return false;
-        if (atomic_compare_exchange_strong(&s->word, &was, was | bit))
+        if (atomic_compare_exchange_strong(&s->word, &was, was | bit)) {
+            count_part(g, was, was | bit);
             return true;
+        }
         (void)atomic_fetch_sub(&g->word, by);
     }
 }

@@ -1,8 +1,9 @@
 /* standing.h - why an endpoint is not used, and of how many that is so: exact over all threads.
  *
- * Each endpoint has one word, the reasons against it; its group has another, how many endpoints
- * there are, are ejected and may be used. Both are read on a request's way and written only when
- * something changes. Pure: atomics, and nothing else. */
+ * Each endpoint has one word, the reasons against it and the part of its group that it stands in;
+ * its group has another, how many endpoints there are, are ejected and may be used, and such counts
+ * for each part. All are read on a request's way and written only when something changes. Pure:
+ * atomics, and nothing else. */
 #ifndef SLUICE_POLICIES_STANDING_H
 #define SLUICE_POLICIES_STANDING_H
 
@@ -25,14 +26,24 @@ enum {
     STANDING_EJECTIONS = STANDING_EJECTED | STANDING_WOULD_EJECT,
 };
 
-/* bits of enum standing_bit. Ejected and not there at once it never is. */
+/* bits of enum standing_bit, and above them the part, so that who changes the one or the other
+ * knows for certain where it was counted. Ejected and not there at once it never is. */
 struct standing {
     _Atomic uint32_t word;
+};
+
+enum { STANDING_PARTS = 64, STANDING_PART_SHIFT = 8 };
+
+/* Written behind an endpoint's word: for an instant one may be counted twice, or not at all. */
+struct standing_part {
+    _Atomic int32_t there, usable;
 };
 
 /* three counts in a word: standing_read(). */
 struct standing_group {
     _Atomic uint64_t word;
+    _Atomic uint32_t changes; /* of parts, each counted behind it */
+    struct standing_part parts[STANDING_PARTS];
 };
 
 struct standing_counts {
@@ -51,6 +62,20 @@ static inline uint32_t standing_word(const struct standing *s)
     return atomic_load_explicit(&s->word, memory_order_relaxed);
 }
 struct standing_counts standing_read(const struct standing_group *g);
+
+/* The same of one part, without `ejected`. Exact as soon as who changes something has returned. */
+struct standing_counts standing_read_part(const struct standing_group *g, uint32_t part);
+/* Another number: some part has changed since. What standing_read_part() says is no older. */
+static inline uint32_t standing_changes(const struct standing_group *g)
+{
+    return atomic_load_explicit(&g->changes, memory_order_acquire);
+}
+static inline uint32_t standing_part_of(uint32_t word)
+{
+    return word >> STANDING_PART_SHIFT;
+}
+/* It stands in that part from now on; nothing else of it changes. False: it did already. */
+bool standing_move(struct standing_group *g, struct standing *s, uint32_t part);
 
 /* A reason more, or one less; not an ejection. Who goes or is drained is ejected no more. Returns
  * whether that changed anything. */

@@ -33,19 +33,41 @@ static void show_why(struct table *t, const json_t *e)
         table_cell(t, "-");
 }
 
+/* "0: 40%" and the zone; "-" where there is none. */
+static void show_place(struct table *t, const json_t *upstream, const json_t *e)
+{
+    const json_t *levels = json_object_get(json_object_get(upstream, "standing"), "levels");
+    json_t *level;
+    size_t i;
+    long long priority = json_count(e, "priority");
+    if (!levels) {
+        table_cell(t, "-");
+        table_cell(t, "-");
+        return;
+    }
+    json_array_foreach(levels, i, level)
+    {
+        if (json_count(level, "priority") == priority)
+            table_cell(t, "%lld: %.0f%%", priority, json_number(level, "share_percent"));
+    }
+    table_cell(t, "%s", json_object_get(e, "zone") ? json_text(e, "zone") : "-");
+}
+
 static void show_list(const json_t *o)
 {
     struct table t;
     json_t *u, *e;
     size_t i, k;
-    table_init(&t, "lllrrrrl");
-    table_head(&t, "UPSTREAM|ENDPOINT|STATE|PERCENT|ACTIVE|REQUESTS|ERRORS|EJECTED FOR");
+    table_init(&t, "lllllrrrrl");
+    table_head(&t,
+               "UPSTREAM|ENDPOINT|PRIORITY|ZONE|STATE|PERCENT|ACTIVE|REQUESTS|ERRORS|EJECTED FOR");
     json_array_foreach(json_object_get(o, "upstreams"), i, u)
     {
         json_array_foreach(json_object_get(u, "endpoints"), k, e)
         {
             table_cell(&t, "%s", json_text(u, "name"));
             table_cell(&t, "%s", json_text(e, "address"));
+            show_place(&t, u, e);
             table_cell(&t, "%s", json_text(e, "state"));
             table_cell(&t, "%lld", json_count(e, "percent"));
             table_cell(&t, "%lld", json_count(e, "active"));

@@ -103,7 +103,8 @@ static const char *type_words(const struct schema_key *key, char *out)
         if (key->of->type == SCHEMA_MAP)
             words = "list of maps";
         else
-            (void)snprintf(out, TYPE_MAX_BYTES, "list: %s", type_words(key->of, inner));
+            (void)snprintf(out, TYPE_MAX_BYTES, "list: %s%s", type_words(key->of, inner),
+                           key->of->map ? ", or a map" : "");
         break;
     case SCHEMA_ENUM:
         break;

@@ -5,6 +5,7 @@
 #include "admin/health_show.h"
 #include "proxy/endpoint_look.h"
 #include "proxy/endpoint_word.h"
+#include "proxy/levels.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -42,7 +43,7 @@ static void add_ejection(json_t *o, const struct endpoint_shared *e, usec_t now)
 }
 
 static json_t *endpoint_json(const struct endpoint_shared *e, const struct conf_upstream *conf,
-                             usec_t now)
+                             bool panics, usec_t now)
 {
     json_t *o = json_object();
     uint64_t connections = 0, active = 0, requests = 0, errors = 0;
@@ -55,7 +56,7 @@ static json_t *endpoint_json(const struct endpoint_shared *e, const struct conf_
     }
     (void)json_object_set_new(o, "address", json_stringn(e->text.p, e->text.n));
     (void)json_object_set_new(o, "state", json_string(state_word(standing_word(&e->standing))));
-    set_u64(o, "percent", endpoint_percent(e, conf, now));
+    set_u64(o, "percent", endpoint_percent(e, conf, panics, now));
     set_u64(o, "operator_percent", atomic_load(&e->percent));
     add_ejection(o, e, now);
     set_u64(o, "connections", connections);
@@ -70,8 +71,12 @@ json_t *endpoints_json(const struct upstream_shared *u, const struct conf_upstre
 {
     usec_t now = clock_mono();
     json_t *a = json_array();
-    for (uint32_t i = 0; i < u->n_endpoints; i++)
-        (void)json_array_append_new(a, endpoint_json(u->endpoints[i], conf, now));
+    bool panics = upstream_panics(u, conf);
+    for (uint32_t i = 0; i < u->n_endpoints; i++) {
+        json_t *o = endpoint_json(u->endpoints[i], conf, panics, now);
+        levels_add_place(u, i, o);
+        (void)json_array_append_new(a, o);
+    }
     return a;
 }
 
@@ -82,7 +87,10 @@ json_t *standing_json(const struct upstream_shared *u, const struct conf_upstrea
     set_u64(o, "there", c.there);
     set_u64(o, "well", c.usable);
     set_u64(o, "ejected", c.ejected);
-    (void)json_object_set_new(o, "panic", json_boolean(standing_panics(c, conf->panic_threshold)));
+    (void)json_object_set_new(o, "panic", json_boolean(upstream_panics(u, conf)));
+    json_t *levels = levels_json(u, conf);
+    if (levels)
+        (void)json_object_set_new(o, "levels", levels);
     return o;
 }
 
@@ -244,6 +252,8 @@ void control_endpoints_tick(struct control *c)
 {
     const struct conf *conf = c->snapshot->conf;
     usec_t now = clock_mono();
-    for (uint32_t i = 0; i < conf->n_upstreams; i++)
+    for (uint32_t i = 0; i < conf->n_upstreams; i++) {
         endpoint_look(c->generation->upstreams[i], &conf->upstreams[i], now);
+        upstream_levels_tell(c->generation->upstreams[i], &conf->upstreams[i]);
+    }
 }

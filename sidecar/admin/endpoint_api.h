@@ -17,10 +17,17 @@ http_handler endpoints_get, endpoints_post;
 json_t *endpoints_json(const struct upstream_shared *u, const struct conf_upstream *conf);
 json_t *standing_json(const struct upstream_shared *u, const struct conf_upstream *conf);
 
+/* levels_show.c: an array with an object for each priority; NULL: there are none. */
+json_t *levels_json(const struct upstream_shared *u, const struct conf_upstream *conf);
+/* Puts into o where endpoint i stands. */
+void levels_add_place(const struct upstream_shared *u, uint32_t i, json_t *o);
+
+/* metrics_failover.c: upstream_level_*, upstream_zone_requests_total. */
+void metrics_failover(struct exposition *t, const struct control *c);
 /* metrics_endpoints.c: outlier_*, upstream_panic, upstream_endpoints_*, endpoint_weight. */
 void metrics_endpoints(struct exposition *t, const struct control *c);
 
-/* Once a second: what outlier detection compares, and who comes back. */
+/* Once a second: what outlier detection compares, who comes back, and which level takes over. */
 void control_endpoints_tick(struct control *c);
 
 #endif

@@ -384,6 +384,7 @@ char *metrics_text(struct control *c, size_t *ret_len)
     metrics_leases(&t, c);
     metrics_actions(&t, c);
     metrics_endpoints(&t, c);
+    metrics_failover(&t, c);
     metrics_jwt(&t, c);
     put_websockets(&t, c);
     put_h2(&t, c);

@@ -3,6 +3,7 @@
 #include "admin/control.h"
 #include "admin/endpoint_api.h"
 #include "proxy/endpoint_look.h"
+#include "proxy/levels.h"
 
 enum { WEIGHTS_MAX = 1000 };
 
@@ -61,8 +62,7 @@ static void put_standing(struct exposition *t, const struct control *c)
         FOR_EACH_UPSTREAM(c, u, s)
         {
             struct standing_counts n = standing_read(&s->group);
-            const uint32_t values[] = {n.there, n.usable, n.ejected,
-                                       standing_panics(n, u->panic_threshold)};
+            const uint32_t values[] = {n.there, n.usable, n.ejected, upstream_panics(s, u)};
             metric_put(t, "sluice_%s{upstream=\"%.*s\"} %u\n", rows[r].name, STR_FMT(u->name),
                        values[r]);
         }
@@ -79,10 +79,11 @@ static void put_weights(struct exposition *t, const struct control *c)
                   "Percent of its share that an endpoint gets (of the first 1000 endpoints).");
     FOR_EACH_UPSTREAM(c, u, s)
     {
+        bool panics = upstream_panics(s, u);
         for (uint32_t k = 0; k < s->n_endpoints && left > 0; k++, left--) {
             const struct endpoint_shared *e = s->endpoints[k];
             metric_put(t, "sluice_endpoint_weight{upstream=\"%.*s\",endpoint=\"%.*s\"} %u\n",
-                       STR_FMT(u->name), STR_FMT(e->text), endpoint_percent(e, u, now));
+                       STR_FMT(u->name), STR_FMT(e->text), endpoint_percent(e, u, panics, now));
         }
     }
 }

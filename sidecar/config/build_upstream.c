@@ -70,7 +70,8 @@ static void check_endpoints(struct builder *b, const struct conf_upstream *u,
     }
     hash_index_init(&seen.index, b->fill.scratch);
     for (uint32_t i = 0; it && !b->fill.no_memory; i++, it = it->next) {
-        seen.nodes[i] = it;
+        const struct yaml_node *address = yaml_get(it, "address");
+        seen.nodes[i] = address ? address : it;
         check_endpoint(b, &seen, u->endpoints, i);
     }
 }
@@ -126,6 +127,7 @@ static void check_upstream(struct builder *b, uint32_t at)
     build_health_check(b, u, yaml_get(node, "healthCheck"));
     build_breaker(b, u, yaml_get(node, "circuitBreaker"));
     build_outlier(b, u, node);
+    build_failover(b, u, node);
     build_retry_budget(b, u, yaml_get(node, "retryBudget"));
     if (idle && u->min_idle > u->max_connections)
         problem_at(b->problems, idle, "%s is more than circuitBreaker.maxConnections %s",

@@ -68,6 +68,9 @@ void build_app_probes(struct builder *b);
 /* build_outlier.c: node: the upstream. */
 void build_outlier(struct builder *b, struct conf_upstream *u, const struct yaml_node *node);
 
+/* build_failover.c: node: the upstream. */
+void build_failover(struct builder *b, struct conf_upstream *u, const struct yaml_node *node);
+
 /* build_learn.c: node: the value of "learn"; NULL: there is none. */
 void build_learn(struct builder *b, const struct draft_route *draft, const struct yaml_node *node,
                  struct conf_route *route);

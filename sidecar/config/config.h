@@ -16,6 +16,7 @@
 #include "http/path.h"
 #include "io/address.h"
 #include "io/tls.h"
+#include "policies/failover.h"
 #include "policies/fault.h"
 #include "policies/header_rules.h"
 #include "policies/circuit_breaker.h"
@@ -45,6 +46,8 @@ struct conf_endpoint {
     struct address address; /* ENDPOINT_ADDRESS */
     struct str host;        /* the others: the name to ask for */
     uint16_t port;          /* ENDPOINT_NAME */
+    uint32_t priority;      /* 0, the best, to FAILOVER_LEVELS_MAX - 1 */
+    struct str zone;        /* empty: none */
 };
 
 enum dns_family { DNS_ANY, DNS_IPV4, DNS_IPV6 };
@@ -141,6 +144,9 @@ struct conf_upstream {
     enum upstream_protocol protocol; /* http1 */
     enum balance balance;
     uint32_t panic_threshold;                  /* percent; 50 */
+    uint32_t overprovisioning;                 /* percent; 140 */
+    bool prefer_own_zone;                      /* true */
+    struct str own_zone;                       /* conf.zone, if it is preferred and known */
     const struct outlier_rules *outlier;       /* NULL: nothing is ejected */
     const struct slow_start_rules *slow_start; /* NULL: none */
     bool has_outlier, has_slow_start;
@@ -427,6 +433,7 @@ struct conf {
     uint32_t max_connections;  /* downstream, all listeners; 0: from the fd limit */
     uint32_t max_acquisitions; /* of learned sessions, under way on a worker; 1024 */
     struct overload_rules overload;
+    struct str zone;       /* that we are in; empty: not known */
     bool allow_link_local; /* endpoints in link-local ranges need this; false */
     enum log_level log_level;
     struct conf_lifecycle lifecycle;

@@ -67,7 +67,7 @@ static void fill_value(struct fill *f, const struct schema_key *key, struct yaml
         node->kind = NODE_BROKEN;
         return;
     }
-    if (key->type == SCHEMA_MAP) {
+    if (key->type == SCHEMA_MAP || (key->map && node->kind == NODE_MAP)) {
         fill_flag(base, key, true);
         fill_map(f, key->map, node, fill_place(base, key->at));
     } else if (key->type == SCHEMA_LIST) {

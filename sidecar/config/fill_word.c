@@ -257,6 +257,8 @@ static bool fill_endpoint(struct fill *f, const struct schema_key *key,
         return false;
     if (parsed.host.p)
         parsed.host.p = parsed.text.p + (parsed.host.p - text.p);
+    parsed.priority = at->priority; /* beside it in a map, and perhaps before it */
+    parsed.zone = at->zone;
     *at = parsed;
     return true;
 }

@@ -180,6 +180,21 @@ static void walk_words(struct walk *w, const struct schema_key *key, const struc
         s->value = concat(w, all, "]", STR(""), "");
 }
 
+/* An endpoint by its address, in either form: changed from one into the other it is the same. */
+static void walk_endpoint(struct walk *w, const struct schema_key *of, const struct yaml_node *node,
+                          struct place at)
+{
+    char text[SETTING_TEXT_MAX];
+    const struct yaml_node *word =
+        node->kind == NODE_MAP ? yaml_get(node, schema_identity(of->map)->name) : node;
+    at.path = concat(w, at.path, "[", setting_value(of, yaml_shown(word), text), "]");
+    struct setting *s = add(w, &at, SETTING_VALUE);
+    if (node->kind != NODE_MAP || !s)
+        return;
+    at.item = s;
+    walk_map(w, of->map, node, &at);
+}
+
 static void walk_list(struct walk *w, const struct schema_key *key, const struct yaml_node *list,
                       const struct place *at)
 {
@@ -196,6 +211,8 @@ static void walk_list(struct walk *w, const struct schema_key *key, const struct
         if (key->of->type == SCHEMA_MAP) {
             item.path = item_path(w, at->path, key->of->map, it);
             walk_item(w, key->of->map, it, item);
+        } else if (key->of->map) {
+            walk_endpoint(w, key->of, it, *at);
         } else {
             item.path = concat(w, at->path, "[", setting_value(key->of, yaml_shown(it), text), "]");
             (void)add(w, &item, SETTING_VALUE);

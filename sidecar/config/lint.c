@@ -62,6 +62,7 @@ const struct lint_rule lint_rules[] = {
     {"upstream-http2", lint_upstream_http2},
     {"lone-endpoint", lint_lone_endpoint},
     {"outlier", lint_outlier},
+    {"failover", lint_failover},
     {"link-local", lint_link_local},
 };
 const uint32_t lint_rules_n = ARRAY_LEN(lint_rules);

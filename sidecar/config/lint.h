@@ -66,5 +66,7 @@ void lint_breaker(struct builder *b);
 void lint_overload(struct builder *b);
 /* build_outlier.c */
 void lint_outlier(struct builder *b);
+/* build_failover.c */
+void lint_failover(struct builder *b);
 
 #endif

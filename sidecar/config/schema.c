@@ -336,8 +336,6 @@ static const struct schema_key listener_item = {.type = SCHEMA_MAP, .map = &list
 /* ---- upstreams ---- */
 
 #define UPSTREAM(member) MEMBER(struct conf_upstream, member)
-static const struct schema_key endpoint_item = {.type = SCHEMA_ENDPOINT,
-                                                .width = sizeof(struct conf_endpoint)};
 static const struct schema_name balances[] = {
     WORD("leastRequest", BALANCE_LEAST_REQUEST), WORD("roundRobin", BALANCE_ROUND_ROBIN), {0}};
 
@@ -392,9 +390,12 @@ static const struct schema_map upstream_http2_map = {MAP(upstream_http2_keys)};
 static const struct schema_key upstream_keys[] = {
     {"name", "what routes call it", SCHEMA_STRING, FORMAT_NAME, KEY_REQUIRED | KEY_IDENTITY,
      UPSTREAM(name)},
-    {"endpoints", "ip:port, [ipv6]:port, unix:/path, name:port or srv:_service._tcp.name",
+    {"endpoints",
+     "ip:port, [ipv6]:port, unix:/path, name:port or srv:_service._tcp.name; or a map with more",
      SCHEMA_LIST, .flags = KEY_REQUIRED, ITEMS(struct conf_upstream, endpoints, n_endpoints),
-     .of = &endpoint_item, .min = 1},
+     .of = &schema_endpoint_item, .min = 1},
+    {"failover", "how endpoints with a priority or a zone share what comes", SCHEMA_MAP,
+     .map = &schema_failover},
     {"protocol", "http1; http2 without asking; auto: by ALPN over TLS, http1 without TLS",
      SCHEMA_ENUM, UPSTREAM(protocol), .preset = "http1", .names = upstream_protocols},
     {"http2", "connections that speak HTTP/2", SCHEMA_MAP, .map = &upstream_http2_map},
@@ -570,6 +571,7 @@ static const struct schema_key root_keys[] = {
      MEMBER(struct draft, conf.overload), .map = &schema_overload},
     {"allowLinkLocal", "endpoints may be link-local (where clouds keep metadata)", SCHEMA_BOOL,
      MEMBER(struct draft, conf.allow_link_local), .preset = "false"},
+    {"locality", "where we are", SCHEMA_MAP, .map = &schema_locality},
     {"lifecycle", "how long each phase of the end takes", SCHEMA_MAP,
      MEMBER(struct draft, conf.lifecycle), .map = &lifecycle_map},
     {"app", "the application that is served, and how its end is known", SCHEMA_MAP,

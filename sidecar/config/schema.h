@@ -62,7 +62,7 @@ struct schema_key {
     uint64_t min, max;  /* in the type's base unit; items of a list; max 0: no bound */
     const char *preset; /* the default, as it would be written; NULL: none */
     const struct schema_name *names;
-    const struct schema_map *map; /* SCHEMA_MAP */
+    const struct schema_map *map; /* SCHEMA_MAP; SCHEMA_ENDPOINT in a list: its longer form */
     const struct schema_key *of;  /* SCHEMA_LIST: each item, which has no name */
     uint32_t size;                /* of an item of a list; 0: width */
 };

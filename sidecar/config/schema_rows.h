@@ -39,6 +39,9 @@ extern const struct schema_map schema_fault;
 extern const struct schema_key schema_header_condition;
 /* schema_outlier.c: of a struct conf_upstream. */
 extern const struct schema_map schema_outlier, schema_slow_start;
+/* schema_failover.c: a struct conf_endpoint; of a struct conf_upstream, and of a struct draft. */
+extern const struct schema_key schema_endpoint_item;
+extern const struct schema_map schema_failover, schema_locality;
 /* schema_retry.c: of a struct draft_route, and of a struct conf_upstream. */
 extern const struct schema_map schema_retry, schema_retry_budget;
 

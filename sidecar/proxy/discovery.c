@@ -364,10 +364,15 @@ void discovery_addresses(struct discovery *d, const struct conf_upstream *u,
     for (uint32_t k = 0; k < u->n_endpoints; k++) {
         const struct conf_endpoint *e = &u->endpoints[k];
         const struct discovered *n = v->names[v->first[u->index] + k];
+        uint32_t i = d->list->n;
         if (n)
             dns_list_add_name(d->list, &n->name, e->port, &u->dns);
         else
             dns_list_add(d->list, e->text, &e->address);
+        for (; i < d->list->n; i++) {
+            d->list->at[i].priority = e->priority;
+            d->list->at[i].zone = e->zone;
+        }
     }
     v->told[u->index] = d->clock;
     *ret = d->list->at;

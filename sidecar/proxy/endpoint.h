@@ -26,6 +26,7 @@ struct endpoint {
     uint32_t http2_streams; /* that its server took at once when it last said so; 0: never has */
     bool chose_http1;       /* its last connection speaks HTTP/1 */
     uint32_t index;         /* in pool->endpoints; ENDPOINT_UNLISTED: it is there no longer */
+    uint8_t place;          /* where the pool has levels: in pool->levels->places */
     uint32_t refs;
     uint32_t credit;              /* round robin: what it has saved up of its weight */
     usec_t avoid_until;           /* it refused a connect: others are preferred until then */
@@ -56,7 +57,9 @@ static inline bool endpoint_listed(const struct endpoint *e)
 /* Where a request goes; NULL when the pool has none that it has not tried, or the operator has
  * drained them all. s may be NULL. The best that there is: one that is well; one that is, and has
  * refused a connect lately; one that is ejected or unhealthy. While fewer than panicThreshold are
- * well, all are. O(1) as long as most can be used. */
+ * well, all are. Where there are levels one is drawn by its share, and the others are asked in
+ * their order where it has none so good; of a level its zones likewise. O(1) as long as most can be
+ * used. */
 struct endpoint *endpoint_choose(struct pool *p, const struct stream *s);
 /* Where a connection that nobody waits for goes; NULL: nowhere. */
 struct endpoint *endpoint_choose_next(struct pool *p);
@@ -69,6 +72,9 @@ static inline bool endpoint_drained(const struct endpoint *e)
 /* Others go before it: it is drained or unreachable, or it is ejected or unhealthy and there is no
  * panic. Where its ejection is over it is used again from here on. */
 bool endpoint_is_out(const struct endpoint *e);
+/* The place that a connection to it takes is of more use to others: it is out, or nothing goes to
+ * its level (pool_levels.h). */
+bool endpoint_is_spare(const struct endpoint *e);
 
 /* --- packets to it are lost (endpoint_unreachable.c; policies/unreachable.h) --- */
 

@@ -2,6 +2,7 @@
 #include "proxy/endpoint.h"
 
 #include "proxy/pool.h"
+#include "proxy/pool_levels.h"
 #include "proxy/stream.h"
 #include "proxy/worker.h"
 
@@ -14,6 +15,8 @@ enum {
 
 static bool panics(const struct endpoint *e)
 {
+    if (e->pool->levels)
+        return pool_levels_now(e->pool)->panic;
     return standing_panics(standing_read(e->shared->group), e->pool->conf->panic_threshold);
 }
 
@@ -40,6 +43,11 @@ bool endpoint_is_out(const struct endpoint *e)
     if (word & (STANDING_DRAINED | STANDING_UNREACHABLE))
         return true;
     return (word & (STANDING_EJECTED | STANDING_UNHEALTHY)) && !panics(e);
+}
+
+bool endpoint_is_spare(const struct endpoint *e)
+{
+    return endpoint_is_out(e) || (e->pool->levels && pool_levels_spare(e->pool, e));
 }
 
 /* The bits are of one list; with the next one they say nothing, and only the number of tries
@@ -97,12 +105,13 @@ static uint32_t weight_of(const struct pool *p, const struct endpoint *e)
 
 /* Looks at all: where few can be used, or their weights are small. */
 static struct endpoint *draw_of_all(struct pool *p, const struct stream *s,
-                                    enum preference preference, const struct endpoint *but)
+                                    enum preference preference, const struct endpoint_range *r,
+                                    const struct endpoint *but)
 {
     struct endpoint *drawn = NULL;
     uint32_t sum = 0;
-    for (uint32_t i = 0; i < p->n_endpoints; i++) {
-        struct endpoint *e = p->endpoints[i];
+    for (uint32_t i = 0; i < r->n; i++) {
+        struct endpoint *e = p->endpoints[r->first + i];
         if (e == but || !fits(p, s, e, preference))
             continue;
         uint32_t weight = weight_of(p, e);
@@ -115,26 +124,25 @@ static struct endpoint *draw_of_all(struct pool *p, const struct stream *s,
 
 /* By chance and in proportion to the weights, other than `but`. */
 static struct endpoint *draw(struct pool *p, const struct stream *s, enum preference preference,
-                             const struct endpoint *but)
+                             const struct endpoint_range *r, const struct endpoint *but)
 {
     struct rng *rng = &p->worker->loop.rng;
-    uint32_t n = p->n_endpoints;
-    for (int i = 0; n > 2 && i < DRAWS; i++) {
-        struct endpoint *e = p->endpoints[rng_below(rng, n)];
+    for (int i = 0; r->n > 2 && i < DRAWS; i++) {
+        struct endpoint *e = p->endpoints[r->first + rng_below(rng, r->n)];
         if (e == but || !fits(p, s, e, preference))
             continue;
         uint32_t weight = weight_of(p, e);
         if (weight == ENDPOINT_WEIGHT_WHOLE || rng_below(rng, ENDPOINT_WEIGHT_WHOLE) < weight)
             return e;
     }
-    return draw_of_all(p, s, preference, but);
+    return draw_of_all(p, s, preference, r, but);
 }
 
 static struct endpoint *least_request(struct pool *p, const struct stream *s,
-                                      enum preference preference)
+                                      enum preference preference, const struct endpoint_range *r)
 {
-    struct endpoint *a = draw(p, s, preference, NULL);
-    struct endpoint *b = a ? draw(p, s, preference, a) : NULL;
+    struct endpoint *a = draw(p, s, preference, r, NULL);
+    struct endpoint *b = a ? draw(p, s, preference, r, a) : NULL;
     if (!b)
         return a;
     const struct least_request_load la = {a->active, weight_of(p, a), a->pace};
@@ -146,12 +154,12 @@ static struct endpoint *least_request(struct pool *p, const struct stream *s,
 
 /* All have small weights: the laps until the first has saved up its own, at once. */
 static struct endpoint *after_laps(struct pool *p, const struct stream *s,
-                                   enum preference preference)
+                                   enum preference preference, const struct endpoint_range *r)
 {
     struct endpoint *best = NULL;
     uint32_t laps = UINT32_MAX;
-    for (uint32_t k = 0; k < p->n_endpoints; k++) {
-        struct endpoint *e = p->endpoints[(p->cursor + k) % p->n_endpoints];
+    for (uint32_t k = 0; k < r->n; k++) {
+        struct endpoint *e = p->endpoints[r->first + (r->cursor + k) % r->n];
         if (!fits(p, s, e, preference))
             continue;
         uint32_t weight = weight_of(p, e);
@@ -161,8 +169,8 @@ static struct endpoint *after_laps(struct pool *p, const struct stream *s,
             laps = need;
         }
     }
-    for (uint32_t k = 0; k < p->n_endpoints && best; k++) {
-        struct endpoint *e = p->endpoints[k];
+    for (uint32_t k = 0; k < r->n && best; k++) {
+        struct endpoint *e = p->endpoints[r->first + k];
         if (fits(p, s, e, preference))
             e->credit += laps * weight_of(p, e);
     }
@@ -171,11 +179,12 @@ static struct endpoint *after_laps(struct pool *p, const struct stream *s,
     return best;
 }
 
-static struct endpoint *in_turn(struct pool *p, const struct stream *s, enum preference preference)
+static struct endpoint *in_turn(struct pool *p, const struct stream *s, enum preference preference,
+                                struct endpoint_range *r)
 {
-    for (uint32_t k = 0; k < p->n_endpoints; k++) {
-        struct endpoint *e = p->endpoints[p->cursor % p->n_endpoints];
-        p->cursor = (p->cursor + 1) % p->n_endpoints;
+    for (uint32_t k = 0; k < r->n; k++) {
+        struct endpoint *e = p->endpoints[r->first + r->cursor % r->n];
+        r->cursor = (r->cursor + 1) % r->n;
         if (!fits(p, s, e, preference))
             continue;
         uint32_t weight = weight_of(p, e);
@@ -187,29 +196,85 @@ static struct endpoint *in_turn(struct pool *p, const struct stream *s, enum pre
             return e;
         }
     }
-    return after_laps(p, s, preference);
+    return after_laps(p, s, preference, r);
 }
 
 /* --- choosing --- */
 
+typedef struct endpoint *choose_fn(struct pool *p, const struct stream *s,
+                                   enum preference preference, struct endpoint_range *r);
+
+static struct endpoint *by_balance(struct pool *p, const struct stream *s,
+                                   enum preference preference, struct endpoint_range *r)
+{
+    return p->conf->balance == BALANCE_ROUND_ROBIN ? in_turn(p, s, preference, r)
+                                                   : least_request(p, s, preference, r);
+}
+
+/* Where a request goes as long as there is somebody good. */
+struct drawn {
+    uint32_t level;
+    struct endpoint_range *zone; /* NULL: any of the level */
+};
+
+static struct drawn draw_level(struct pool *p, const struct levels *now)
+{
+    struct rng *rng = &p->worker->loop.rng;
+    struct drawn d = {.zone = NULL};
+    d.level = failover_pick(now->ppm, now->n, rng_below(rng, FAILOVER_WHOLE));
+    const struct level *l = &now->at[d.level];
+    if (now->by_zone && l->n_places > 1)
+        d.zone =
+            &p->levels
+                 ->place[l->first_place + failover_pick(now->zone_ppm + l->first_place, l->n_places,
+                                                        rng_below(rng, FAILOVER_WHOLE))];
+    return d;
+}
+
+/* Another family is no reason to leave the level. */
+static struct endpoint *choose_drawn(struct pool *p, const struct stream *s,
+                                     enum preference preference, const struct drawn *d,
+                                     choose_fn *choose)
+{
+    struct endpoint *e = d->zone ? choose(p, s, preference, d->zone) : NULL;
+    if (!e)
+        e = choose(p, s, preference, &p->levels->level[d->level]);
+    for (uint32_t i = 0; !e && preference != OTHER_FAMILY && i < p->levels->now.n; i++) {
+        if (i != d->level)
+            e = choose(p, s, preference, &p->levels->level[i]);
+    }
+    return e;
+}
+
+static struct endpoint *choose(struct pool *p, const struct stream *s, enum preference first,
+                               choose_fn *fn)
+{
+    struct endpoint_range all = {.n = p->n_endpoints, .cursor = p->cursor};
+    struct endpoint *e = NULL;
+    const struct levels *now = p->levels ? pool_levels_now(p) : NULL;
+    if (now && !now->panic) {
+        struct drawn d = draw_level(p, now);
+        for (int k = (int)first; k <= ANY && !e; k++)
+            e = choose_drawn(p, s, (enum preference)k, &d, fn);
+        return e;
+    }
+    for (int k = (int)first; k <= ANY && !e; k++)
+        e = fn(p, s, (enum preference)k, &all);
+    p->cursor = all.cursor;
+    return e;
+}
+
 struct endpoint *endpoint_choose_next(struct pool *p)
 {
-    struct endpoint *e = NULL;
-    for (int k = NOT_REFUSED; k <= ANY && !e; k++)
-        e = in_turn(p, NULL, (enum preference)k);
-    return e;
+    return choose(p, NULL, NOT_REFUSED, in_turn);
 }
 
 struct endpoint *endpoint_choose(struct pool *p, const struct stream *s)
 {
-    struct endpoint *e = NULL;
     if (p->n_endpoints == 1)
         return fits(p, s, p->endpoints[0], ANY) ? p->endpoints[0] : NULL;
     bool again = s && s->exchange->wait.refused_family != AF_UNSPEC;
-    for (int k = again ? OTHER_FAMILY : NOT_REFUSED; k <= ANY && !e; k++)
-        e = p->conf->balance == BALANCE_ROUND_ROBIN ? in_turn(p, s, (enum preference)k)
-                                                    : least_request(p, s, (enum preference)k);
-    return e;
+    return choose(p, s, again ? OTHER_FAMILY : NOT_REFUSED, by_balance);
 }
 
 /* --- what a request has tried --- */

@@ -17,13 +17,12 @@ bool endpoint_eject(struct endpoint_shared *e, struct upstream_shared *u,
 }
 
 uint32_t endpoint_percent(const struct endpoint_shared *e, const struct conf_upstream *conf,
-                          usec_t now)
+                          bool panics, usec_t now)
 {
     uint32_t word = standing_word(&e->standing);
     uint32_t percent = atomic_load_explicit(&e->percent, memory_order_relaxed);
     usec_t since = atomic_load_explicit(&e->well_since, memory_order_relaxed);
-    if ((word & (STANDING_DRAINED | STANDING_UNREACHABLE)) ||
-        ((word & STANDING_OUT) && !standing_panics(standing_read(e->group), conf->panic_threshold)))
+    if ((word & (STANDING_DRAINED | STANDING_UNREACHABLE)) || ((word & STANDING_OUT) && !panics))
         return 0;
     if (conf->slow_start)
         percent = percent * slow_start_percent(conf->slow_start, since, now) / 100;

@@ -13,8 +13,9 @@ void endpoint_look(struct upstream_shared *u, const struct conf_upstream *conf, 
 bool endpoint_eject(struct endpoint_shared *e, struct upstream_shared *u,
                     const struct conf_upstream *conf, enum outlier_cause cause, usec_t now);
 
-/* Percent of its share that it gets now; 0: none, as it is drained, ejected or unhealthy. */
+/* Percent of its share that it gets now; 0: none, as it is drained, ejected or unhealthy. panics:
+ * upstream_panics(). */
 uint32_t endpoint_percent(const struct endpoint_shared *e, const struct conf_upstream *conf,
-                          usec_t now);
+                          bool panics, usec_t now);
 
 #endif

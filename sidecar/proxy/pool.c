@@ -184,7 +184,7 @@ static struct upstream_conn *take_idle(struct pool *p, struct stream *s, struct 
     LIST_FOREACH_SAFE (it, from) {
         struct upstream_conn *u = by_endpoint ? LIST_ENTRY(it, struct upstream_conn, endpoint_link)
                                               : LIST_ENTRY(it, struct upstream_conn, link);
-        if (!by_endpoint && endpoint_is_out(u->endpoint))
+        if (!by_endpoint && endpoint_is_spare(u->endpoint))
             continue; /* its place is of more use */
         bool dead = looks_dead(u, s);
         if (!dead && !pool_worn(p, u)) {
@@ -203,7 +203,7 @@ static struct upstream_conn *take_open(struct pool *p, struct list *from, bool b
     LIST_FOREACH_SAFE (it, from) {
         struct upstream_conn *u = by_endpoint ? LIST_ENTRY(it, struct upstream_conn, endpoint_link)
                                               : LIST_ENTRY(it, struct upstream_conn, open_link);
-        if (!by_endpoint && endpoint_is_out(u->endpoint))
+        if (!by_endpoint && endpoint_is_spare(u->endpoint))
             continue;
         if (pool_worn(p, u))
             pool_leave(p, u);

@@ -13,6 +13,7 @@
 struct endpoint;
 struct endpoint_list;
 struct mailbox;
+struct pool_levels;
 struct stream;
 struct upstream_conn;
 struct upstream_shared;
@@ -27,6 +28,7 @@ struct pool {
     uint32_t n_endpoints;
     struct endpoint **endpoints; /* a reference on each */
     uint32_t endpoints_version;  /* their indexes mean something else in the next one */
+    struct pool_levels *levels;  /* NULL: all endpoints stand at one place */
     uint32_t endpoints_alive;    /* those that are not listed any more too */
     uint32_t views;              /* how many of the worker's views name it; not the pool's own */
     /* Connections by their state; a connection that carries streams and has room for more (HTTP/2)

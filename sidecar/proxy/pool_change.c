@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "proxy/admission.h"
 #include "proxy/endpoint.h"
+#include "proxy/pool_levels.h"
 #include "proxy/upstream.h"
 #include "proxy/upstream_tls.h"
 #include "proxy/worker.h"
@@ -48,8 +49,9 @@ static void unref_list(struct endpoint **list, uint32_t n)
     free(list);
 }
 
-/* Takes `list` over. NULL when memory is short. */
-static struct endpoint **endpoints_of(struct pool *p, struct endpoint_list *list, uint32_t *ret_n)
+/* Takes `list` over, and gives its levels. NULL when memory is short. */
+static struct endpoint **endpoints_of(struct pool *p, struct endpoint_list *list, uint32_t *ret_n,
+                                      struct pool_levels **ret_levels)
 {
     uint32_t n = 0;
     struct endpoint **at = mem_alloc(max_u64(list->n, 1) * sizeof(struct endpoint *));
@@ -62,6 +64,10 @@ static struct endpoint **endpoints_of(struct pool *p, struct endpoint_list *list
         }
         n++;
     }
+    if (at) {
+        *ret_levels = list->levels;
+        list->levels = NULL;
+    }
     (void)endpoint_list_free(list);
     *ret_n = n;
     return at;
@@ -71,18 +77,22 @@ static void number(struct pool *p)
 {
     for (uint32_t i = 0; i < p->n_endpoints; i++)
         p->endpoints[i]->index = i;
+    pool_levels_enter(p);
 }
 
 int pool_set_endpoints(struct pool *p, struct endpoint_list *list)
 {
     uint32_t n, n_was = p->n_endpoints;
-    struct endpoint **was = p->endpoints, **now = endpoints_of(p, list, &n);
+    struct pool_levels *levels = NULL;
+    struct endpoint **was = p->endpoints, **now = endpoints_of(p, list, &n, &levels);
     if (!now) {
         atomic_store(&p->shared->missed, true);
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < n_was; i++)
         was[i]->index = ENDPOINT_UNLISTED;
+    free(p->levels);
+    p->levels = levels;
     p->endpoints = now;
     p->n_endpoints = n;
     p->endpoints_version++;
@@ -110,6 +120,7 @@ void pool_configure(struct pool *p, const struct conf_upstream *conf)
         p->tls_rules++;
     p->conf = conf;
     p->retired = false;
+    pool_levels_configure(p);
     LIST_FOREACH_SAFE (it, &p->idle) {
         struct upstream_conn *u = LIST_ENTRY(it, struct upstream_conn, link);
         if (pool_worn(p, u))
@@ -130,7 +141,9 @@ void pool_retire(struct pool *p)
         p->last.n_endpoints = 0;
         p->last.outlier = NULL;
         p->last.slow_start = NULL;
+        p->last.own_zone = STR_NONE;
         p->conf = &p->last;
+        pool_levels_configure(p);
     }
     close_idle(&p->idle, false);
     close_connecting(p);
@@ -151,7 +164,7 @@ struct pool *pool_new(struct worker *w, const struct conf_upstream *conf,
     p->conf = conf;
     p->shared = shared;
     p->stats = &shared->worker[w->id].stats;
-    p->endpoints = endpoints_of(p, list, &p->n_endpoints);
+    p->endpoints = endpoints_of(p, list, &p->n_endpoints, &p->levels);
     if (!p->endpoints) {
         free(p);
         return NULL;
@@ -181,6 +194,7 @@ struct pool *pool_free(struct pool *p)
     timer_stop(&p->worker->loop, &p->timer);
     admission_free(p);
     unref_list(p->endpoints, p->n_endpoints);
+    free(p->levels);
     CHECK(list_empty(&p->connecting) && p->endpoints_alive == 0);
     (void)atomic_fetch_and(&p->shared->starving, ~pool_bit(p->worker->id));
     (void)atomic_fetch_and(&p->shared->queueing, ~pool_bit(p->worker->id));

@@ -1,6 +1,7 @@
 /* pool_conn.c - a pool's connections: in which state each is, which is its list. */
 #include "proxy/endpoint.h"
 #include "proxy/pool.h"
+#include "proxy/pool_levels.h"
 #include "proxy/stream.h"
 #include "proxy/upstream.h"
 #include "proxy/upstream_h2.h"
@@ -104,6 +105,8 @@ bool pool_lease_on(struct pool *p, struct upstream_conn *u, struct stream *s)
     count_add(&e->stats->active, 1);
     count_add(&e->stats->requests, 1);
     count_add(&p->stats->requests, 1);
+    if (p->levels)
+        pool_levels_count(p, e);
     if (u->h2)
         count_add(&p->stats->http2_streams, 1);
     count_add(&p->stats->reused, reused);
@@ -179,13 +182,23 @@ static void become_idle(struct pool *p, struct upstream_conn *u)
         pool_wake_at(p, pool_idle_end(p, u));
 }
 
+/* Who waits had better go elsewhere. At the limit also back to a level that has become good again:
+ * what was opened while it was not would be handed on as long as anybody waits. */
+static bool is_better_closed(struct pool *p, const struct upstream_conn *u)
+{
+    if (list_empty(&p->waiting))
+        return false;
+    return pool_connections_now(p) >= p->conf->max_connections ? endpoint_is_spare(u->endpoint)
+                                                               : endpoint_is_out(u->endpoint);
+}
+
 /* What it has room for goes to who waits; when it carries nothing then, it is idle, or closes. */
 static void settle(struct pool *p, struct upstream_conn *u)
 {
     if (u->state == UPSTREAM_CLOSED)
         return; /* who got it has given it up at once */
     /* Who waits goes elsewhere, and has this one's place for it. */
-    if (pool_worn(p, u) || (!list_empty(&p->waiting) && endpoint_is_out(u->endpoint)))
+    if (pool_worn(p, u) || is_better_closed(p, u))
         u->leaving = true;
     while (u->state != UPSTREAM_CLOSED && pool_has_room(p, u) && pool_hand_over(p, u))
         ;

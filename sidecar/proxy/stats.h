@@ -5,6 +5,7 @@
 #include "base/histogram.h"
 #include "base/outcome.h"
 #include "io/tls.h"
+#include "policies/failover.h"
 #include "policies/retry.h"
 
 #include <stdatomic.h>
@@ -64,6 +65,9 @@ struct upstream_stats {
     counter_t breaker_refused;   /* by the circuit breaker */
     counter_t breaker_dry_run;   /* that it would have refused */
     counter_t ejections_refused; /* failures for which an endpoint may not be ejected */
+    /* Where the endpoints are at several places: tries by priority, and where the own zone is
+     * preferred by zone: [0] our own, [1] another. */
+    counter_t level_requests[FAILOVER_LEVELS_MAX], zone_requests[2];
     struct tls_stats tls;
     struct histogram *_Atomic first_byte;
 };

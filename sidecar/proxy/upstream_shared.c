@@ -2,8 +2,9 @@
 #include "proxy/upstream_shared.h"
 
 #include "base/mem.h"
-#include "base/rng.h"
+#include "proxy/address_table.h"
 #include "proxy/endpoint_word.h"
+#include "proxy/pool_levels.h"
 
 #include <errno.h>
 
@@ -117,11 +118,26 @@ void upstream_shared_unref(struct upstream_shared *u)
     (void)retry_budget_free(u->retry_budget);
     (void)tls_slot_unref(u->tls);
     free(u->endpoints);
+    free(u->places);
     free(u->words);
     free(u);
 }
 
-/* --- who counts --- */
+/* --- who counts, and where --- */
+
+/* Moves who stands elsewhere; true: somebody did. */
+static bool take_places(struct upstream_shared *u, struct places *places)
+{
+    bool moved = false;
+    free(u->places);
+    u->places = places;
+    for (uint32_t i = 0; i < u->n_endpoints; i++) {
+        const struct place *at = places_at(places, i);
+        if (standing_move(&u->group, &u->endpoints[i]->standing, at ? at->part : 0))
+            moved = true;
+    }
+    return moved;
+}
 
 /* Who is not listed any more counts for nothing, and is ejected no more; who is new starts slowly,
  * but for the first ones: of these none has a larger share to begin with. */
@@ -147,142 +163,140 @@ static void recount(struct upstream_shared *u, struct endpoint_shared **was, uin
     }
 }
 
-/* --- addresses, found by hash --- */
+/* --- a list --- */
 
-struct slot {
-    struct endpoint_shared *endpoint; /* NULL: free */
-    bool listed;                      /* in the new list */
+/* A list in the making. */
+struct next_list {
+    uint32_t n;
+    struct endpoint_shared **at; /* with room for those that are kept behind them */
+    struct places *places;
+    uint8_t *at_place; /* by place in `list`, then by place in `at` */
+    uint32_t *to;
 };
 
-struct table {
-    uint64_t seed; /* addresses come from outside: nobody may choose ones that collide */
-    uint32_t mask;
-    struct slot *slots;
-};
-
-static uint64_t mix(uint64_t h, uint64_t v)
+static int next_init(struct next_list *next, const struct upstream_shared *u,
+                     const struct endpoint_address *list, uint32_t n)
 {
-    __extension__ unsigned __int128 product =
-        (unsigned __int128)(h ^ v) * UINT64_C(0x9e3779b97f4a7c15);
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
+    uint64_t most = max_u64((uint64_t)n + u->n_endpoints + u->n_left, 1);
+    *next = (struct next_list){0};
+    next->at = mem_alloc(2 * most * sizeof(struct endpoint_shared *));
+    next->at_place = mem_alloc(max_u64(n, 1));
+    next->to = mem_alloc(max_u64(n, 1) * sizeof(*next->to));
+    if (!next->at || !next->at_place || !next->to)
+        return -ENOMEM;
+    return places_of(u->places, list, n, &next->places, next->at_place);
 }
 
-static uint64_t hash_address(uint64_t seed, const struct address *a)
+/* But not its endpoints and places, if these are somebody's now. */
+static void next_free(struct next_list *next)
 {
-    const char *p = (const char *)&a->u;
-    uint64_t h = seed, word;
-    for (size_t left = a->len; left > 0;) {
-        size_t n = min_u64(left, sizeof(word));
-        word = 0;
-        memcpy(&word, p, n);
-        h = mix(h, word);
-        p += n;
-        left -= n;
-    }
-    return mix(h, seed);
+    free(next->at);
+    free(next->places);
+    free(next->at_place);
+    free(next->to);
 }
 
-/* Half of the slots stay free, so that each search ends soon. */
-static int table_init(struct table *t, uint64_t entries)
+/* The list's endpoints, known ones and new ones, each with a reference more. */
+static int make_list(struct upstream_shared *u, const struct address_table *t,
+                     const struct endpoint_address *list, uint32_t n, struct next_list *next)
 {
-    struct rng rng;
-    uint64_t size = 16;
-    while (size < 2 * entries)
-        size *= 2;
-    rng_init_random(&rng);
-    t->seed = rng_next(&rng);
-    t->mask = (uint32_t)(size - 1);
-    t->slots = mem_zalloc(size * sizeof(*t->slots));
-    return t->slots ? 0 : -ENOMEM;
-}
-
-/* Where the address is, or the free slot where it would be. */
-static struct slot *table_find(const struct table *t, const struct address *a)
-{
-    uint32_t i = (uint32_t)hash_address(t->seed, a) & t->mask;
-    while (t->slots[i].endpoint && !address_equal(&t->slots[i].endpoint->address, a))
-        i = (i + 1) & t->mask;
-    return &t->slots[i];
-}
-
-/* The list's endpoints, known ones and new ones, each with a reference more; how many. */
-static int make_list(struct upstream_shared *u, const struct table *t,
-                     const struct endpoint_address *list, uint32_t n, struct endpoint_shared **out,
-                     uint32_t *ret_n)
-{
-    uint32_t made = 0;
     for (uint32_t i = 0; i < n; i++) {
-        struct slot *s = table_find(t, &list[i].address);
+        struct address_slot *s = address_table_find(t, &list[i].address);
         if (s->listed)
             continue;
         struct endpoint_shared *e =
             s->endpoint ? endpoint_shared_ref(s->endpoint) : endpoint_shared_new(u, &list[i]);
         if (!e) {
-            unref_all(out, made);
+            unref_all(next->at, next->n);
             return -ENOMEM;
         }
-        *s = (struct slot){.endpoint = e, .listed = true};
-        out[made++] = e;
+        *s = (struct address_slot){.endpoint = e, .listed = true};
+        next->at_place[next->n] = next->at_place[i];
+        next->at[next->n++] = e;
     }
-    *ret_n = made;
     return 0;
+}
+
+static void arrange(struct next_list *next, struct endpoint_shared **scratch)
+{
+    if (!next->places)
+        return;
+    places_arrange(next->places, next->at_place, next->n, next->to);
+    for (uint32_t i = 0; i < next->n; i++)
+        scratch[next->to[i]] = next->at[i];
+    memcpy(next->at, scratch, next->n * sizeof(struct endpoint_shared *));
 }
 
 /* Behind the new list: who is not in it, and has references besides ours. Nobody takes a first
  * reference but this thread, so what it sees alone stays alone. */
-static uint32_t keep_left(const struct upstream_shared *u, const struct table *t,
+static uint32_t keep_left(const struct upstream_shared *u, const struct address_table *t,
                           struct endpoint_shared **out)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < u->n_endpoints + u->n_left; i++) {
         struct endpoint_shared *e = u->endpoints[i];
-        if (!table_find(t, &e->address)->listed &&
+        if (!address_table_find(t, &e->address)->listed &&
             atomic_load_explicit(&e->refs, memory_order_acquire) > 1)
             out[kept++] = endpoint_shared_ref(e);
     }
     return kept;
 }
 
+static bool same_list(const struct upstream_shared *u, const struct next_list *next)
+{
+    if (next->n != u->n_endpoints)
+        return false;
+    for (uint32_t i = 0; i < next->n; i++) {
+        if (next->at[i] != u->endpoints[i])
+            return false;
+    }
+    return true;
+}
+
 int upstream_shared_set(struct upstream_shared *u, const struct endpoint_address *list, uint32_t n,
                         bool *ret_changed)
 {
-    uint32_t n_was = u->n_endpoints + u->n_left, n_now = 0;
-    uint64_t most = (uint64_t)n + n_was;
-    struct table t;
-    if (table_init(&t, most) < 0)
-        return -ENOMEM;
-    struct endpoint_shared **now = mem_alloc(max_u64(most, 1) * sizeof(struct endpoint_shared *));
-    for (uint32_t i = 0; now && i < n_was; i++)
-        table_find(&t, &u->endpoints[i]->address)->endpoint = u->endpoints[i];
-    if (!now || make_list(u, &t, list, n, now, &n_now) < 0) {
-        free(now);
-        free(t.slots);
-        return -ENOMEM;
-    }
-    *ret_changed = n_now != u->n_endpoints;
-    for (uint32_t i = 0; !*ret_changed && i < n_now; i++)
-        *ret_changed = now[i] != u->endpoints[i];
-    uint32_t n_left = keep_left(u, &t, now + n_now), n_listed = u->n_endpoints;
+    uint32_t n_was = u->n_endpoints + u->n_left, n_listed = u->n_endpoints;
     struct endpoint_shared **was = u->endpoints;
-    u->endpoints = now;
-    u->n_endpoints = n_now;
-    u->n_left = n_left;
-    recount(u, was, n_listed);
-    unref_all(was, n_was);
-    free(was);
+    struct next_list next;
+    struct address_table t = {0};
+    int rc = next_init(&next, u, list, n);
+    if (rc == 0)
+        rc = address_table_init(&t, (uint64_t)n + n_was);
+    for (uint32_t i = 0; rc == 0 && i < n_was; i++)
+        address_table_find(&t, &was[i]->address)->endpoint = was[i];
+    if (rc == 0)
+        rc = make_list(u, &t, list, n, &next);
+    if (rc == 0) {
+        arrange(&next, next.at + n + n_was);
+        bool same = same_list(u, &next);
+        u->n_left = keep_left(u, &t, next.at + next.n);
+        u->endpoints = next.at;
+        u->n_endpoints = next.n;
+        *ret_changed = take_places(u, next.places) || !same;
+        recount(u, was, n_listed);
+        unref_all(was, n_was);
+        next.at = was;
+        next.places = NULL;
+    }
+    next_free(&next);
     free(t.slots);
-    return 0;
+    return rc;
 }
 
 int upstream_shared_keep(const struct upstream_shared *u, struct upstream_addresses *ret)
 {
     struct endpoint_shared **at =
         mem_alloc(max_u64(u->n_endpoints, 1) * sizeof(struct endpoint_shared *));
-    if (!at)
+    struct places *places = places_copy(u->places);
+    if (!at || (u->places && !places)) {
+        free(at);
+        free(places);
         return -ENOMEM;
+    }
     for (uint32_t i = 0; i < u->n_endpoints; i++)
         at[i] = endpoint_shared_ref(u->endpoints[i]);
-    *ret = (struct upstream_addresses){u->n_endpoints, u->undelivered, at};
+    *ret = (struct upstream_addresses){u->n_endpoints, u->undelivered, at, places};
     return 0;
 }
 
@@ -295,6 +309,7 @@ void upstream_shared_restore(struct upstream_shared *u, struct upstream_addresse
     u->endpoints = kept->endpoints;
     u->n_endpoints = kept->n;
     u->n_left = 0;
+    (void)take_places(u, kept->places);
     recount(u, was, n_listed);
     unref_all(was, n_was);
     free(was);
@@ -306,6 +321,7 @@ void upstream_addresses_free(struct upstream_addresses *kept)
 {
     unref_all(kept->endpoints, kept->n);
     free(kept->endpoints);
+    free(kept->places);
     *kept = (struct upstream_addresses){0};
 }
 
@@ -315,6 +331,10 @@ struct endpoint_list *endpoint_list_new(struct upstream_shared *u)
         mem_zalloc(sizeof(*l) + u->n_endpoints * sizeof(struct endpoint_shared *));
     if (!l)
         return NULL;
+    if (pool_levels_new(u, &l->levels) < 0) {
+        free(l);
+        return NULL;
+    }
     l->upstream = u;
     l->n = u->n_endpoints;
     for (uint32_t i = 0; i < l->n; i++)
@@ -327,6 +347,7 @@ struct endpoint_list *endpoint_list_free(struct endpoint_list *l)
     if (!l)
         return NULL;
     unref_all(l->at, l->n);
+    free(l->levels);
     free(l);
     return NULL;
 }

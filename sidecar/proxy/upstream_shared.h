@@ -15,12 +15,14 @@
 #include "policies/slow_start.h"
 #include "policies/standing.h"
 #include "policies/retry_budget.h"
+#include "proxy/places.h"
 #include "proxy/stats.h"
 
 struct endpoint;
 struct endpoint_check;
 struct endpoint_word;
 struct pool;
+struct pool_levels;
 struct upstream_checks;
 
 /* Of one endpoint, for all workers (endpoint_stats has each one's). */
@@ -80,6 +82,8 @@ struct upstream_shared {
      * that it had, which a worker still has a connection to. */
     uint32_t n_endpoints, n_left;
     struct endpoint_shared **endpoints;
+    struct places *places;          /* of the former; NULL: all at one, without priority and zone */
+    uint32_t levels_told;           /* levels.h */
     struct upstream_checks *checks; /* health_checks.h; NULL: none */
     bool undelivered;               /* the workers' pools have not been told of them */
     _Atomic bool missed; /* by a worker that had no memory for them: they are told again */
@@ -123,12 +127,15 @@ static inline void endpoint_shared_well(struct endpoint_shared *e, usec_t now)
 struct endpoint_address {
     struct str text;
     struct address address;
+    uint32_t priority;
+    struct str zone; /* empty: none */
 };
 
-/* Control thread: from now on these are its addresses, in this order; of equal ones the first. An
- * address that was there, or that left and still has a connection, keeps its endpoint_shared, and
- * so its counters and its text. *ret_changed: the list is not the same as before (other addresses,
- * or another order). O(n). 0, or -ENOMEM and nothing has changed. */
+/* Control thread: from now on these are its addresses, by their places, else in this order; of
+ * equal ones the first. An address that was there, or that left and still has a connection, keeps
+ * its endpoint_shared, and so its counters, its standing and its text. *ret_changed: the list is
+ * not the same as before (other addresses, another order, or another place of one). O(n). 0, or
+ * -ENOMEM and nothing has changed. */
 int upstream_shared_set(struct upstream_shared *u, const struct endpoint_address *list, uint32_t n,
                         bool *ret_changed);
 
@@ -138,6 +145,7 @@ struct upstream_addresses {
     uint32_t n;
     bool undelivered;
     struct endpoint_shared **endpoints; /* a reference each */
+    struct places *places;
 };
 /* 0 or -ENOMEM. */
 int upstream_shared_keep(const struct upstream_shared *u, struct upstream_addresses *ret);
@@ -150,6 +158,7 @@ void upstream_addresses_free(struct upstream_addresses *kept);
 struct endpoint_list {
     struct mail mail;                 /* for whoever hands it to a worker */
     struct upstream_shared *upstream; /* not counted: the receiver's pool holds one */
+    struct pool_levels *levels;       /* NULL: none */
     uint32_t n;
     struct endpoint_shared *at[];
 };

@@ -46,6 +46,19 @@ static struct standing_counts counted(const struct group *g)
     return c;
 }
 
+static void expect_parts(const struct group *g)
+{
+    for (uint32_t part = 0; part < STANDING_PARTS; part++) {
+        struct standing_counts c = standing_read_part(&g->g, part), real = {0};
+        for (uint32_t i = 0; i < g->n; i++) {
+            uint32_t w = standing_word(&g->at[i]);
+            real.there += standing_part_of(w) == part && !(w & STANDING_NOT_THERE);
+            real.usable += standing_part_of(w) == part && !(w & STANDING_OUT);
+        }
+        assert_memory_equal(&c, &real, sizeof(c));
+    }
+}
+
 static void expect_counts(const struct group *g, uint32_t there, uint32_t ejected, uint32_t usable)
 {
     struct standing_counts c = standing_read(&g->g), real = counted(g);
@@ -189,6 +202,56 @@ static void test_property(void **state)
     }
 }
 
+/* --- parts --- */
+
+static void test_parts(void **state)
+{
+    struct group g;
+    (void)state;
+    group_init(&g, 4);
+    assert_int_equal(standing_read_part(&g.g, 0).usable, 4);
+    uint32_t changes = standing_changes(&g.g);
+    assert_true(standing_move(&g.g, &g.at[0], 63));
+    assert_false(standing_move(&g.g, &g.at[0], 63));
+    assert_true(standing_eject(&g.g, &g.at[1], 50, false));
+    assert_true(standing_set(&g.g, &g.at[2], STANDING_DRAINED));
+    assert_int_equal(standing_changes(&g.g), changes + 3);
+    assert_int_equal(standing_read_part(&g.g, 63).usable, 1);
+    assert_int_equal(standing_read_part(&g.g, 0).there, 2);
+    assert_int_equal(standing_read_part(&g.g, 0).usable, 1);
+    /* what stands against it goes with it */
+    assert_true(standing_move(&g.g, &g.at[1], 5));
+    assert_true(standing_move(&g.g, &g.at[2], 5));
+    assert_int_equal(standing_read_part(&g.g, 5).there, 1);
+    assert_int_equal(standing_read_part(&g.g, 5).usable, 0);
+    expect_counts(&g, 3, 1, 2);
+    assert_true(standing_clear(&g.g, &g.at[2], STANDING_DRAINED));
+    assert_true(standing_return(&g.g, &g.at[1]));
+    assert_int_equal(standing_read_part(&g.g, 5).usable, 2);
+    /* of a second reason the parts see nothing */
+    assert_true(standing_set(&g.g, &g.at[1], STANDING_UNHEALTHY));
+    changes = standing_changes(&g.g);
+    assert_true(standing_eject(&g.g, &g.at[1], 50, false));
+    assert_int_equal(standing_changes(&g.g), changes);
+    assert_true(standing_eject(&g.g, &g.at[2], 50, true)); /* would: it is used */
+    assert_int_equal(standing_changes(&g.g), changes);
+    expect_parts(&g);
+}
+
+/* Counted after its word, and read in between. */
+static void test_part_reads_are_sane(void **state)
+{
+    static struct standing_group g;
+    (void)state;
+    atomic_store(&g.parts[1].there, -1);
+    assert_int_equal(standing_read_part(&g, 1).there, 0);
+    atomic_store(&g.parts[1].there, 2);
+    atomic_store(&g.parts[1].usable, 3);
+    assert_int_equal(standing_read_part(&g, 1).usable, 2);
+    atomic_store(&g.parts[1].usable, -1);
+    assert_int_equal(standing_read_part(&g, 1).usable, 0);
+}
+
 /* --- threads --- */
 
 enum { THREADS = 4, ROUNDS = 20000 };
@@ -231,21 +294,33 @@ static void *unsettles(void *arg)
     return NULL;
 }
 
+static void *moves(void *arg)
+{
+    struct shared *sh = arg;
+    struct rng rng;
+    rng_init(&rng, 6);
+    for (int i = 0; i < ROUNDS; i++)
+        (void)standing_move(&sh->g.g, &sh->g.at[rng_below(&rng, sh->g.n)], rng_below(&rng, 3));
+    return NULL;
+}
+
 static void test_threads(void **state)
 {
     static struct shared sh;
-    pthread_t threads[THREADS + 1];
+    pthread_t threads[THREADS + 2];
     (void)state;
     group_init(&sh.g, 7);
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, ejects, &sh), 0);
+    assert_int_equal(pthread_create(&threads[THREADS + 1], NULL, moves, &sh), 0);
     assert_int_equal(pthread_create(&threads[THREADS], NULL, unsettles, &sh), 0);
-    for (int i = 0; i <= THREADS; i++)
+    for (int i = 0; i < THREADS + 2; i++)
         (void)pthread_join(threads[i], NULL);
     assert_false(atomic_load(&sh.over));
     for (uint32_t i = 0; i < sh.g.n; i++)
         (void)standing_clear(&sh.g.g, &sh.g.at[i], STANDING_UNHEALTHY);
     expect_counts(&sh.g, 7, 0, 7);
+    expect_parts(&sh.g);
 }
 
 int main(void)
@@ -254,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_few),     cmocka_unit_test(test_last_usable),
         cmocka_unit_test(test_dry),     cmocka_unit_test(test_the_operator_goes_first),
         cmocka_unit_test(test_panic),   cmocka_unit_test(test_property),
+        cmocka_unit_test(test_parts),   cmocka_unit_test(test_part_reads_are_sane),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,7 @@ struct fixture {
 static struct endpoint_address address_of(uint32_t i)
 {
     static char text[32];
-    struct endpoint_address a;
+    struct endpoint_address a = {0};
     const char *why;
     (void)snprintf(text, sizeof(text), "10.0.%u.%u:80", i / 250, i % 250 + 1);
     a.text = str_of(text);

@@ -38,7 +38,7 @@ static struct fixture *fixture_new(uint32_t n, enum balance balance)
     f->shared = upstream_shared_new(1);
     for (uint32_t i = 0; i < n; i++) {
         (void)snprintf(text[i], sizeof(text[i]), "10.0.0.%u:80", i + 1);
-        list[i].text = str_of(text[i]);
+        list[i] = (struct endpoint_address){.text = str_of(text[i])};
         assert_int_equal(address_parse(list[i].text, &list[i].address, &why), 0);
     }
     assert_int_equal(upstream_shared_set(f->shared, list, n, &changed), 0);
