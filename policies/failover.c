@@ -62,19 +62,23 @@ struct sums {
     uint64_t there, usable;
     uint64_t good;     /* for so much, slow start not considered */
     uint64_t good_now; /* the same with it */
-    uint64_t each[FAILOVER_PARTS_MAX];
+    bool calm;         /* a level has not fewer usable ones than panic_threshold */
+    uint64_t each[FAILOVER_LEVELS_MAX];
 };
 
 static struct sums add_up(const struct failover_count *levels, uint32_t n,
-                          uint32_t overprovisioning)
+                          const struct failover_rules *rules)
 {
     struct sums s = {0};
     for (uint32_t i = 0; i < n; i++) {
         const struct failover_count *c = &levels[i];
+        if (c->there > 0 &&
+            (uint64_t)c->usable * 100 >= (uint64_t)c->there * rules->panic_threshold)
+            s.calm = true;
         s.there += c->there;
         s.usable += c->usable;
-        s.good += good_for((uint64_t)c->usable * 100, c->there, overprovisioning);
-        s.each[i] = good_for(strength(c), c->there, overprovisioning);
+        s.good += good_for((uint64_t)c->usable * 100, c->there, rules->overprovisioning);
+        s.each[i] = good_for(strength(c), c->there, rules->overprovisioning);
         s.good_now += s.each[i];
     }
     return s;
@@ -83,9 +87,9 @@ static struct sums add_up(const struct failover_count *levels, uint32_t n,
 bool failover_levels(const struct failover_count *levels, uint32_t n,
                      const struct failover_rules *rules, uint32_t *ret_ppm)
 {
-    struct sums s = add_up(levels, n, rules->overprovisioning);
+    struct sums s = add_up(levels, n, rules);
     uint32_t left = FAILOVER_WHOLE;
-    if (s.good < FAILOVER_WHOLE && s.usable * 100 < s.there * rules->panic_threshold) {
+    if (!s.calm && s.there > 0 && s.good < FAILOVER_WHOLE) {
         split_by_number(levels, n, ret_ppm);
         return true;
     }
@@ -94,8 +98,8 @@ bool failover_levels(const struct failover_count *levels, uint32_t n,
         return false;
     }
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t ppm = s.usable == 0 && levels[i].there > 0 ? FAILOVER_WHOLE : (uint32_t)s.each[i];
-        ret_ppm[i] = ppm < left ? ppm : left;
+        uint64_t ppm = s.usable == 0 && levels[i].there > 0 ? FAILOVER_WHOLE : s.each[i];
+        ret_ppm[i] = ppm < left ? (uint32_t)ppm : left;
         left -= ret_ppm[i];
     }
     return false;

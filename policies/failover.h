@@ -37,7 +37,7 @@ struct failover_count {
  * everything.
  *
  * Returns whether there is panic: all together are good for less than everything, slow start not
- * considered, and fewer than panic_threshold of all endpoints are usable. Then levels count for
+ * considered, and in each level fewer than panic_threshold are usable. Then levels count for
  * nothing, each takes by its number of endpoints, and so does each endpoint. */
 bool failover_levels(const struct failover_count *levels, uint32_t n,
                      const struct failover_rules *rules, uint32_t *ret_ppm);

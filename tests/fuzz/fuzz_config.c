@@ -175,7 +175,10 @@ static void check_health_check(const struct conf_upstream *u)
 static void check_endpoints(const struct conf_upstream *u)
 {
     const struct outlier_rules *r = u->outlier;
-    CHECK(u->panic_threshold <= 100);
+    CHECK(u->panic_threshold <= 100 && u->overprovisioning >= 100);
+    for (uint32_t i = 0; i < u->n_endpoints; i++)
+        CHECK(u->endpoints[i].text.n > 0 && u->endpoints[i].priority < FAILOVER_LEVELS_MAX &&
+              u->endpoints[i].zone.n <= 63);
     CHECK(!u->slow_start || (u->slow_start->window > 0 && u->slow_start->initial_percent > 0));
     CHECK(!r || (r->base_ejection > 0 && r->base_ejection <= r->max_ejection));
     CHECK(!r || (r->max_percent > 0 && r->max_percent <= 100 && r->interval > 0));

@@ -212,7 +212,8 @@ def test_metrics(sc):
             assert label in ("direction", "listener", "route", "upstream", "endpoint", "code", "reason",
                              "le", "worker", "phase", "version", "state", "generation", "quantile", "result",
                              "name", "file", "from", "class", "proof", "kind", "condition", "why", "message",
-                             "cause", "dry_run", "limit", "signal", "stage", "action", "resource"), (name, label)
+                             "cause", "dry_run", "limit", "signal", "stage", "action", "resource",
+                             "priority", "zone"), (name, label)
             assert "/x" not in value
 
 

@@ -207,6 +207,8 @@ BASE = {"version": 1, "listeners": [{"name": "in", "address": "127.0.0.1:1", "ro
 def schema_at(schema, path):
     """What the schema says of a key, without its description and the like, and without numbers."""
     for key in path:
+        if isinstance(key, str) and "anyOf" in schema:  # a word, or a map
+            schema = next(s for s in schema["anyOf"] if "properties" in s)
         schema = schema["items"] if isinstance(key, int) else schema["properties"][key]
     return re.sub(r"\d+", "", json.dumps({k: v for k, v in schema.items()
                                           if k not in ("description", "default") and k[:2] != "x-"}))

@@ -287,8 +287,6 @@ static const struct mistake more_mistakes[] = {
      "expected a whole number from 200 to 599, got \"200 OK\""},
     {ROUTE_6_5("directResponse: {body: {a: b}}"), 6, 28, R0 ".directResponse.body",
      "expected one value, got a map"},
-    {UPSTREAMS_8_1("- {name: a, endpoints: [{address: \"127.0.0.1:9\"}]}"), 8, 25,
-     "upstreams[0].endpoints[0]", "expected one value, got a map"},
     {UPSTREAMS_8_1("- {name: a, endpoints: [127.0.0.1]}"), 8, 25, "upstreams[0].endpoints[0]",
      "expected an address such as 127.0.0.1:8080, got \"127.0.0.1\": an address is written "
      "address:port or unix:/path"},
@@ -437,6 +435,25 @@ static const struct mistake more_mistakes[] = {
     {ROOT_2_1("overload: {pressure: {ful: {refuseLow: 1}}}"), 2, 23, "overload.pressure.ful",
      "did you mean \"full\"?"},
     {ROOT_2_1("overload: {hysteresis: 51}"), 2, 24, "overload.hysteresis", "from 0 to 50"},
+
+    /* endpoints with a place */
+    {UPSTREAMS_8_1("- {name: a, endpoints: [{priority: 1}]}"), 8, 25, "upstreams[0].endpoints[0]",
+     "required key \"address\" is missing"},
+    {UPSTREAMS_8_1("- {name: a, endpoints: [{address: \"a.b:1\", priority: 8}]}"), 8, 54,
+     "upstreams[0].endpoints[0].priority", "expected a whole number from 0 to 7, got \"8\""},
+    {UPSTREAMS_8_1("- {name: a, endpoints: [{zone: \"a b\", address: \"a.b:1\"}]}"), 8, 32,
+     "upstreams[0].endpoints[0].zone", "expected 1 to 63 of a-z"},
+    {UPSTREAMS_8_1("- {name: a, endpoints: [\"a.b:1\", {address: \"a.b:1\", priority: 1}]}"), 8, 44,
+     "upstreams[0].endpoints[1].address", "the endpoint is there twice; the first is on line 8"},
+    {UPSTREAMS_8_1("- {name: a, endpoints: [{address: \"1.2.3:1\"}]}"), 8, 35,
+     "upstreams[0].endpoints[0].address", "expected an address"},
+    {UPSTREAMS_8_1("- {name: a, endpoints: [[a]]}"), 8, 25, "upstreams[0].endpoints[0]",
+     "expected one value, got a list"},
+    {UPSTREAMS_8_1("- {name: a, endpoints: [{address: {a: b}}]}"), 8, 35,
+     "upstreams[0].endpoints[0].address", "expected one value, got a map"},
+    {UPSTREAMS_8_1("- {name: a, endpoints: [\"a.b:1\"], failover: {overprovisioningPercent: 99}}"),
+     8, 71, "upstreams[0].failover.overprovisioningPercent",
+     "expected a whole number from 100 to 1000"},
 };
 
 #endif

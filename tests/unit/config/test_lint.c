@@ -251,6 +251,25 @@ static const struct warning warnings[] = {
                  "consecutiveGatewayErrors: 0, consecutiveLocalErrors: 0, "
                  "successRate: {stdevFactor: 0}, latency: {factorPercent: 0}}\n"),
       10, 21, U0 ".outlierDetection", "nothing is looked at"}},
+    {"failover",
+     {UPSTREAM_9("  endpoints: [{address: \"127.0.0.1:9\", priority: 2}]\n"), 9, 50,
+      U0 ".endpoints[0].priority", "has no effect: all endpoints have priority 2"}},
+    {"failover",
+     {UPSTREAM_9(
+          "  endpoints: [{address: \"127.0.0.1:9\"}, {address: \"127.0.0.1:8\", priority: 2}]"
+          "\n"),
+      9, 76, U0 ".endpoints[1].priority", "no endpoint has priority 1"}},
+    {"failover",
+     {UPSTREAM_9(TWO "  failover: {overprovisioningPercent: 200}\n"), 10, 39,
+      U0 ".failover.overprovisioningPercent", "has no effect: all endpoints have priority 0"}},
+    {"failover",
+     {UPSTREAM_9(TWO "  failover: {preferOwnZone: true}\n"), 10, 29, U0 ".failover.preferOwnZone",
+      "no endpoint has a zone"}},
+    {"failover",
+     {UPSTREAM_9("  endpoints: [{address: \"127.0.0.1:9\", zone: a}, \"127.0.0.1:8\"]\n"), 9, 46,
+      U0 ".endpoints[0].zone", "our own zone is not given"}},
+    {"failover",
+     {ROOT_2_1("locality: {zone: a}"), 2, 18, "locality.zone", "no endpoint has this zone"}},
     {"link-local",
      {ROOT_2_1("allowLinkLocal: true"), 2, 17, "allowLinkLocal", "no endpoint is link-local"}},
 };
@@ -301,6 +320,13 @@ static const char *const effective[] = {
                "  endpoints: [\"app.example:80\"]\n"),
     UPSTREAM_9(TWO "  outlierDetection: {}\n  slowStart: {}\n  panicThreshold: 0\n"),
     UPSTREAM_9(TWO "  outlierDetection: {latency: {minimumEndpoints: 2}}\n"),
+    UPSTREAM_9("  endpoints: [\"127.0.0.1:9\", {address: \"127.0.0.1:8\", priority: 1}]\n"
+               "  failover: {overprovisioningPercent: 200}\n"),
+    "locality: {zone: a}\n" UPSTREAM_9(
+        "  endpoints: [\"127.0.0.1:9\", {address: \"127.0.0.1:8\", zone: a}]\n"
+        "  failover: {preferOwnZone: true}\n"),
+    "locality: {zone: off}\n" UPSTREAM_9(
+        "  endpoints: [\"127.0.0.1:9\", {address: \"127.0.0.1:8\", zone: a}]\n"),
     ROOT_2_1("allowLinkLocal: false"),
     "allowLinkLocal: true\n" UPSTREAM_9("  endpoints: [\"app.example:80\"]\n"),
 };

@@ -60,8 +60,9 @@ static void test_levels(void **state)
     expect_levels(LEVELS({3, 0, 0}, {1, 1, 0}), false, PPM(0, 1000000));
     expect_levels(LEVELS({2, 1, 0}, {1, 1, 0}), false, PPM(700000, 300000));
     /* together for less than everything, and no panic: each in proportion */
-    expect_levels(LEVELS({100, 60, 0}, {400, 0, 0}, {1, 0, 0}), true, PPM(199601, 798403, 1996));
-    expect_levels(LEVELS({100, 60, 0}, {10, 0, 0}), false, PPM(1000000, 0));
+    expect_levels(LEVELS({100, 60, 0}, {400, 0, 0}, {1, 0, 0}), false, PPM(1000000, 0, 0));
+    expect_levels(LEVELS({100, 20, 0}, {100, 50, 0}, {1, 0, 0}), false, PPM(285715, 714285, 0));
+    expect_levels(LEVELS({4, 0, 0}, {2, 1, 0}), false, PPM(0, 1000000));
     /* a level whose endpoints are all drained */
     expect_levels(LEVELS({0, 0, 0}, {2, 2, 0}), false, PPM(0, 1000000));
     expect_levels(LEVELS({0, 0, 0}, {0, 0, 0}), false, PPM(0, 0));

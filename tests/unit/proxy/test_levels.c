@@ -162,7 +162,10 @@ static void check_overflow(enum balance balance)
     choose(f); /* 2 of 8 are well, and they are good for everything: no panic */
     assert_int_equal(percent_of(f, 6, 2), 100);
     set_ill(f, 6, 1, true);
-    choose(f); /* good for 70 %, and 1 of 8 is well: panic, all alike */
+    choose(f); /* good for 70 %, and half of its level: no panic */
+    assert_int_equal(percent_of(f, 7, 1), 100);
+    set_ill(f, 7, 1, true);
+    choose(f); /* panic, all alike */
     near(percent_of(f, 0, 4), 50);
     near(percent_of(f, 4, 2), 25);
     near(percent_of(f, 6, 2), 25);
