@@ -1,6 +1,8 @@
 /* failover.c - which level of an upstream's endpoints takes a request, and which zone of it. */
 #include "policies/failover.h"
 
+#include "base/check.h"
+
 /* In hundredths of an endpoint. */
 static uint64_t strength(const struct failover_count *c)
 {
@@ -12,7 +14,7 @@ static uint64_t strength(const struct failover_count *c)
 static uint32_t good_for(uint64_t strength, uint32_t there, uint32_t overprovisioning)
 {
     uint64_t whole = (uint64_t)there * 10000;
-    if (strength == 0)
+    if (strength == 0 || there == 0)
         return 0;
     uint64_t ppm = (strength * overprovisioning * FAILOVER_WHOLE + whole - 1) / whole;
     return ppm < FAILOVER_WHOLE ? (uint32_t)ppm : FAILOVER_WHOLE;
@@ -27,6 +29,7 @@ static void split(uint32_t all, const uint64_t *weights, uint32_t n, uint32_t re
     uint32_t left = all;
     for (uint32_t i = 0; i < n; i++)
         sum += weights[i];
+    CHECK(sum > 0);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t ppm = (uint32_t)(weights[i] * all / sum);
         ret_ppm[i] = ppm;

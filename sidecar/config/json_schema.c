@@ -220,23 +220,15 @@ static json_t *scalar(struct writer *w, const struct schema_key *key)
 
 static json_t *map_schema(struct writer *w, const struct schema_map *map, bool restart);
 
-/* A word, or where it has a longer form a map. */
-static json_t *word_schema(struct writer *w, const struct schema_key *key, bool restart)
-{
-    if (!key->map)
-        return scalar(w, key);
-    json_t *any = json_array();
-    push(w, any, scalar(w, key));
-    push(w, any, map_schema(w, key->map, restart));
-    return one(w, "anyOf", any);
-}
-
 static json_t *list_schema(struct writer *w, const struct schema_key *key, bool restart)
 {
-    const struct schema_map *map = key->of->type == SCHEMA_MAP ? key->of->map : NULL;
+    const struct schema_map *map = key->of->map;
     json_t *o = one(w, "type", json_string("array"));
 
-    put(w, o, "items", map ? map_schema(w, map, restart) : word_schema(w, key->of, restart));
+    json_t *items = map ? map_schema(w, map, restart) : scalar(w, key->of);
+    if (map && key->of->type != SCHEMA_MAP) /* a word, or a map in its place */
+        items = one(w, "anyOf", json_pack("[oo]", scalar(w, key->of), items));
+    put(w, o, "items", items);
     if (key->min)
         put(w, o, "minItems", json_integer((json_int_t)key->min));
     if (key->max)

@@ -201,14 +201,15 @@ static struct endpoint *in_turn(struct pool *p, const struct stream *s, enum pre
 
 /* --- choosing --- */
 
-typedef struct endpoint *choose_fn(struct pool *p, const struct stream *s,
-                                   enum preference preference, struct endpoint_range *r);
+enum balancing { BY_BALANCE, IN_TURN };
 
-static struct endpoint *by_balance(struct pool *p, const struct stream *s,
-                                   enum preference preference, struct endpoint_range *r)
+static struct endpoint *choose_in(struct pool *p, const struct stream *s,
+                                  enum preference preference, enum balancing how,
+                                  struct endpoint_range *r)
 {
-    return p->conf->balance == BALANCE_ROUND_ROBIN ? in_turn(p, s, preference, r)
-                                                   : least_request(p, s, preference, r);
+    return how == IN_TURN || p->conf->balance == BALANCE_ROUND_ROBIN
+               ? in_turn(p, s, preference, r)
+               : least_request(p, s, preference, r);
 }
 
 /* Where a request goes as long as there is somebody good. */
@@ -223,31 +224,31 @@ static struct drawn draw_level(struct pool *p, const struct levels *now)
     struct drawn d = {.zone = NULL};
     d.level = failover_pick(now->ppm, now->n, rng_below(rng, FAILOVER_WHOLE));
     const struct level *l = &now->at[d.level];
-    if (now->by_zone && l->n_places > 1)
-        d.zone =
-            &p->levels
-                 ->place[l->first_place + failover_pick(now->zone_ppm + l->first_place, l->n_places,
-                                                        rng_below(rng, FAILOVER_WHOLE))];
+    if (now->by_zone && l->n_places > 1) {
+        uint32_t zone = failover_pick(now->zone_ppm + l->first_place, l->n_places,
+                                      rng_below(rng, FAILOVER_WHOLE));
+        d.zone = &p->levels->place[l->first_place + zone];
+    }
     return d;
 }
 
 /* Another family is no reason to leave the level. */
 static struct endpoint *choose_drawn(struct pool *p, const struct stream *s,
-                                     enum preference preference, const struct drawn *d,
-                                     choose_fn *choose)
+                                     enum preference preference, enum balancing how,
+                                     const struct drawn *d)
 {
-    struct endpoint *e = d->zone ? choose(p, s, preference, d->zone) : NULL;
+    struct endpoint *e = d->zone ? choose_in(p, s, preference, how, d->zone) : NULL;
     if (!e)
-        e = choose(p, s, preference, &p->levels->level[d->level]);
+        e = choose_in(p, s, preference, how, &p->levels->level[d->level]);
     for (uint32_t i = 0; !e && preference != OTHER_FAMILY && i < p->levels->now.n; i++) {
         if (i != d->level)
-            e = choose(p, s, preference, &p->levels->level[i]);
+            e = choose_in(p, s, preference, how, &p->levels->level[i]);
     }
     return e;
 }
 
 static struct endpoint *choose(struct pool *p, const struct stream *s, enum preference first,
-                               choose_fn *fn)
+                               enum balancing how)
 {
     struct endpoint_range all = {.n = p->n_endpoints, .cursor = p->cursor};
     struct endpoint *e = NULL;
@@ -255,18 +256,18 @@ static struct endpoint *choose(struct pool *p, const struct stream *s, enum pref
     if (now && !now->panic) {
         struct drawn d = draw_level(p, now);
         for (int k = (int)first; k <= ANY && !e; k++)
-            e = choose_drawn(p, s, (enum preference)k, &d, fn);
+            e = choose_drawn(p, s, (enum preference)k, how, &d);
         return e;
     }
     for (int k = (int)first; k <= ANY && !e; k++)
-        e = fn(p, s, (enum preference)k, &all);
+        e = choose_in(p, s, (enum preference)k, how, &all);
     p->cursor = all.cursor;
     return e;
 }
 
 struct endpoint *endpoint_choose_next(struct pool *p)
 {
-    return choose(p, NULL, NOT_REFUSED, in_turn);
+    return choose(p, NULL, NOT_REFUSED, IN_TURN);
 }
 
 struct endpoint *endpoint_choose(struct pool *p, const struct stream *s)
@@ -274,7 +275,7 @@ struct endpoint *endpoint_choose(struct pool *p, const struct stream *s)
     if (p->n_endpoints == 1)
         return fits(p, s, p->endpoints[0], ANY) ? p->endpoints[0] : NULL;
     bool again = s && s->exchange->wait.refused_family != AF_UNSPEC;
-    return choose(p, s, again ? OTHER_FAMILY : NOT_REFUSED, by_balance);
+    return choose(p, s, again ? OTHER_FAMILY : NOT_REFUSED, BY_BALANCE);
 }
 
 /* --- what a request has tried --- */
