@@ -198,11 +198,11 @@ def test_thousands(sc):
     """Half of them refuse. All get their turn, and no more run at once than may."""
     crowd, refusing = Crowd(), free_port()
     sc.backends.append(crowd)
-    names, n = [f"u{k}" for k in range(4)], 1000 // SLOW
+    names, n, every = [f"u{k}" for k in range(4)], 1000 // SLOW, f"{10 * SLOW}s"
     upstreams = [{
         "name": name, "endpoints": [
             f"127.{k}.{1 + i // 256}.{i % 256}:{refusing if i % 2 else crowd.port}" for i in range(n)],
-        "healthCheck": {"tcp": {}, "interval": "10s", "unhealthyInterval": "10s", "timeout": "9s", "fall": 1}}
+        "healthCheck": {"tcp": {}, "interval": every, "unhealthyInterval": every, "timeout": "9s", "fall": 1}}
         for k, name in enumerate(names, 1)]
     routes = [{"match": {"pathPrefix": f"/{name}"}, "upstream": name} for name in names]
     sc.proxy(sc.backend(), listener={"routes": routes},
@@ -213,7 +213,7 @@ def test_thousands(sc):
                     for name in names) for w in ("healthy", "unhealthy")]
     half = len(names) * n // 2
     wait_for(lambda: counts() == [half, half] and crowd.taken >= half,
-             lambda: f"all are looked at: {counts()}, {crowd.taken}", timeout=60, interval=0.5)
+             lambda: f"all are looked at: {counts()}, {crowd.taken}", timeout=60 * SLOW, interval=0.5)
     assert sc.s.metrics().get("sluice_health_checks_running") <= 32
     assert "is DOWN: L4CON" in sc.s.log() and "more endpoints have changed" in sc.s.log()
     assert sc.s.log().count("is DOWN") < half
