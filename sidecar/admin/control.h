@@ -253,6 +253,11 @@ void metrics_health(struct exposition *t, const struct control *c);
 /* metrics_breakers.c: the families breaker_*. */
 void metrics_breakers(struct exposition *t, const struct control *c);
 
+/* metrics_concurrency.c: the families concurrency_*; an upstream's for /v1/status, NULL: it has no
+ * limit, or had no request under it. */
+void metrics_concurrency(struct exposition *t, const struct control *c);
+json_t *concurrency_json(const struct conf_upstream *u, const struct upstream_shared *shared);
+
 /* metrics_tls.c: the families [upstream_]tls_*. */
 void metrics_tls(struct exposition *t, const struct control *c);
 

@@ -379,6 +379,7 @@ char *metrics_text(struct control *c, size_t *ret_len)
     metrics_tls(&t, c);
     metrics_health(&t, c);
     metrics_breakers(&t, c);
+    metrics_concurrency(&t, c);
     metrics_limits(&t, c);
     metrics_overload(&t, c);
     metrics_leases(&t, c);

@@ -177,6 +177,9 @@ static json_t *upstreams_json(const struct control *c, usec_t now)
         json_t *retries = retries_json(u, c->generation->upstreams[i], now);
         if (retries)
             (void)json_object_set_new(o, "retries", retries);
+        json_t *concurrency = concurrency_json(u, shared);
+        if (concurrency)
+            (void)json_object_set_new(o, "concurrency", concurrency);
         (void)json_object_set_new(o, "endpoints", endpoints_json(shared, u));
         (void)json_object_set_new(o, "circuit_breaker", breaker_json(u, shared, now));
         (void)json_array_append_new(a, o);

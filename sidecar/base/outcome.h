@@ -50,6 +50,8 @@
     X(PENDING_OVERFLOW, "pending_overflow", 503, "connection_limit_reached", "Wait queue full")    \
     X(QUEUE_TIMEOUT, "queue_timeout", 503, "connection_limit_reached", "Waited too long in queue") \
     X(BREAKER_OPEN, "breaker_open", 503, "destination_unavailable", "Circuit breaker open")        \
+    X(CONCURRENCY_LIMIT, "concurrency_limit", 503, "connection_limit_reached",                     \
+      "Too many requests in flight")                                                               \
     X(NO_ENDPOINT, "no_endpoint", 503, "destination_unavailable", "No endpoint available")         \
     X(RATE_LIMITED, "rate_limited", 429, "http_request_denied", "Too many requests")               \
     X(OVERLOADED, "overloaded", 503, "proxy_internal_response", "Overloaded")                      \

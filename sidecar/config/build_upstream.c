@@ -128,6 +128,7 @@ static void check_upstream(struct builder *b, uint32_t at)
     build_breaker(b, u, yaml_get(node, "circuitBreaker"));
     build_outlier(b, u, node);
     build_failover(b, u, node);
+    build_concurrency(b, u, yaml_get(node, "concurrency"));
     build_retry_budget(b, u, yaml_get(node, "retryBudget"));
     if (idle && u->min_idle > u->max_connections)
         problem_at(b->problems, idle, "%s is more than circuitBreaker.maxConnections %s",

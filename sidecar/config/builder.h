@@ -47,6 +47,9 @@ void build_upstreams(struct builder *b);
 /* build_breaker.c: node: the value of "circuitBreaker"; NULL: there is none. */
 void build_breaker(struct builder *b, struct conf_upstream *u, const struct yaml_node *node);
 
+/* build_concurrency.c: node: the value of "concurrency"; NULL: there is none. */
+void build_concurrency(struct builder *b, struct conf_upstream *u, const struct yaml_node *node);
+
 /* build_listener.c: all of them, with their routes. */
 void build_listeners(struct builder *b);
 

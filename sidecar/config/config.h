@@ -20,6 +20,7 @@
 #include "policies/fault.h"
 #include "policies/header_rules.h"
 #include "policies/circuit_breaker.h"
+#include "policies/concurrency_limit.h"
 #include "policies/leak.h"
 #include "policies/learn.h"
 #include "policies/redact.h"
@@ -143,15 +144,17 @@ struct conf_upstream {
     struct conf_endpoint *endpoints;
     enum upstream_protocol protocol; /* http1 */
     enum balance balance;
-    uint32_t panic_threshold;                  /* percent; 50 */
-    uint32_t overprovisioning;                 /* percent; 140 */
-    bool prefer_own_zone;                      /* true */
-    struct str own_zone;                       /* conf.zone, if it is preferred and known */
-    const struct outlier_rules *outlier;       /* NULL: nothing is ejected */
-    const struct slow_start_rules *slow_start; /* NULL: none */
-    bool has_outlier, has_slow_start;
-    struct outlier_rules outlier_rules; /* these two: through the pointers only */
+    uint32_t panic_threshold;                    /* percent; 50 */
+    uint32_t overprovisioning;                   /* percent; 140 */
+    bool prefer_own_zone;                        /* true */
+    struct str own_zone;                         /* conf.zone, if it is preferred and known */
+    const struct outlier_rules *outlier;         /* NULL: nothing is ejected */
+    const struct slow_start_rules *slow_start;   /* NULL: none */
+    const struct concurrency_rules *concurrency; /* NULL: no adaptive limit */
+    bool has_outlier, has_slow_start, has_concurrency;
+    struct outlier_rules outlier_rules; /* these three: through the pointers only */
     struct slow_start_rules slow_start_rules;
+    struct concurrency_rules concurrency_rules;
     usec_t connect_timeout;   /* 5 s */
     usec_t unreachable_after; /* of silence, while there are others; 1 s; 0: never */
     /* pool */

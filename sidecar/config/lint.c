@@ -58,6 +58,7 @@ const struct lint_rule lint_rules[] = {
     {"pool-lifetime", lint_pool_lifetime},
     {"min-idle", lint_min_idle},
     {"breaker", lint_breaker},
+    {"concurrency", lint_concurrency},
     {"tcp-requests", lint_tcp_requests},
     {"upstream-http2", lint_upstream_http2},
     {"lone-endpoint", lint_lone_endpoint},

@@ -64,6 +64,8 @@ void lint_leak_watch(struct builder *b);
 void lint_breaker(struct builder *b);
 /* build_overload.c */
 void lint_overload(struct builder *b);
+/* build_concurrency.c */
+void lint_concurrency(struct builder *b);
 /* build_outlier.c */
 void lint_outlier(struct builder *b);
 /* build_failover.c */

@@ -418,6 +418,8 @@ static const struct schema_key upstream_keys[] = {
      SCHEMA_DURATION, UPSTREAM(unreachable_after), .preset = "1s", .max = WEEK},
     {"pool", "connections that are kept", SCHEMA_MAP, .map = &pool_map},
     {"circuitBreaker", "what the upstream is spared", SCHEMA_MAP, .map = &schema_breaker},
+    {"concurrency", "a limit of requests in flight that is found out from how long answers take",
+     SCHEMA_MAP, .flag_at = AT(struct conf_upstream, has_concurrency), .map = &schema_concurrency},
     {"retryBudget", "how many retries it is sent, over all workers", SCHEMA_MAP,
      .map = &schema_retry_budget},
     {"dns", "how names among the endpoints are resolved", SCHEMA_MAP, .map = &upstream_dns_map},

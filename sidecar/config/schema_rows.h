@@ -50,6 +50,8 @@ extern const struct schema_map schema_overload;
 
 /* schema_breaker.c: of a struct conf_upstream. */
 extern const struct schema_map schema_breaker;
+/* schema_concurrency.c: of a struct conf_upstream. */
+extern const struct schema_map schema_concurrency;
 
 /* schema_authz.c: of a struct conf_jwt, and of a struct draft_route. */
 extern const struct schema_key schema_jwt_item;

@@ -142,6 +142,7 @@ void pool_retire(struct pool *p)
         p->last.outlier = NULL;
         p->last.slow_start = NULL;
         p->last.own_zone = STR_NONE;
+        p->last.concurrency = NULL;
         p->conf = &p->last;
         pool_levels_configure(p);
     }

@@ -9,6 +9,7 @@
 #include "proxy/listener.h"
 #include "proxy/pool.h"
 #include "proxy/route_state.h"
+#include "proxy/stream_flight.h"
 #include "proxy/stream_permit.h"
 #include "proxy/stream_steps.h"
 #include "proxy/upstream.h"
@@ -239,6 +240,10 @@ static enum stream_next step_pick(struct stream *s)
     bool breaker = stream_has_breaker(s);
     if (breaker && stream_permit_refused(s)) {
         stream_reply(s, REASON_BREAKER_OPEN, NULL);
+        return STREAM_WAIT;
+    }
+    if (stream_needs_flight(s) && !stream_flight_begin(s)) {
+        stream_reply(s, REASON_CONCURRENCY_LIMIT, NULL);
         return STREAM_WAIT;
     }
     switch (admission_ask(s->pool, s, &reason)) {

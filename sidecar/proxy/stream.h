@@ -100,6 +100,7 @@ struct stream {
     bool admitted;                  /* counted in upstream_shared.requests */
     bool result_told;               /* of this try */
     bool last_called;               /* answered by LAST_CALL */
+    bool in_flight;                 /* under the upstream's adaptive limit (stream_flight.h) */
     bool permit_held;               /* of the upstream's circuit breaker (stream_permit.h) */
     bool permit_probe;              /* the same, while that is half-open */
     bool head_gone; /* of the request only what the log tells is left: it can't be sent again */

@@ -12,6 +12,7 @@
 #include "proxy/learning.h"
 #include "proxy/pool.h"
 #include "proxy/route_state.h"
+#include "proxy/stream_flight.h"
 #include "proxy/stream_permit.h"
 #include "proxy/upstream.h"
 #include "proxy/view.h"
@@ -313,7 +314,7 @@ static void stream_reaped(struct reap *r)
 {
     struct stream *s = CONTAINER_OF(r, struct stream, reap);
     struct worker *w = s->worker;
-    CHECK(!s->permit_held);
+    CHECK(!s->permit_held && !s->in_flight);
     message_free(&s->req);
     if (s->exchange) {
         message_free(&s->exchange->res);
@@ -338,6 +339,8 @@ void stream_finish(struct stream *s, enum reason reason, bool down_clean, bool u
     s->reason = reason;
     stream_tell_result(s, reason);
     stream_drop_upstream(s, up_clean, reason);
+    if (s->in_flight)
+        stream_flight_end(s);
     if (s->delayed)
         stream_fault_leave(s);
     relay_discard(&s->request, bufs);

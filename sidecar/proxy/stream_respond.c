@@ -6,6 +6,7 @@
 #include "proxy/learning.h"
 #include "proxy/pool.h"
 #include "proxy/endpoint.h"
+#include "proxy/stream_flight.h"
 #include "proxy/stream_permit.h"
 #include "proxy/upstream.h"
 #include "proxy/websocket_tunnel.h"
@@ -74,6 +75,8 @@ static void begin_tunnel(struct stream *s)
     s->status = 101;
     s->deadline = 0;
     stream_tell_result(s, REASON_NONE);
+    if (s->in_flight)
+        stream_flight_answered(s);
     s->down->ops->head(s->down, &s->exchange->res, SIDE_MORE);
     s->up->ended = s->down->ended = false;
     s->up->ops->tunnel(s->up);
@@ -110,6 +113,8 @@ static inline void give_response(struct stream *s)
     s->status = s->exchange->res.status;
     if (s->permit_probe)
         stream_permit_answered(s);
+    if (s->in_flight)
+        stream_flight_answered(s);
     s->down->ops->head(s->down, &s->exchange->res,
                        s->exchange->res.body == BODY_NONE ? SIDE_END : SIDE_MORE);
     if (s->deadline_changed)

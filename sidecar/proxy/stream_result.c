@@ -3,6 +3,7 @@
 
 #include "http/grpc.h"
 #include "proxy/endpoint.h"
+#include "proxy/stream_flight.h"
 #include "proxy/stream_permit.h"
 
 static enum result of_grpc(int code)
@@ -93,6 +94,8 @@ void stream_tell_result(struct stream *s, enum reason reason)
     enum result r = s->tunnel ? RESULT_SUCCESS : of_stream(s, reason);
     if (r != RESULT_NOTHING)
         endpoint_on_result(s->endpoint, r, latency_of(s, r));
+    if (s->in_flight)
+        stream_flight_failed(s, r, latency_of(s, r));
     if (s->permit_held)
         stream_permit_report(s, r);
 }

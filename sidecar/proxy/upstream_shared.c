@@ -100,6 +100,20 @@ struct retry_budget *upstream_shared_budget(struct upstream_shared *u)
     return had;
 }
 
+struct concurrency *upstream_shared_concurrency(struct upstream_shared *u,
+                                                const struct concurrency_rules *r)
+{
+    struct concurrency *c = atomic_load_explicit(&u->concurrency, memory_order_acquire), *had;
+    if (c)
+        return c;
+    had = NULL;
+    c = concurrency_new(u->n_workers, r);
+    if (!c || atomic_compare_exchange_strong(&u->concurrency, &had, c))
+        return c;
+    (void)concurrency_free(c); /* another worker was first */
+    return had;
+}
+
 struct upstream_shared *upstream_shared_ref(struct upstream_shared *u)
 {
     (void)atomic_fetch_add_explicit(&u->refs, 1, memory_order_relaxed);
@@ -116,6 +130,7 @@ void upstream_shared_unref(struct upstream_shared *u)
         free(u->worker[i].stats.first_byte);
     }
     (void)retry_budget_free(u->retry_budget);
+    (void)concurrency_free(u->concurrency);
     (void)tls_slot_unref(u->tls);
     free(u->endpoints);
     free(u->places);

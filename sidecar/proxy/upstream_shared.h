@@ -11,6 +11,7 @@
 #include "io/mailbox.h"
 #include "io/tls.h"
 #include "policies/circuit_breaker.h"
+#include "policies/concurrency.h"
 #include "policies/outlier.h"
 #include "policies/slow_start.h"
 #include "policies/standing.h"
@@ -77,6 +78,7 @@ struct upstream_shared {
     struct endpoint_word *words;
     usec_t looked_at;                          /* the control thread's: endpoint_look.h */
     struct retry_budget *_Atomic retry_budget; /* NULL until a request may be retried */
+    struct concurrency *_Atomic concurrency;   /* NULL until there was a request under its limit */
     struct tls_slot *tls; /* never NULL; empty while conf_upstream.tls is not enabled */
     /* The control thread's only: the addresses that the upstream has now, and behind them n_left
      * that it had, which a worker still has a connection to. */
@@ -103,6 +105,10 @@ void upstream_shared_unref(struct upstream_shared *u);
 
 /* How many retries it is sent; made when it is first asked for. NULL when memory is short. */
 struct retry_budget *upstream_shared_budget(struct upstream_shared *u);
+
+/* Its adaptive limit; the same. `r`: what it begins with. */
+struct concurrency *upstream_shared_concurrency(struct upstream_shared *u,
+                                                const struct concurrency_rules *r);
 
 struct endpoint_shared *endpoint_shared_ref(struct endpoint_shared *e);
 void endpoint_shared_unref(struct endpoint_shared *e);

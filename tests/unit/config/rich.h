@@ -325,6 +325,8 @@ static const char rich[] =
     "      halfOpenTimeout: 3s\n"
     "      halfOpenSuccesses: 2\n"
     "      dryRun: true\n"
+    "    concurrency: {minLimit: 4, maxLimit: 200, initialLimit: 8, tolerancePercent: 150,\n"
+    "      interval: 200ms, minRttWindow: 30s, dryRun: true}\n"
     "    retryBudget: {percent: 10, minPerSecond: 5, window: 30s}\n"
     "    healthCheck:\n"
     "      http:\n"
