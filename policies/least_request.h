@@ -31,7 +31,8 @@ usec_t pace_now(const struct pace *p, usec_t now);
 static inline void pace_note(struct pace *p, usec_t latency, usec_t now)
 {
     usec_t was = now < p->at + PACE_HALVES_EVERY * USEC_PER_SEC ? p->mean : pace_now(p, now);
-    p->mean = was == 0 ? latency : was - was / PACE_SHARE + latency / PACE_SHARE;
+    /* From nothing too, so that a single slow answer is a quarter of what several are. */
+    p->mean = was - was / PACE_SHARE + latency / PACE_SHARE;
     p->at = now;
 }
 

@@ -269,6 +269,8 @@ static void put_upstreams(struct exposition *t, const struct control *c)
         ROW("upstream_resent_total", "counter",
             "Requests sent again: on a reused connection that had been closed, or not processed.",
             retried),
+        ROW("upstream_endpoints_full_total", "counter",
+            "Times that a request found every endpoint at its limit.", endpoints_full),
         ROW("upstream_unreachable_total", "counter",
             "Times that packets to an endpoint were found to be lost.", unreachable),
         ROW("upstream_moved_total", "counter",

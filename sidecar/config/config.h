@@ -163,11 +163,13 @@ struct conf_upstream {
     uint32_t min_idle;                    /* kept open per worker, never below; 0 */
     uint64_t max_requests_per_connection; /* 0: no bound */
     /* circuitBreaker: for the whole process */
-    uint32_t max_connections; /* 1024 */
-    uint32_t max_requests;    /* in flight; 1024 */
-    uint32_t max_pending;     /* waiting for a connection; 1024 */
-    uint32_t max_retries;     /* requests in flight that are retried; 1024 */
-    usec_t queue_timeout;     /* longest wait there; 1 s */
+    uint32_t max_connections;              /* 1024 */
+    uint32_t max_requests;                 /* in flight; 1024 */
+    uint32_t max_connections_per_endpoint; /* 0: no bound of its own; so */
+    uint32_t max_requests_per_endpoint;    /* this */
+    uint32_t max_pending;                  /* waiting for a connection; 1024 */
+    uint32_t max_retries;                  /* requests in flight that are retried; 1024 */
+    usec_t queue_timeout;                  /* longest wait there; 1 s */
     struct breaker_rules breaker;
     struct retry_budget_rules retry_budget;
     struct conf_upstream_http2 http2;

@@ -55,6 +55,7 @@ const struct lint_rule lint_rules[] = {
     {"tls-in-tls", lint_tls_in_tls},
     {"unused-upstream", lint_unused_upstream},
     {"upstream-timeout", lint_upstream_timeout},
+    {"endpoint-limits", lint_endpoint_limits},
     {"pool-lifetime", lint_pool_lifetime},
     {"min-idle", lint_min_idle},
     {"breaker", lint_breaker},

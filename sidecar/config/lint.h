@@ -52,6 +52,7 @@ void lint_retry_budget(struct builder *b);
 /* lint_upstream.c */
 void lint_unused_upstream(struct builder *b);
 void lint_upstream_timeout(struct builder *b);
+void lint_endpoint_limits(struct builder *b);
 void lint_pool_lifetime(struct builder *b);
 void lint_min_idle(struct builder *b);
 void lint_tcp_requests(struct builder *b);

@@ -76,6 +76,29 @@ void lint_upstream_timeout(struct builder *b)
     }
 }
 
+/* ---- limits ---- */
+
+static void check_limit(struct builder *b, const struct yaml_node *node, uint32_t mine,
+                        const char *whole, uint32_t most)
+{
+    char text[PROBLEM_QUOTE_MAX];
+    if (node && mine > most)
+        warning_at(b->problems, node, "%s is never reached: %s is %u",
+                   builder_number(node, mine, text), whole, most);
+}
+
+void lint_endpoint_limits(struct builder *b)
+{
+    for (uint32_t i = 0; i < b->conf->n_upstreams; i++) {
+        const struct conf_upstream *u = &b->conf->upstreams[i];
+        const struct yaml_node *limits = yaml_get(b->upstreams[i].node, "circuitBreaker");
+        check_limit(b, yaml_get(limits, "maxConnectionsPerEndpoint"),
+                    u->max_connections_per_endpoint, "maxConnections", u->max_connections);
+        check_limit(b, yaml_get(limits, "maxRequestsPerEndpoint"), u->max_requests_per_endpoint,
+                    "maxRequests", u->max_requests);
+    }
+}
+
 /* ---- pool ---- */
 
 void lint_pool_lifetime(struct builder *b)

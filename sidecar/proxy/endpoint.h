@@ -61,6 +61,8 @@ static inline bool endpoint_listed(const struct endpoint *e)
  * their order where it has none so good; of a level its zones likewise. O(1) as long as most can be
  * used. */
 struct endpoint *endpoint_choose(struct pool *p, const struct stream *s);
+/* There was none, as those that there are have as many connections or requests as they may. */
+bool endpoint_limited(const struct pool *p, const struct stream *s);
 /* Where a connection that nobody waits for goes; NULL: nowhere. */
 struct endpoint *endpoint_choose_next(struct pool *p);
 

@@ -1,6 +1,7 @@
 /* endpoint_choose.c - which address a request goes to. */
 #include "proxy/endpoint.h"
 
+#include "proxy/endpoint_limits.h"
 #include "proxy/pool.h"
 #include "proxy/pool_levels.h"
 #include "proxy/stream.h"
@@ -66,6 +67,8 @@ static bool fits(const struct pool *p, const struct stream *s, const struct endp
                  enum preference preference)
 {
     if (tried(p, s, e->index))
+        return false;
+    if (endpoint_limits_set(p->conf) && endpoint_is_full(e, s))
         return false;
     if (preference == ANY)
         return !endpoint_drained(e);
@@ -276,6 +279,16 @@ struct endpoint *endpoint_choose(struct pool *p, const struct stream *s)
         return fits(p, s, p->endpoints[0], ANY) ? p->endpoints[0] : NULL;
     bool again = s && s->exchange->wait.refused_family != AF_UNSPEC;
     return choose(p, s, again ? OTHER_FAMILY : NOT_REFUSED, BY_BALANCE);
+}
+
+bool endpoint_limited(const struct pool *p, const struct stream *s)
+{
+    for (uint32_t i = 0; endpoint_limits_set(p->conf) && i < p->n_endpoints; i++) {
+        const struct endpoint *e = p->endpoints[i];
+        if (!tried(p, s, i) && !endpoint_drained(e) && endpoint_is_full(e, s))
+            return true;
+    }
+    return false;
 }
 
 /* --- what a request has tried --- */

@@ -1,12 +1,13 @@
 /* pool.c - who gets a stream of which connection, and who waits for one. */
 #include "proxy/pool.h"
 
-#include "proxy/endpoint.h"
+#include "proxy/endpoint_limits.h"
 #include "proxy/stream.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
 
 enum {
+    LIMITED_TRIES = 8,  /* at endpoints whose last place another worker takes meanwhile */
     PEEK_AFTER_MS = 10, /* a connection idle for longer is looked at before a request that */
                         /* could not be sent again goes out on it */
 };
@@ -65,6 +66,8 @@ bool pool_hand_over(struct pool *p, struct upstream_conn *u)
         struct stream *s = stream_of(it);
         if (s->tcp ? u->h2 || u->requests > 0 : s->fresh && u->requests > 0)
             continue;
+        if (!endpoint_place(u->endpoint, s))
+            continue;
         pool_leave_queue(p, s);
         if (pool_lease_on(p, u, s))
             stream_on_connected(s);
@@ -93,15 +96,25 @@ static struct upstream_conn *joinable(const struct pool *p, const struct stream 
 }
 
 /* A connection for s to e, one that is being made or a new one, trying another endpoint when one
- * refuses at once. */
+ * refuses at once, or is at a limit of its own. */
 static bool open_for(struct pool *p, struct stream *s, struct endpoint *e, enum reason *ret_reason)
 {
+    int limited = 0;
     *ret_reason = REASON_NO_ENDPOINT;
-    while (e) {
+    while (e && limited < LIMITED_TRIES) {
         struct upstream_conn *u = joinable(p, s, e);
         if (!u && !pool_take_slot(p)) {
+            endpoint_leave_place(s);
             *ret_reason = REASON_CONNECTION_LIMIT;
             return false;
+        }
+        if (!endpoint_place(e, s)) {
+            if (!u)
+                pool_give_slot(p);
+            *ret_reason = REASON_CONNECTION_LIMIT;
+            limited++;
+            e = endpoint_choose(p, s);
+            continue;
         }
         if (!u)
             u = pool_open(p, e, s->tcp, ret_reason);
@@ -112,14 +125,36 @@ static bool open_for(struct pool *p, struct stream *s, struct endpoint *e, enum 
             pool_uncount_pending(p, s);
             return true;
         }
+        if (*ret_reason == REASON_CONNECTION_LIMIT) {
+            struct list *idle = list_last(&e->idle); /* of no use to it, but for its place */
+            if (idle)
+                upstream_close(LIST_ENTRY(idle, struct upstream_conn, endpoint_link));
+            limited++;
+            e = endpoint_choose(p, s);
+            continue;
+        }
         if (*ret_reason != REASON_OUT_OF_MEMORY)
             endpoint_failed(e);
         endpoint_refused(e, s);
         if (!stream_may_connect(s))
-            return false;
+            break;
         e = endpoint_choose(p, s);
     }
+    endpoint_leave_place(s);
+    if (!e && endpoint_limited(p, s))
+        *ret_reason = REASON_CONNECTION_LIMIT;
     return false;
+}
+
+/* Whoever may have what we wait for. */
+static void ask_for_room(struct pool *p, const struct stream *s)
+{
+    const struct conf_upstream *c = p->conf;
+    if (!endpoint_limits_set(c) || c->max_connections_per_endpoint > 0 ||
+        pool_connections_now(p) >= c->max_connections)
+        pool_ask_others(p);
+    if (endpoint_limits_set(c))
+        endpoint_limits_wait(p, s);
 }
 
 void pool_seek_again(struct pool *p, struct stream *s, enum reason reason)
@@ -131,39 +166,13 @@ void pool_seek_again(struct pool *p, struct stream *s, enum reason reason)
     if (why == REASON_CONNECTION_LIMIT) {
         (void)pool_count_pending(p, s, UINT32_MAX); /* it was let in already */
         pool_wake_at(p, s->exchange->wait.since + p->conf->queue_timeout);
-        pool_ask_others(p);
+        ask_for_room(p, s);
         return;
     }
     if (!list_linked(&s->exchange->wait.link))
         return; /* closing the failed one gave it another's place */
     pool_leave_queue(p, s);
     stream_on_refused(s, reason);
-}
-
-void pool_slot_free(struct pool *p)
-{
-    /* Whoever waits without a connection under way gets one made; a failure leaves the queue, so
-     * the walk begins again. */
-    bool again = true;
-    while (again) {
-        again = false;
-        LIST_FOREACH (it, &p->waiting) {
-            struct stream *s = stream_of(it);
-            enum reason why = REASON_NONE;
-            if (s->exchange->wait.making)
-                continue;
-            if (open_for(p, s, endpoint_choose(p, s), &why))
-                continue;
-            if (why == REASON_CONNECTION_LIMIT) {
-                pool_ask_others(p);
-                return;
-            }
-            pool_leave_queue(p, s);
-            stream_on_refused(s, why);
-            again = true;
-            break;
-        }
-    }
 }
 
 /* --- leasing --- */
@@ -184,7 +193,8 @@ static struct upstream_conn *take_idle(struct pool *p, struct stream *s, struct 
     LIST_FOREACH_SAFE (it, from) {
         struct upstream_conn *u = by_endpoint ? LIST_ENTRY(it, struct upstream_conn, endpoint_link)
                                               : LIST_ENTRY(it, struct upstream_conn, link);
-        if (!by_endpoint && endpoint_is_spare(u->endpoint))
+        if (!by_endpoint &&
+            (endpoint_is_spare(u->endpoint) || endpoint_has_no_place(u->endpoint, s)))
             continue; /* its place is of more use */
         bool dead = looks_dead(u, s);
         if (!dead && !pool_worn(p, u)) {
@@ -198,12 +208,14 @@ static struct upstream_conn *take_idle(struct pool *p, struct stream *s, struct 
     return NULL;
 }
 
-static struct upstream_conn *take_open(struct pool *p, struct list *from, bool by_endpoint)
+static struct upstream_conn *take_open(struct pool *p, struct stream *s, struct list *from,
+                                       bool by_endpoint)
 {
     LIST_FOREACH_SAFE (it, from) {
         struct upstream_conn *u = by_endpoint ? LIST_ENTRY(it, struct upstream_conn, endpoint_link)
                                               : LIST_ENTRY(it, struct upstream_conn, open_link);
-        if (!by_endpoint && endpoint_is_spare(u->endpoint))
+        if (!by_endpoint &&
+            (endpoint_is_spare(u->endpoint) || endpoint_has_no_place(u->endpoint, s)))
             continue;
         if (pool_worn(p, u))
             pool_leave(p, u);
@@ -220,13 +232,58 @@ static struct upstream_conn *take(struct pool *p, struct stream *s, struct endpo
 {
     struct upstream_conn *u = NULL;
     if (e)
-        u = take_open(p, &e->open, true);
+        u = take_open(p, s, &e->open, true);
     if (!u && e && p->n_idle > 0)
         u = take_idle(p, s, &e->idle, true);
     if (u || pool_connections_now(p) < p->conf->max_connections)
         return u;
-    u = take_open(p, &p->open, false);
+    u = take_open(p, s, &p->open, false);
     return u || p->n_idle == 0 ? u : take_idle(p, s, &p->idle, false);
+}
+
+/* With limits of endpoints somebody may wait for a place while connections are idle. */
+static bool give_idle(struct pool *p, struct stream *s, struct endpoint *e)
+{
+    struct upstream_conn *u = e && !s->fresh && !s->tcp ? take(p, s, e) : NULL;
+    if (!u || !endpoint_place(u->endpoint, s))
+        return false;
+    pool_leave_queue(p, s);
+    if (pool_lease_on(p, u, s))
+        stream_on_connected(s);
+    else
+        stream_on_refused(s, REASON_OUT_OF_MEMORY);
+    return true;
+}
+
+void pool_slot_free(struct pool *p)
+{
+    /* Whoever waits without a connection under way gets one made; a failure leaves the queue, so
+     * the walk begins again. */
+    bool again = true;
+    while (again) {
+        again = false;
+        LIST_FOREACH (it, &p->waiting) {
+            struct stream *s = stream_of(it);
+            enum reason why = REASON_NONE;
+            if (s->exchange->wait.making)
+                continue;
+            struct endpoint *e = endpoint_choose(p, s);
+            if (endpoint_limits_set(p->conf) && give_idle(p, s, e)) {
+                again = true;
+                break;
+            }
+            if (open_for(p, s, e, &why))
+                continue;
+            if (why == REASON_CONNECTION_LIMIT) {
+                ask_for_room(p, s);
+                return;
+            }
+            pool_leave_queue(p, s);
+            stream_on_refused(s, why);
+            again = true;
+            break;
+        }
+    }
 }
 
 static enum pool_lease enqueue(struct pool *p, struct stream *s, struct endpoint *e,
@@ -237,9 +294,10 @@ static enum pool_lease enqueue(struct pool *p, struct stream *s, struct endpoint
     if (open_for(p, s, e, ret_reason))
         return POOL_WAITS;
     if (*ret_reason == REASON_CONNECTION_LIMIT) {
+        count_add(&p->stats->endpoints_full, endpoint_limited(p, s));
         if (pool_count_pending(p, s, p->conf->max_pending)) {
             pool_wake_at(p, s->exchange->wait.since + p->conf->queue_timeout);
-            pool_ask_others(p);
+            ask_for_room(p, s);
             return POOL_WAITS;
         }
         *ret_reason = REASON_PENDING_OVERFLOW;
@@ -252,6 +310,11 @@ enum pool_lease pool_lease(struct pool *p, struct stream *s, bool fresh, enum re
 {
     struct endpoint *e = endpoint_choose(p, s);
     struct upstream_conn *u = fresh ? NULL : take(p, s, e);
+    for (int k = 0; u && !endpoint_place(u->endpoint, s); k++) {
+        /* Another worker has been faster. */
+        e = k < LIMITED_TRIES ? endpoint_choose(p, s) : NULL;
+        u = e ? take(p, s, e) : NULL;
+    }
     if (!u) {
         /* An idle connection that may not be used (a fresh one is asked for, or its endpoint is
          * out) holds a slot that a new one could have. */

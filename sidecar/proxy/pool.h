@@ -128,6 +128,7 @@ struct upstream_conn *pool_open(struct pool *p, struct endpoint *e, bool raw,
                                 enum reason *ret_reason);
 /* A place in the process-wide limit; false when there is none. */
 bool pool_take_slot(struct pool *p);
+void pool_give_slot(struct pool *p);
 /* Out of use, and so not leased again: old, used up, of an endpoint that is not listed, of a
  * protocol that is not configured any more. */
 bool pool_worn(const struct pool *p, const struct upstream_conn *u);

@@ -3,6 +3,7 @@
 #include "proxy/pool.h"
 
 #include "base/mem.h"
+#include "proxy/endpoint_limits.h"
 #include "proxy/upstream.h"
 #include "proxy/upstream_shared.h"
 #include "proxy/worker.h"
@@ -94,8 +95,9 @@ void pool_yield_idle(struct pool *p)
     struct list *oldest = list_last(&p->idle);
     if (oldest)
         upstream_close(LIST_ENTRY(oldest, struct upstream_conn, link));
-    else if (atomic_load(&p->shared->connections) < p->conf->max_connections)
-        pool_tell_starving(p); /* a slot became free while it was asking */
+    else if (atomic_load(&p->shared->connections) < p->conf->max_connections &&
+             !endpoint_limits_set(p->conf)) /* who waits for those looks himself */
+        pool_tell_starving(p);              /* a slot became free while it was asking */
     else
         pool_yield_busy(p);
 }

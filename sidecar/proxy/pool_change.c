@@ -198,6 +198,7 @@ struct pool *pool_free(struct pool *p)
     free(p->levels);
     CHECK(list_empty(&p->connecting) && p->endpoints_alive == 0);
     (void)atomic_fetch_and(&p->shared->starving, ~pool_bit(p->worker->id));
+    (void)atomic_fetch_and(&p->shared->crowded, ~pool_bit(p->worker->id));
     (void)atomic_fetch_and(&p->shared->queueing, ~pool_bit(p->worker->id));
     p->shared->worker[p->worker->id].pool = NULL;
     upstream_shared_unref(p->shared);

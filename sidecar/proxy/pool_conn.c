@@ -1,5 +1,5 @@
 /* pool_conn.c - a pool's connections: in which state each is, which is its list. */
-#include "proxy/endpoint.h"
+#include "proxy/endpoint_limits.h"
 #include "proxy/pool.h"
 #include "proxy/pool_levels.h"
 #include "proxy/stream.h"
@@ -132,7 +132,7 @@ bool pool_take_slot(struct pool *p)
 
 /* Ordered before the look at who starves: either we see the bit of a worker that has just failed to
  * take a slot, or the worker that it asks next sees this one free. */
-static void give_slot(struct pool *p)
+void pool_give_slot(struct pool *p)
 {
     (void)atomic_fetch_sub(&p->shared->connections, 1);
 }
@@ -140,9 +140,15 @@ static void give_slot(struct pool *p)
 struct upstream_conn *pool_open(struct pool *p, struct endpoint *e, bool raw,
                                 enum reason *ret_reason)
 {
+    if (!endpoint_take_connection(e)) {
+        pool_give_slot(p);
+        *ret_reason = REASON_CONNECTION_LIMIT;
+        return NULL;
+    }
     struct upstream_conn *u = upstream_connect(p, e, raw, ret_reason);
     if (!u) {
-        give_slot(p);
+        endpoint_give_connection(e);
+        pool_give_slot(p);
         count_add(&p->stats->connect_failed, 1);
         return NULL;
     }
@@ -294,9 +300,11 @@ void pool_on_closed(struct pool *p, struct upstream_conn *u)
     set_state(p, u, UPSTREAM_CLOSED);
     count_add(&p->stats->connections, -1);
     count_add(&u->endpoint->stats->connections, -1);
+    endpoint_give_connection(u->endpoint);
+    endpoint_limits_tell(p);
     endpoint_unref(u->endpoint);
     u->endpoint = NULL;
-    give_slot(p);
+    pool_give_slot(p);
     pool_tell_starving(p);
     if (!list_empty(&p->waiting))
         pool_wake_at(p, p->worker->loop.now);

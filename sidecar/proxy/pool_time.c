@@ -141,12 +141,14 @@ void pool_on_timer(struct timer *t)
     pool_slot_free(p);
     pool_wake_at(p, expire_queue(p, now));
     pool_fill(p);
-    LIST_FOREACH (it, &p->idle)
+    LIST_FOREACH (it, &p->idle) {
         pool_wake_at(p, pool_idle_end(p, LIST_ENTRY(it, struct upstream_conn, link)));
+    }
     if (!list_empty(&p->unreachable))
         pool_wake_at(p, endpoint_test_unreachable(p, now));
-    LIST_FOREACH (it, &p->connecting)
+    LIST_FOREACH (it, &p->connecting) {
         pool_wake_at(p, pool_connect_look(p, LIST_ENTRY(it, struct upstream_conn, link), now));
+    }
 }
 
 void pool_fill(struct pool *p)

@@ -55,8 +55,9 @@ struct upstream_stats {
     counter_t connections, connecting, active, idle, pending;
     counter_t http2_streams; /* requests on connections that speak HTTP/2 */
     counter_t opened, reused, connect_failed, retried;
-    counter_t unreachable; /* times that an endpoint was found to be */
-    counter_t moved;       /* requests that went from one that is to another */
+    counter_t endpoints_full; /* requests that found all endpoints at limits of their own */
+    counter_t unreachable;    /* times that an endpoint was found to be */
+    counter_t moved;          /* requests that went from one that is to another */
     counter_t retries[RETRY_CONDITIONS];
     counter_t retries_refused[RETRY_VERDICTS];
     counter_t closed_idle; /* by the upstream, while idle */

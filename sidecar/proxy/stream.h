@@ -124,6 +124,7 @@ struct stream {
     struct route_state *route_state;
     struct pool *pool;
     struct endpoint *endpoint;      /* a reference from lease to finish; NULL: none */
+    struct endpoint *place;         /* a reference: it is among its requests (endpoint_limits.h) */
     const struct ip *peer_ip;       /* of the connection */
     struct str peer;                /* the same as text */
     const struct transport *client; /* of the connection; NULL: not told */

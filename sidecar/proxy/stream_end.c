@@ -8,7 +8,7 @@
 #include "proxy/access_log.h"
 #include "proxy/admission.h"
 #include "proxy/downstream.h"
-#include "proxy/endpoint.h"
+#include "proxy/endpoint_limits.h"
 #include "proxy/learning.h"
 #include "proxy/pool.h"
 #include "proxy/route_state.h"
@@ -218,6 +218,8 @@ void stream_drop_upstream(struct stream *s, bool clean, enum reason reason)
     const struct exchange *ex = s->exchange;
     if (ex && (list_linked(&ex->wait.link) || ex->wait.making))
         pool_cancel(s->pool, s);
+    if (s->place)
+        endpoint_leave_place(s);
     if (!s->up)
         return;
     struct side *up = s->up;

@@ -49,8 +49,9 @@ struct endpoint_shared {
     struct endpoint_check *check; /* the control thread's (health_checks.h); NULL: none */
     struct standing_group *group; /* its upstream's, which lives longer */
     struct standing standing;
-    _Atomic uint32_t percent;  /* of its share, by the operator; 100 */
-    _Atomic usec_t well_since; /* slow start begins there; 0: long ago */
+    _Atomic uint32_t percent;               /* of its share, by the operator; 100 */
+    _Atomic uint32_t connections, requests; /* endpoint_limits.h */
+    _Atomic usec_t well_since;              /* slow start begins there; 0: long ago */
     struct outlier outlier;
     struct endpoint_looks looks;
     bool named;      /* upstream_shared.c: in the list that comes */
@@ -68,6 +69,7 @@ struct upstream_shared {
     _Atomic uint32_t pending;
     _Atomic uint32_t retries;  /* requests that are being retried */
     _Atomic uint64_t starving; /* a bit for each worker that waits for a connection slot */
+    _Atomic uint64_t crowded;  /* the same, for a place at an endpoint (endpoint_limits.h) */
     _Atomic uint64_t queueing; /* a bit for each worker with requests that wait for admission */
     struct breaker breaker;    /* stream_permit.h */
     _Alignas(64) struct standing_group group;      /* of the endpoints */

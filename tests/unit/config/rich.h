@@ -311,6 +311,8 @@ static const char rich[] =
     "    circuitBreaker:\n"
     "      maxConnections: 200\n"
     "      maxRequests: 300\n"
+    "      maxConnectionsPerEndpoint: 50\n"
+    "      maxRequestsPerEndpoint: 100\n"
     "      maxPendingRequests: 0\n"
     "      maxRetries: 10\n"
     "      queueTimeout: 250ms\n"

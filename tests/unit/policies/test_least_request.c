@@ -61,9 +61,9 @@ static void test_mean(UNUSED void **state)
 {
     struct pace p = {0};
     pace_note(&p, MS(40), 1);
-    assert_int_equal(p.mean, MS(40));
-    pace_note(&p, MS(80), 2);
-    assert_int_equal(p.mean, MS(50));
+    assert_int_equal(p.mean, MS(10));
+    pace_note(&p, MS(100), 2);
+    assert_int_equal(p.mean, 32500);
     for (usec_t i = 0; i < 100; i++)
         pace_note(&p, MS(2000), 3 + i);
     assert_in_range(p.mean, MS(1990), MS(2000));
