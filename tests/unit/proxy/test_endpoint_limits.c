@@ -35,7 +35,7 @@ struct fixture {
 static struct fixture *fixture_new(uint32_t most_connections, uint32_t most_requests)
 {
     struct fixture *f = NULL;
-    struct endpoint_address list[2];
+    struct endpoint_address list[2] = {0};
     char text[2][32];
     const char *why;
     bool changed;
