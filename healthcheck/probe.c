@@ -18,6 +18,7 @@ static void reaped(struct reap *r)
 static void release(struct probe *p)
 {
     timer_stop(p->loop, &p->timer);
+    probe_exec_end(p);
     if (p->speaker)
         p->speaker->close(p);
     if (p->conn.open && p->tls && p->conn.stage == CONN_STANDS)
@@ -51,7 +52,9 @@ void probe_end(struct probe *p, enum check_word word, unsigned code, const char 
 /* How far it got in its time. */
 static void too_late(struct probe *p)
 {
-    if (p->speaker)
+    if (p->exec)
+        probe_decide(p, CHECK_PROCTOUT, 0, "killed after its timeout");
+    else if (p->speaker)
         probe_decide(p, CHECK_L7TOUT, 0, "no whole answer");
     else if (p->tls && p->conn.stage == CONN_SHAKES)
         probe_decide(p, CHECK_L6TOUT, 0, "the TLS handshake did not end");
@@ -251,7 +254,10 @@ struct probe *probe_start(struct loop *l, const struct probe_rules *rules,
     message_init(&p->trailers, false);
     timer_init(&p->timer, on_timer);
     timer_set(l, &p->timer, p->deadline);
-    connect_to(p);
+    if (rules->kind == PROBE_EXEC)
+        probe_exec_start(p);
+    else
+        connect_to(p);
     return p;
 }
 

@@ -1,8 +1,9 @@
 /* probe.h - one look at one endpoint: what is asked, and what came of it.
  *
- * By a connection of its own, over the upstream's own TLS, with our own codecs and not by libcurl:
- * libcurl reads a file of CAs again for each connection, does not know the layer at which one of
- * ours would fail, and costs memory that a health check need not. On the control loop. */
+ * By a command, or by a connection of its own, over the upstream's own TLS, with our own codecs and
+ * not by libcurl: libcurl reads a file of CAs again for each connection, does not know the layer at
+ * which one of ours would fail, and costs memory that a health check need not. On the control loop.
+ */
 #ifndef SLUICE_HEALTHCHECK_PROBE_H
 #define SLUICE_HEALTHCHECK_PROBE_H
 
@@ -19,7 +20,7 @@ struct probe;
 struct probe_regex;
 struct tls_slot;
 
-enum probe_kind { PROBE_NONE, PROBE_HTTP, PROBE_TCP, PROBE_GRPC };
+enum probe_kind { PROBE_NONE, PROBE_HTTP, PROBE_TCP, PROBE_GRPC, PROBE_EXEC };
 
 /* Of an answer, this much is looked at; what comes behind it changes nothing. */
 enum { PROBE_BODY_MAX = 64 * 1024, PROBE_FIELDS_MAX = 32, PROBE_RANGES_MAX = 16 };
@@ -50,6 +51,8 @@ struct probe_rules {
     struct str service;
     /* tcp */
     struct str send, expect; /* empty: nothing */
+    /* exec: without a shell; NULL at its end */
+    char *const *command;
 };
 
 bool probe_rules_equal(const struct probe_rules *a, const struct probe_rules *b);
@@ -62,7 +65,8 @@ enum probe_protocol { PROBE_HTTP1, PROBE_HTTP2, PROBE_BY_ALPN };
 
 /* Whom. Referenced, with all in it, until the look is over. */
 struct probe_target {
-    struct str text; /* "10.0.0.7:8080": whom HTTP asks for */
+    struct str upstream; /* its name, for a command */
+    struct str text;     /* "10.0.0.7:8080": whom HTTP asks for */
     const struct address *address;
     struct tls_slot *tls; /* NULL: plain */
     struct str tls_name;  /* its server's name; empty: none is given */

@@ -53,7 +53,7 @@ struct probe {
     bool decided; /* the result is known */
     bool over;    /* and nothing more is read */
     struct check_result result;
-    const char *detail; /* a literal */
+    const char *detail; /* a literal, or the command's own word */
     /* http, grpc */
     struct message answer, trailers;
     struct message_room room;
@@ -61,6 +61,7 @@ struct probe {
     uint64_t received;
     struct probe_h1 h1;
     struct probe_h2 *h2;
+    struct probe_exec *exec;
 };
 
 /* The result; the first one counts. What comes of the answer is still read, up to PROBE_BODY_MAX
@@ -78,6 +79,12 @@ void probe_on_head(struct probe *p);
 void probe_on_body(struct probe *p, const char *bytes, size_t n);
 /* The answer is whole. */
 void probe_on_whole(struct probe *p);
+
+/* ---- probe_exec.c: no connection ---- */
+
+void probe_exec_start(struct probe *p);
+/* What still runs is killed. Harmless where nothing was started. */
+void probe_exec_end(struct probe *p);
 
 /* ---- probe_grpc.c ---- */
 

@@ -20,13 +20,24 @@ static bool same_ranges(const struct probe_rules *a, const struct probe_rules *b
     return same;
 }
 
+static bool same_command(char *const *a, char *const *b)
+{
+    if (!a || !b)
+        return a == b;
+    while (*a && *b && strcmp(*a, *b) == 0) {
+        a++;
+        b++;
+    }
+    return !*a && !*b;
+}
+
 bool probe_rules_equal(const struct probe_rules *a, const struct probe_rules *b)
 {
     return a->kind == b->kind && a->any_answer == b->any_answer && str_eq(a->method, b->method) &&
            str_eq(a->target, b->target) && str_eq(a->host, b->host) && str_eq(a->body, b->body) &&
            str_eq(a->body_regex, b->body_regex) && str_eq(a->service, b->service) &&
            str_eq(a->send, b->send) && str_eq(a->expect, b->expect) && same_fields(a, b) &&
-           same_ranges(a, b);
+           same_ranges(a, b) && same_command(a->command, b->command);
 }
 
 static bool parse_status(struct str s, uint16_t *ret)

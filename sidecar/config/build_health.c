@@ -88,12 +88,29 @@ static void check_grpc(struct builder *b, const struct conf_upstream *u,
                    "gRPC goes over HTTP/2, which this upstream does not speak (protocol: http2)");
 }
 
+static void build_exec(struct builder *b, struct conf_health_check *h)
+{
+    char **command = builder_alloc(b, (h->n_command + 1) * sizeof(char *));
+    if (!command)
+        return;
+    for (uint32_t i = 0; i < h->n_command; i++)
+        memcpy(&command[i], &h->command[i].p, sizeof(char *)); /* nothing writes to them */
+    command[h->n_command] = NULL;
+    h->probe.command = command;
+}
+
 void build_health_check(struct builder *b, struct conf_upstream *u, const struct yaml_node *node)
 {
     struct conf_health_check *h = &u->health_check;
     if (!h->enabled || !node || node->kind != NODE_MAP)
         return;
-    h->probe.kind = h->http ? PROBE_HTTP : h->tcp ? PROBE_TCP : h->grpc ? PROBE_GRPC : PROBE_NONE;
+    h->probe.kind = h->http   ? PROBE_HTTP
+                    : h->tcp  ? PROBE_TCP
+                    : h->grpc ? PROBE_GRPC
+                    : h->exec ? PROBE_EXEC
+                              : PROBE_NONE;
+    if (h->exec)
+        build_exec(b, h);
     if (h->http)
         build_http(b, h, yaml_get(node, "http"));
     if (h->grpc)

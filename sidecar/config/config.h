@@ -130,8 +130,10 @@ struct conf_upstream_tls {
 /* How each endpoint of an upstream is looked at. */
 struct conf_health_check {
     bool enabled;
-    bool http, tcp, grpc; /* which of them is given */
-    struct str status;    /* as written; in probe.ranges */
+    bool http, tcp, grpc, exec; /* which of them is given */
+    uint32_t n_command;
+    struct str *command; /* as written; in probe.command */
+    struct str status;   /* as written; in probe.ranges */
     struct health_rules rules;
     struct probe_rules probe;
 };

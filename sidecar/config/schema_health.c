@@ -50,6 +50,18 @@ static const struct schema_key grpc_keys[] = {
 };
 static const struct schema_map grpc_map = {MAP(grpc_keys)};
 
+static const struct schema_key word_item = {
+    .type = SCHEMA_STRING, .width = sizeof(struct str), .format = FORMAT_LINE};
+static const struct schema_key exec_keys[] = {
+    {"command",
+     "a program and its arguments, without a shell; exit code 0: healthy. It finds SLUICE_UPSTREAM "
+     "and SLUICE_ENDPOINT in its environment",
+     SCHEMA_LIST, .flags = KEY_REQUIRED,
+     ITEMS(struct conf_upstream, health_check.command, health_check.n_command), .of = &word_item,
+     .min = 1, .max = 64},
+};
+static const struct schema_map exec_map = {MAP(exec_keys)};
+
 /* ---- /app-probe/NAME ---- */
 
 #define APP_PROBE(member) MEMBER(struct conf_app_probe, member)
@@ -79,6 +91,7 @@ static const struct schema_key health_check_keys[] = {
      .map = &tcp_map},
     {"grpc", "grpc.health.v1.Health/Check answers SERVING", SCHEMA_MAP, GIVEN(grpc),
      .map = &grpc_map},
+    {"exec", "a command, on a host", SCHEMA_MAP, GIVEN(exec), .map = &exec_map},
     {"interval", "between two checks of an endpoint", SCHEMA_DURATION, RULES(interval),
      .preset = "5s", .min = 100 * MSEC, .max = WEEK},
     {"unhealthyInterval",
@@ -100,7 +113,7 @@ static const struct schema_key health_check_keys[] = {
      SCHEMA_BOOL, RULES(skip_while_serving), .preset = "true"},
 };
 static const struct schema_choice health_check_choices[] = {
-    {CHOICE_EXACTLY_ONE, {"http", "tcp", "grpc"}},
+    {CHOICE_EXACTLY_ONE, {"http", "tcp", "grpc", "exec"}},
 };
 const struct schema_map schema_health_check = {MAP(health_check_keys),
                                                CHOICES(health_check_choices)};

@@ -2,6 +2,7 @@
 #include "io/loop.h"
 
 #include "base/mem.h"
+#include "io/child.h"
 
 #include <errno.h>
 
@@ -57,6 +58,7 @@ int loop_init(struct loop *l)
     *l = (struct loop){0};
     list_init(&l->dead);
     list_init(&l->turn_ends);
+    list_init(&l->killed);
     l->scratch = mem_alloc(LOOP_SCRATCH_BYTES);
     l->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (!l->scratch || !l->ev) {
@@ -82,6 +84,7 @@ void loop_free(struct loop *l)
 {
     if (l->ev) {
         reap_all(l);
+        child_forget_killed(l);
         ev_ref(l->ev);
         ev_ref(l->ev);
         ev_prepare_stop(l->ev, &l->before_wait);

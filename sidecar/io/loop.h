@@ -31,6 +31,7 @@ struct loop {
     usec_t now; /* monotonic, when this turn's events were fetched */
     struct list dead;
     struct list turn_ends;
+    struct list killed; /* child.c: commands that the kernel has not ended yet */
     struct buf_pool bufs;
     struct rng rng;
     char *scratch; /* LOOP_SCRATCH_BYTES; where reads go. Valid until the callback ends */

@@ -167,7 +167,6 @@ int cleanup_start(struct cleanup_engine *e, struct cleanup_run *r, usec_t deadli
     in->run = r;
     in->began = clock_mono();
     in->deadline = deadline;
-    in->command.pidfd = -1;
     timer_init(&in->timer, on_timer);
     timer_set(e->loop, &in->timer, in->began);
     e->runs++;
@@ -205,7 +204,6 @@ struct cleanup_engine *cleanup_engine_new(struct loop *l)
     if (!e)
         return NULL;
     e->loop = l;
-    list_init(&e->killed);
     return e;
 }
 
@@ -214,7 +212,6 @@ struct cleanup_engine *cleanup_engine_free(struct cleanup_engine *e)
     if (!e)
         return NULL;
     CHECK(e->runs == 0);
-    cleanup_command_forget(e);
     e->curl = curl_loop_free(e->curl);
     free(e);
     return NULL;

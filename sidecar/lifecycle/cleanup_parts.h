@@ -2,24 +2,20 @@
 #ifndef SLUICE_LIFECYCLE_CLEANUP_PARTS_H
 #define SLUICE_LIFECYCLE_CLEANUP_PARTS_H
 
+#include "io/child.h"
 #include "io/curl_loop.h"
 #include "lifecycle/cleanup.h"
-
-#include <sys/types.h>
 
 struct cleanup_engine {
     struct loop *loop;
     struct curl_loop *curl; /* NULL: not needed yet */
     bool allow_link_local;
     uint32_t runs;
-    struct list killed; /* cleanup_command.c: commands that the kernel has not ended yet */
 };
 
 /* A command under way. */
 struct cleanup_command {
-    pid_t pid; /* its process group too; 0: none */
-    int pidfd;
-    struct ev_io exited;
+    struct child child;
     struct ev_timer late;
 };
 
@@ -43,7 +39,5 @@ void cleanup_exited(struct cleanup_inner *in, bool released);
 /* cleanup_command.c: 0, or -errno and no try was made. */
 int cleanup_command_start(struct cleanup_inner *in, usec_t timeout);
 void cleanup_command_kill(struct cleanup_inner *in);
-/* Nobody waits for those that were killed any more. */
-void cleanup_command_forget(struct cleanup_engine *e);
 
 #endif

@@ -136,7 +136,8 @@ static void schedule(struct endpoint_check *c)
 {
     struct loop *l = c->of->hc->loop;
     usec_t wait = health_wait(&c->health, rules_of(c), (uint32_t)rng_next(&l->rng));
-    timer_set(l, &c->timer, max_u64(c->began + wait, clock_mono()));
+    /* One that hangs for all of its time is not looked at without a pause. */
+    timer_set(l, &c->timer, max_u64(c->began + wait, clock_mono() + wait / 2));
 }
 
 static void note(struct endpoint_check *c, const struct check_result *result, const char *detail)
@@ -200,6 +201,8 @@ static void on_pump(struct timer *t)
         struct endpoint_check *c = LIST_ENTRY(first, struct endpoint_check, due_link);
         leave_queue(c);
         start(c);
+        if (c->of->conf->health_check.exec)
+            break; /* a process takes a millisecond to make */
     }
     wake_pump(hc);
 }
@@ -249,6 +252,7 @@ static void aim(struct endpoint_check *c)
     bool named = u->tls.enabled && u->tls.server_name.n > 0;
     struct str name = {c->ip, address_format_ip(to, c->ip)};
     c->target = (struct probe_target){
+        .upstream = u->name,
         .text = named ? u->tls.server_name : c->endpoint->text,
         .address = to,
         .tls = u->tls.enabled ? c->of->shared->tls : NULL,

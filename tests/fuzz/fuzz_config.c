@@ -165,6 +165,7 @@ static void check_health_check(const struct conf_upstream *u)
     CHECK(r->kind != PROBE_NONE && h->rise > 0 && h->fall > 0 && h->interval > 0 && h->timeout > 0);
     CHECK(h->jitter <= 50 && h->unhealthy_interval > 0 && probe_rules_equal(r, r));
     CHECK(r->kind != PROBE_GRPC || (r->service.n <= 255 && u->protocol != UPSTREAM_HTTP1));
+    CHECK(r->kind != PROBE_EXEC || (r->command[0] && !r->command[u->health_check.n_command]));
     if (r->kind != PROBE_HTTP)
         return;
     CHECK(r->target.p[0] == '/' && r->n_ranges > 0 && r->n_ranges <= PROBE_RANGES_MAX);

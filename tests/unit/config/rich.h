@@ -353,6 +353,7 @@ static const char rich[] =
     "  - {name: db, endpoints: [\"192.0.2.1:5432\"], healthCheck: {tcp: {send: "
     "\"PING\\r\\n\", expect: PONG}}}\n"
     "  - name: named\n"
+    "    healthCheck: {exec: {command: [/usr/bin/check, --quick]}}\n"
     "    endpoints: [\"app.example:8080\", \"srv:_http._tcp.App_1.example.\", \"127.0.0.1:80\"]\n"
     "    dns:\n"
     "      family: ipv6\n"

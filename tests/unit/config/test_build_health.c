@@ -108,7 +108,11 @@ static void test_rich(void **state)
     assert_int_equal(h->probe.kind, PROBE_TCP);
     assert_str(h->probe.send, "PING\r\n");
     assert_str(h->probe.expect, "PONG");
-    assert_false(check_of(c, "named")->enabled);
+    h = check_of(c, "named");
+    assert_int_equal(h->probe.kind, PROBE_EXEC);
+    assert_string_equal(h->probe.command[0], "/usr/bin/check");
+    assert_string_equal(h->probe.command[1], "--quick");
+    assert_null(h->probe.command[2]);
     (void)config_free(c);
 }
 
