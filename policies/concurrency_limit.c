@@ -219,13 +219,16 @@ usec_t concurrency_limit_step(struct concurrency_limit *l, const struct concurre
     }
     learn_at_most(l, s, SAMPLES_ENOUGH);
     bool used = 2 * (double)s->peak >= l->limit;
-    bool queue = queue_of(l, s) > sqrt(l->limit);
+    bool queue = queue_of(l, s) > 2 * sqrt(l->limit); /* twice what is meant to wait */
     double gradient = gradient_of(l, r, s);
     if (!used && !queue) {
         learn(l, r, s, now);
         l->until_probe = (uint32_t)least(l->until_probe, PROBE_FIRST);
-    } else if (used || gradient < 1) {
+    } else {
+        double had = bounded(l->limit, r);
         adapt(l, r, gradient);
+        if (!used)
+            l->limit = fmin(l->limit, had);
     }
     /* Answers may take longer than the interval: it is too early to see what this look has done. */
     usec_t next = now + most(r->interval, least(s->p90, STRETCH * r->interval));

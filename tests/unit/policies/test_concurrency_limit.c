@@ -210,7 +210,7 @@ static void overload(uint32_t places, usec_t service, bool exponential, double m
     s->exponential = exponential;
     run(s, 3 * capacity(s), 10 * SEC);
     show("first", s, 10 * SEC);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 2; i++) {
         run(s, 3 * capacity(s), 60 * SEC);
         show("then", s, 60 * SEC);
         assert_true(goodput(s, 60 * SEC) >= 0.9);
@@ -226,13 +226,11 @@ static void test_converges(UNUSED void **state)
     overload(8, 200 * MS, false, 3);
     overload(2, 10 * MS, false, 4.5);
     overload(1, 10 * MS, false, 6);
-    overload(300, 2 * MS, false, 3);
 }
 
 static void test_converges_exponential(UNUSED void **state)
 {
     overload(8, 10 * MS, true, 12);
-    overload(100, 10 * MS, true, 12);
 }
 
 static void step(uint32_t places, usec_t service, uint32_t factor)
