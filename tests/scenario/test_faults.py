@@ -174,9 +174,13 @@ def test_few_descriptors(sc):
     assert served == 150
 
 
+# What is left where nothing is shed before the kernel does: test_overload.py has the rest.
+SHEDS_NOTHING = {"overload": {"fds": {"noKeepAlive": 0, "refuseLow": 0, "noConnections": 0}}}
+
+
 def test_no_descriptors_left(sc):
     """The limit falls below what is open: accept fails, and neither spins nor takes admin down."""
-    sc.proxy()
+    sc.proxy(more=SHEDS_NOTHING)
     held = [sc.client() for _ in range(20)]
     for client in held:
         assert client.ask().status == 200
@@ -193,7 +197,7 @@ def test_no_descriptors_left(sc):
 
 def test_no_descriptor_for_an_upstream(sc):
     """The request is refused, the connection stays, and it goes on when there is room."""
-    sc.proxy(upstream={"pool": {"idleTimeout": "100ms"}})
+    sc.proxy(upstream={"pool": {"idleTimeout": "100ms"}}, more=SHEDS_NOTHING)
     client = sc.client()
     assert client.ask().status == 200
     wait_for(lambda: sc.s.status()["upstreams"][0]["idle"] == 0, "no idle connection")

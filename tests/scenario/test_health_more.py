@@ -215,8 +215,10 @@ def test_thousands(sc):
     wait_for(lambda: counts() == [half, half] and crowd.taken >= half,
              lambda: f"all are looked at: {counts()}, {crowd.taken}", timeout=60 * SLOW, interval=0.5)
     assert sc.s.metrics().get("sluice_health_checks_running") <= 32
-    assert "is DOWN: L4CON" in sc.s.log() and "more endpoints have changed" in sc.s.log()
-    assert sc.s.log().count("is DOWN") < half
+    assert "is DOWN: L4CON" in sc.s.log()
+    if SLOW == 1:  # where many change in a second
+        assert "more endpoints have changed" in sc.s.log()
+        assert sc.s.log().count("is DOWN") < half
 
 
 def test_upgrade(sc):
