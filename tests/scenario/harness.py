@@ -259,8 +259,12 @@ class Sluice:
             except OSError:
                 return True
             return words == [b""] or b"--serving" in words
-        children = self.children()
-        return [p for p in children if serves(p)][-1] if len(children) > 1 else children[-1]
+
+        def serving():
+            children = self.children()
+            return [p for p in children if serves(p)] if len(children) > 1 else children
+        # Between the death of one and the start of the next there is none.
+        return wait_for(serving, "a serving process")[-1]
 
     def children(self):
         pid = self.process.pid
