@@ -10,13 +10,15 @@ import time
 
 import pytest
 
-from harness import SLUICE, free_port, lines_of
+from harness import SANITIZE, SLUICE, free_port, lines_of
 from test_app import APP
 from wire import Client, wait_for
 
 RESOURCES = ("fds", "threads", "rss_bytes", "sockets")
 FAST = {"interval": "100ms", "window": "500ms"}
 APP_USER, OUR_USER = 59321, 59322  # whom nobody else is
+# TSan has a thread of its own in each process, from some moment on.
+OWN_THREADS = 1 if "thread" in SANITIZE else 0
 
 
 class Leaky:
@@ -106,12 +108,13 @@ def test_what_it_takes(leaky):
 
     def grown(name):
         return app.watch()["resources"][name]["value"] - before["resources"][name]["value"]
-    wait_for(lambda: grown("fds") == 30 and grown("sockets") == 10 and grown("threads") == 3 and
+    wait_for(lambda: grown("fds") == 30 and grown("sockets") == 10 and 3 <= grown("threads") <= 3 + OWN_THREADS and
              grown("rss_bytes") > 30 << 20, lambda: f"{before}\n{app.watch()}")
     metrics = app.s.metrics()
     now = app.watch()["resources"]
     assert metrics.get("sluice_app_fds") == now["fds"]["value"]
-    assert metrics.get("sluice_app_threads") == 4
+    assert metrics.get("sluice_app_threads") == now["threads"]["value"]
+    assert 4 <= now["threads"]["value"] <= 4 + OWN_THREADS
     assert metrics.get("sluice_app_sockets") == now["sockets"]["value"]
     assert metrics.get("sluice_app_rss_bytes") > 30 << 20
     assert metrics.get("sluice_app_processes") == 1
@@ -189,7 +192,7 @@ def test_its_children_count(leaky):
     if app.watch()["processes"] == 1:
         pytest.skip("a kernel without CONFIG_PROC_CHILDREN")
     assert app.watch()["processes"] == 3
-    assert app.resource("threads")["value"] == 3
+    assert 3 <= app.resource("threads")["value"] <= 3 * (1 + OWN_THREADS)
 
 
 def test_a_child_of_ours(sc):
