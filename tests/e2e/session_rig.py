@@ -273,8 +273,20 @@ def private(path, flags):
     return os.open(path, flags, 0o600)
 
 
+def has_ended(pid):
+    """With all its threads: a first thread that is a zombie says nothing of sockets that others hold."""
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/stat") as f:
+                if f.read().rpartition(")")[2].split()[0] not in "ZX":
+                    return False
+    except OSError:
+        pass
+    return True
+
+
 def kill_whole(sluice):
-    """Supervisor and serving process, both at once as far as that can be had."""
+    """Supervisor and serving process, both at once as far as that can be had; both have ended."""
     pids = [sluice.process.pid, *sluice.children()]
     for pid in pids:
         try:
@@ -287,4 +299,5 @@ def kill_whole(sluice):
         except ProcessLookupError:
             pass
     sluice.process.wait()
+    wait_for(lambda: all(map(has_ended, pids)), "both have ended, and their ports are free")
     sluice.log_file.close()
