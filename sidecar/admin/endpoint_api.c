@@ -194,11 +194,8 @@ static void tell_log(const struct conf_upstream *conf, const struct endpoint_wor
 {
     char text[ADDRESS_TEXT_MAX];
     (void)address_format(&w->address, text);
-    if (w->drained)
-        log_info("upstream %.*s: the operator drains endpoint %s", STR_FMT(conf->name), text);
-    else
-        log_info("upstream %.*s: the operator gives endpoint %s %u %% of its share",
-                 STR_FMT(conf->name), text, w->percent);
+    log_info("audit: upstream %.*s: the operator has endpoint %s %s, with %u %% of its share",
+             STR_FMT(conf->name), text, w->drained ? "drained" : "ready", w->percent);
 }
 
 static void change(struct http_request *req, struct control *c, const json_t *o)

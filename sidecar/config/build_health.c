@@ -1,6 +1,7 @@
 /* build_health.c - an upstream's healthCheck: what it asks, and what it takes for an answer. */
 #include "config/builder.h"
 
+#include "config/lint.h"
 #include "config/problems.h"
 
 #include <errno.h>
@@ -134,4 +135,20 @@ void build_app_probes(struct builder *b)
     }
     if (c->n_app_probes > 0 && list && !c->health_enabled)
         warning_at(b->problems, list, "has no effect: health.address is off");
+}
+
+/* ---- what has no effect ---- */
+
+void lint_health_check(struct builder *b)
+{
+    for (uint32_t i = 0; i < b->conf->n_upstreams; i++) {
+        const struct health_rules *r = &b->conf->upstreams[i].health_check.rules;
+        const struct yaml_node *check = yaml_get(b->upstreams[i].node, "healthCheck");
+        const struct yaml_node *it = yaml_get(check, "unhealthyInterval");
+        char mine[PROBLEM_QUOTE_MAX], most[PROBLEM_QUOTE_MAX];
+        if (it && r->unhealthy_interval > r->interval)
+            warning_at(b->problems, it, "%s has no effect: it is never more than interval, %s",
+                       builder_duration(it, r->unhealthy_interval, mine),
+                       builder_duration(yaml_get(check, "interval"), r->interval, most));
+    }
 }

@@ -56,6 +56,8 @@ const struct lint_rule lint_rules[] = {
     {"unused-upstream", lint_unused_upstream},
     {"upstream-timeout", lint_upstream_timeout},
     {"endpoint-limits", lint_endpoint_limits},
+    {"queue-timeout", lint_queue_timeout},
+    {"health-check", lint_health_check},
     {"pool-lifetime", lint_pool_lifetime},
     {"min-idle", lint_min_idle},
     {"breaker", lint_breaker},

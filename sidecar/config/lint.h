@@ -53,6 +53,7 @@ void lint_retry_budget(struct builder *b);
 void lint_unused_upstream(struct builder *b);
 void lint_upstream_timeout(struct builder *b);
 void lint_endpoint_limits(struct builder *b);
+void lint_queue_timeout(struct builder *b);
 void lint_pool_lifetime(struct builder *b);
 void lint_min_idle(struct builder *b);
 void lint_tcp_requests(struct builder *b);
@@ -61,6 +62,8 @@ void lint_lone_endpoint(struct builder *b);
 void lint_link_local(struct builder *b);
 /* build_app.c */
 void lint_leak_watch(struct builder *b);
+/* build_health.c */
+void lint_health_check(struct builder *b);
 /* build_breaker.c */
 void lint_breaker(struct builder *b);
 /* build_overload.c */

@@ -29,19 +29,45 @@ static bool may_match(const struct conf_route *r, uint32_t methods)
     return r->match.n_methods == 0;
 }
 
-/* What a server may have acted on, and so asks whether the method may be repeated. */
-static bool asks_for_method(uint32_t on)
+/* No method of the route may be repeated: then a server may have acted on all but what it did not
+ * get, or has refused to look at. */
+static void check_methods(struct builder *b, const struct conf_route *r,
+                          const struct yaml_node *retry)
 {
-    uint32_t without = RETRY_BIT(RETRY_ON_CONNECT_FAILURE) | RETRY_BIT(RETRY_ON_REFUSED_STREAM) |
-                       RETRY_BIT(RETRY_ON_5XX);
-    return !(on & without);
+    const uint32_t unsent =
+        RETRY_BIT(RETRY_ON_CONNECT_FAILURE) | RETRY_BIT(RETRY_ON_REFUSED_STREAM);
+    const struct yaml_node *methods = yaml_get(retry, "methods"), *on = yaml_get(retry, "on");
+    if (may_match(r, r->retry->methods))
+        return;
+    if (methods)
+        warning_at(b->problems, methods, "has no effect: the route matches none of these methods");
+    else if (!(r->retry->on & (unsent | RETRY_BIT(RETRY_ON_5XX))))
+        warning_at(
+            b->problems, retry,
+            "has no effect: no method of the route may be repeated (\"methods\" says which)");
+    else if (r->retry->on & ~unsent)
+        warning_at(b->problems, on ? on : retry,
+                   "only what was not sent is retried: no method of the route may be repeated "
+                   "(\"methods\" says which)");
+}
+
+/* Each of these lets no retry through. */
+static void check_budget(struct builder *b, const struct conf_route *r,
+                         const struct yaml_node *retry)
+{
+    for (uint32_t i = 0; i < r->n_backends; i++) {
+        const struct conf_upstream *u = r->backends[i].upstream;
+        if (u->max_retries > 0 &&
+            (u->retry_budget.percent > 0 || u->retry_budget.min_per_second > 0))
+            return;
+    }
+    warning_at(b->problems, retry, "has no effect: no upstream of the route lets a retry through");
 }
 
 static void route_retry(struct builder *b, const struct conf_listener *l,
                         const struct conf_route *r, const struct yaml_node *node)
 {
     const struct yaml_node *retry = yaml_get(node, "retry");
-    const struct yaml_node *methods = yaml_get(retry, "methods");
     const struct yaml_node *timeout = yaml_get(retry, "perTryTimeout");
     char mine[PROBLEM_QUOTE_MAX], whole[PROBLEM_QUOTE_MAX];
     if (!retry || !r->retry)
@@ -50,12 +76,8 @@ static void route_retry(struct builder *b, const struct conf_listener *l,
         warning_at(b->problems, retry, "has no effect: the listener carries bytes");
         return;
     }
-    if (!may_match(r, r->retry->methods) && methods)
-        warning_at(b->problems, methods, "has no effect: the route matches none of these methods");
-    else if (!may_match(r, r->retry->methods) && asks_for_method(r->retry->on))
-        warning_at(
-            b->problems, retry,
-            "has no effect: no method of the route may be repeated (\"methods\" says which)");
+    check_methods(b, r, retry);
+    check_budget(b, r, retry);
     if (timeout && r->timeout > 0 && r->retry->per_try_timeout >= r->timeout)
         warning_at(b->problems, timeout, "%s has no effect: the route's timeout is %s",
                    builder_duration(timeout, r->retry->per_try_timeout, mine),

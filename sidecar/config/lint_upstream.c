@@ -99,6 +99,16 @@ void lint_endpoint_limits(struct builder *b)
     }
 }
 
+void lint_queue_timeout(struct builder *b)
+{
+    for (uint32_t i = 0; i < b->conf->n_upstreams; i++) {
+        const struct yaml_node *it =
+            yaml_get(yaml_get(b->upstreams[i].node, "circuitBreaker"), "queueTimeout");
+        if (it && b->conf->upstreams[i].max_pending == 0)
+            warning_at(b->problems, it, "has no effect: maxPendingRequests is 0, nobody waits");
+    }
+}
+
 /* ---- pool ---- */
 
 void lint_pool_lifetime(struct builder *b)

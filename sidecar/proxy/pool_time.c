@@ -26,8 +26,9 @@ static usec_t connect_deadline(const struct pool *p, const struct upstream_conn 
 
 usec_t pool_idle_end(const struct pool *p, const struct upstream_conn *u)
 {
-    usec_t told = u->told_idle_timeout;
-    return u->idle_since + (told != USEC_NEVER ? told : p->conf->idle_timeout);
+    usec_t told = u->told_idle_timeout, life = p->conf->max_lifetime;
+    usec_t end = u->idle_since + (told != USEC_NEVER ? told : p->conf->idle_timeout);
+    return life > 0 ? min_u64(end, u->opened + life) : end;
 }
 
 /* Who has a connection being made is not meant: that has a time of its own. The others are in the
@@ -109,10 +110,8 @@ static void expire_idle(struct pool *p, usec_t now)
 {
     LIST_FOREACH_SAFE (it, &p->idle) {
         struct upstream_conn *u = LIST_ENTRY(it, struct upstream_conn, link);
-        if (now >= pool_idle_end(p, u) && p->n_idle > p->conf->min_idle)
-            upstream_close(u);
-        else if (now >= pool_idle_end(p, u))
-            u->idle_since = now;
+        if (now >= pool_idle_end(p, u))
+            upstream_close(u); /* minIdle too: pool_fill() opens a fresh one in its place */
     }
 }
 

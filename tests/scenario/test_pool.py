@@ -70,6 +70,33 @@ def test_min_idle(sc):
     sc.s.base_fds = sc.s.rest_fds() - 3
 
 
+def keeps(seconds):
+    """Closes a connection that has been silent for so long, and says so."""
+    def script(conn):
+        while conn.request() is not None:
+            conn.answer(b"", headers=[("Keep-Alive", f"timeout={seconds}")])
+    return script
+
+
+@pytest.mark.parametrize("pool", [{"idleTimeout": "60s"}, {"idleTimeout": "300ms"},
+                                  {"idleTimeout": "60s", "maxLifetime": "300ms"}])
+def test_min_idle_keeps_none_beyond_its_time(sc, pool):
+    """Told by the application, by idleTimeout, or by maxLifetime: a fresh one takes its place."""
+    sc.proxy(script=keeps(2) if pool == {"idleTimeout": "60s"} else ok_app,
+             upstream={"pool": {"minIdle": 1, **pool}})
+    assert sc.ask().status == 200
+    first = len(sc.app.conns)
+    sc.app.wait_conns(first + 1)
+    wait_for(lambda: sc.s.status()["upstreams"][0]["idle"] == 1, "one is kept")
+    sc.s.base_fds = None  # whether one was there at the start is not known
+
+
+def test_an_idle_connection_ends_with_its_lifetime(sc):
+    sc.proxy(upstream={"pool": {"idleTimeout": "60s", "maxLifetime": "300ms"}})
+    assert sc.ask().status == 200
+    wait_for(lambda: sc.s.status()["upstreams"][0]["idle"] == 0, "it is closed")
+
+
 def stale(answered=1):
     """Answers `answered` requests, then reads one more and closes without a byte."""
     def script(conn):

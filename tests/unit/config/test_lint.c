@@ -20,6 +20,7 @@ struct warning {
 #define ENDPOINT      "  endpoints: [\"127.0.0.1:9\"]\n"
 #define TWO           "  endpoints: [\"127.0.0.1:9\", \"127.0.0.2:9\"]\n"
 #define TWO_ROUTES(x) ROUTE_6_5("{match: {path: /t}, upstream: a, timeout: 1s}\n  - " x)
+#define RETRY_7_5(x)  FORWARD_7_5("retry: {}") x
 #define TCP_ONLY                                                                                   \
     "version: 1\nlisteners:\n- {name: t, address: \"127.0.0.1:1\", protocol: tcp, "                \
     "backends: [{upstream: a}]}\n"
@@ -85,6 +86,21 @@ static const struct warning warnings[] = {
      {FORWARD_7_5("match: {method: POST}\n    retry: {on: [gateway-error]}"), 8, 12, R0 ".retry",
       "no method of the route may be repeated"}},
     {"retry",
+     {FORWARD_7_5("match: {method: POST}\n    retry: {}"), 8, 12, R0 ".retry",
+      "only what was not sent is retried"}},
+    {"retry",
+     {FORWARD_7_5("match: {method: POST}\n    retry: {on: [connect-failure, gateway-error]}"), 8,
+      17, R0 ".retry.on", "only what was not sent is retried"}},
+    {"retry",
+     {FORWARD_7_5("match: {method: POST}\n    retry: {on: [5xx]}"), 8, 17, R0 ".retry.on",
+      "only what was not sent is retried"}},
+    {"retry",
+     {RETRY_7_5("  retryBudget: {percent: 0, minPerSecond: 0}\n"), 7, 12, R0 ".retry",
+      "no upstream of the route lets a retry through"}},
+    {"retry",
+     {RETRY_7_5("  circuitBreaker: {maxRetries: 0}\n"), 7, 12, R0 ".retry",
+      "no upstream of the route lets a retry through"}},
+    {"retry",
      {FORWARD_7_5("match: {method: POST}\n    retry: {methods: [GET]}"), 8, 22, R0 ".retry.methods",
       "the route matches none of these methods"}},
     {"retry",
@@ -140,6 +156,13 @@ static const struct warning warnings[] = {
     {"upstream-timeout",
      {UPSTREAM_9(ENDPOINT "  circuitBreaker: {queueTimeout: 15s}\n"), 10, 34,
       U0 ".circuitBreaker.queueTimeout", "15s is never waited for"}},
+    {"queue-timeout",
+     {UPSTREAM_9(ENDPOINT "  circuitBreaker: {maxPendingRequests: 0, queueTimeout: 2s}\n"), 10, 57,
+      U0 ".circuitBreaker.queueTimeout", "maxPendingRequests is 0"}},
+    {"health-check",
+     {UPSTREAM_9(ENDPOINT "  healthCheck: {tcp: {}, interval: 1s, unhealthyInterval: 2s}\n"), 10,
+      59, U0 ".healthCheck.unhealthyInterval",
+      "2s has no effect: it is never more than interval, 1s"}},
     {"upstream-timeout",
      {UPSTREAM_9(ENDPOINT "  circuitBreaker: {slowCallDuration: 15s}\n"), 10, 38,
       U0 ".circuitBreaker.slowCallDuration", "15s is never waited for"}},
@@ -311,7 +334,12 @@ static const char *const effective[] = {
     FORWARD_7_5("match: {method: POST}\n    upgrades: []"),
     FORWARD_7_5("upgrades: [websocket]\n    websocket: {pingInterval: 1s}"),
     FORWARD_7_5("websocket: {maxFrameSize: 1MiB}"),
-    FORWARD_7_5("match: {method: POST}\n    retry: {}"), /* connect failures are retried */
+    FORWARD_7_5("match: {method: POST}\n    retry: {on: [connect-failure, refused-stream]}"),
+    FORWARD_7_5("match: {method: POST}\n    retry: {methods: [POST]}"),
+    RETRY_7_5("  retryBudget: {percent: 0}\n"),
+    RETRY_7_5("  retryBudget: {minPerSecond: 0}\n"),
+    UPSTREAM_9(ENDPOINT "  circuitBreaker: {maxPendingRequests: 1, queueTimeout: 2s}\n"),
+    UPSTREAM_9(ENDPOINT "  healthCheck: {tcp: {}, interval: 500ms}\n"),
     FORWARD_7_5("match: {methods: [POST, GET]}\n    retry: {on: [gateway-error]}"),
     FORWARD_7_5("timeout: 0\n    retry: {perTryTimeout: 1h}"),
     FORWARD_7_5("timeout: 0\n    passDeadline: false"),
