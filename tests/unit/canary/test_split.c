@@ -2,6 +2,7 @@
 #include "canary/split.h"
 
 #include "base/check.h"
+#include "tests/unit/slow.h"
 
 #include <errno.h>
 #include <math.h>
@@ -52,13 +53,8 @@ static void check_leaping(uint32_t ppm, uint64_t until, struct rng *rng)
     }
 }
 
-/* Every hundred ppm. A sanitizer looks at the same lines for each of them, so it gets every 17th:
- * which weights are kept is for the plain build to say. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define WEIGHT_STEP (17 * 100)
-#else
-#define WEIGHT_STEP 100
-#endif
+/* Every hundred ppm, or in a slow build every 17th of these; and of the rounds below a tenth. */
+enum { WEIGHT_STEP = SLOW_BUILD ? 17 * 100 : 100, PART = SLOW_BUILD ? 10 : 1 };
 
 static void test_every_weight(UNUSED void **state)
 {
@@ -66,7 +62,7 @@ static void test_every_weight(UNUSED void **state)
     rng_init(&rng, 1);
     for (uint32_t ppm = 100; ppm <= SPLIT_WHOLE_PPM / 2; ppm += WEIGHT_STEP)
         check_leaping(ppm, 200000, &rng);
-    for (int i = 0; i < 500; i++)
+    for (int i = 0; i < 500 / PART; i++)
         check_leaping(100 + rng_below(&rng, SPLIT_WHOLE_PPM / 2 - 99), 200000, &rng);
     for (uint32_t ppm = 1; ppm < 100; ppm++)
         check_leaping(ppm, 50u * SPLIT_WHOLE_PPM / ppm, &rng);
@@ -76,7 +72,7 @@ static void test_every_request(UNUSED void **state)
 {
     static const uint32_t weights[] = {100,    1000,   9999,   10000,  50000,  100000, 123457,
                                        200000, 250000, 333333, 370000, 400000, 499999, 500000};
-    for (uint32_t seed = 0; seed < 8; seed++) {
+    for (uint32_t seed = 0; seed < (SLOW_BUILD ? 1 : 8); seed++) {
         for (size_t w = 0; w < ARRAY_LEN(weights); w++) {
             struct rng rng, rng_leaping;
             struct split s, leaping;
@@ -116,7 +112,7 @@ static void test_heavy_canary(UNUSED void **state)
 static void test_no_drift(UNUSED void **state)
 {
     static const uint32_t weights[] = {1, 7, 37};
-    const uint64_t until = UINT64_C(1) << 40;
+    const uint64_t until = (UINT64_C(1) << 40) / PART / PART;
     struct rng rng;
     rng_init(&rng, 4);
     for (size_t w = 0; w < ARRAY_LEN(weights); w++) {
@@ -157,7 +153,7 @@ static void test_all_or_nothing(UNUSED void **state)
 /* Far within the promised 5 %, as this weight is evened out, not left to chance. */
 static void test_alternating(UNUSED void **state)
 {
-    for (uint32_t seed = 0; seed < 2000; seed++) {
+    for (uint32_t seed = 0; seed < 2000 / PART; seed++) {
         uint32_t got[2] = {0, 0};
         struct rng rng;
         struct split s;
@@ -177,7 +173,7 @@ static void test_alternating(UNUSED void **state)
 static void test_patterns(UNUSED void **state)
 {
     static const uint32_t periods[] = {2, 3, 4, 5, 10};
-    enum { REQUESTS = 12000, SEEDS = 60 };
+    enum { REQUESTS = 12000, SEEDS = 60 / PART };
     for (size_t p = 0; p < ARRAY_LEN(periods); p++) {
         for (uint32_t ppm = 100000; ppm <= SPLIT_WHOLE_PPM / 2; ppm += 50000) {
             uint64_t all[10] = {0};
@@ -212,7 +208,7 @@ static void test_patterns(UNUSED void **state)
 static void test_same_chance(UNUSED void **state)
 {
     static const uint32_t weights[] = {50000, 123457, 300000, 370000, 400000, 450001, 500000};
-    enum { STARTS = 40000, REQUESTS = 30 };
+    enum { STARTS = 40000 / PART, REQUESTS = 30 };
     struct rng rng;
     rng_init(&rng, 6);
     for (size_t i = 0; i < ARRAY_LEN(weights); i++) {
@@ -300,7 +296,7 @@ static void test_chain(UNUSED void **state)
 {
     struct rng rng;
     rng_init(&rng, 8);
-    for (int round = 0; round < 400; round++) {
+    for (int round = 0; round < 400 / PART; round++) {
         uint32_t weights[SPLIT_MAX], ppm[SPLIT_MAX];
         uint32_t n = 2 + rng_below(&rng, SPLIT_MAX - 1);
         uint32_t shape = rng_below(&rng, 3);

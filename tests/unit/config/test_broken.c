@@ -6,6 +6,7 @@
 #include "env.h"
 #include "mistakes.h"
 #include "rich.h"
+#include "tests/unit/slow.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -116,13 +117,9 @@ static void check_part(const struct conf *part, const struct conf *whole)
     }
 }
 
-/* A build of all keys takes a millisecond, and ten under a sanitizer, which gets every fifth place:
- * the plain build has them all. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { PLACES = 5 };
-#else
-enum { PLACES = 1 };
-#endif
+/* A build of all keys takes a millisecond, and ten under a sanitizer, which gets every 23rd place.
+ */
+enum { PLACES = SLOW_BUILD ? 23 : 1 };
 
 /* A file that was cut while it was written is told, or it is whole on its own: then all but its
  * last piece is as it was written. Returns how many were whole. */

@@ -7,6 +7,7 @@
 #include "config/range.h"
 #include "config/scalar.h"
 #include "io/address.h"
+#include "tests/unit/slow.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -16,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { ROUNDS = 20000, TEXT_MAX = 400 };
+enum { ROUNDS = SLOW_BUILD ? 2000 : 20000, TEXT_MAX = 400 };
 
 static pcre2_code *compile(const char *pattern)
 {
@@ -88,7 +89,7 @@ static void test_formats(void **state)
                 fail_msg("format %d: \"%s\": sluice %d, pattern %d (%s)", format, text, mine,
                          theirs, pattern);
         }
-        assert_true(taken > 50);
+        assert_true(taken > ROUNDS / 400);
         struct str empty = STR(""), longest = str_of(sixty);
         assert_int_equal(!format_check(format, empty), matches(code, empty));
         assert_int_equal(!format_check(format, longest), matches(code, longest));
@@ -143,7 +144,7 @@ static void run_type(enum schema_type type, const char *const *pieces, size_t n)
         if (mine != theirs)
             fail_msg("type %d: \"%s\": sluice %d, pattern %d", type, text, mine, theirs);
     }
-    assert_true(taken > 100);
+    assert_true(taken > ROUNDS / 200);
     pcre2_code_free(code);
 }
 
@@ -206,7 +207,7 @@ static void test_ipv6(void **state)
         if (mine != theirs)
             fail_msg("\"%.*s\": sluice %d, pattern %d", STR_FMT(s), mine, theirs);
     }
-    assert_true(taken > 10000);
+    assert_true(taken > ROUNDS / 2);
     pcre2_code_free(code);
 }
 
@@ -248,7 +249,7 @@ static void test_failing_allocations(void **state)
     assert_non_null(whole);
     assert_true(json_object_size(json_object_get(whole, "$defs")) > 5);
     uint64_t nth = 1, failed = 0;
-    for (;; nth += nth < 300 ? 1 : 37) {
+    for (;; nth += nth < 300 && !SLOW_BUILD ? 1 : 37) {
         uint64_t before = mem_failures();
         mem_fail_at(nth, false);
         json_t *o = json_schema();
@@ -263,7 +264,7 @@ static void test_failing_allocations(void **state)
         failed += !o;
         json_decref(o);
     }
-    assert_true(nth > 1000 && failed > 200);
+    assert_true(nth > 1000 && failed > (SLOW_BUILD ? 5 : 200));
     json_decref(whole);
 }
 
