@@ -119,7 +119,7 @@ static void test_any_graph(UNUSED void **state)
     for (int round = 0; round < 2000; round++) {
         struct set s = {0};
         uint32_t n = 1 + rng_below(&rng, 20);
-        char name[8], got[512];
+        char name[12], got[512];
         for (uint32_t i = 0; i < n; i++) {
             (void)snprintf(name, sizeof(name), "n%u", i);
             struct cleanup_item *it = add(&s, name, NULL);
