@@ -138,6 +138,15 @@ static bool spiffe_fits(const struct authz_rule *rule, struct str id)
     return false;
 }
 
+static bool source_fits(const struct authz_rule *rule, const struct ip *source)
+{
+    for (uint32_t i = 0; i < rule->n_cidrs; i++) {
+        if (cidr_contains(&rule->cidrs[i], source))
+            return true;
+    }
+    return !source->known && !rule->allow;
+}
+
 bool authz_has_words(struct str claim)
 {
     return str_eq(claim, STR("scope")) || str_eq(claim, STR("scp"));
@@ -187,6 +196,8 @@ static bool fits(const struct authz_rule *rule, const struct authz_request *q)
     if (rule->n_paths > 0 && !paths_fit(rule, q->path))
         return false;
     if (rule->n_spiffe_ids > 0 && !spiffe_fits(rule, q->spiffe_id))
+        return false;
+    if (rule->n_cidrs > 0 && !source_fits(rule, &q->source))
         return false;
     for (uint32_t i = 0; i < rule->n_claims; i++) {
         if (!claim_fits(&rule->claims[i], q->claims))

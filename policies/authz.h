@@ -2,8 +2,11 @@
  * if there is a rule that allows, and passes if there are none but rules that refuse.
  *
  * A rule fits when each of its conditions holds: the method is one of its methods, the path one of
- * its paths, the client one of its SPIFFE ids, and of each of its claims there is one of the
- * values.
+ * its paths, the client one of its SPIFFE ids, its address in one of its networks, and of each of
+ * its claims there is one of the values.
+ *
+ * An address that is not known is in no network of a rule that allows, and in each of one that
+ * denies.
  *
  * Paths are compared in two readings, because servers differ in what they take for one: as it was
  * routed, without empty segments; and besides with what is percent-encoded decoded, \ read as /,
@@ -13,6 +16,7 @@
 #ifndef SLUICE_POLICIES_AUTHZ_H
 #define SLUICE_POLICIES_AUTHZ_H
 
+#include "base/cidr.h"
 #include "policies/jwt.h"
 
 struct authz_claim {
@@ -26,10 +30,11 @@ struct authz_claim {
 struct authz_rule {
     bool allow;
     /* Of each: 0 of them: no condition. */
-    uint32_t n_methods, n_paths, n_spiffe_ids, n_claims;
+    uint32_t n_methods, n_paths, n_spiffe_ids, n_cidrs, n_claims;
     struct str *methods;
     struct str *paths;      /* whole ones; with "/" and "*" in its end: that path and all below */
     struct str *spiffe_ids; /* likewise, but not the id itself: all below */
+    struct cidr *cidrs;     /* networks of the client */
     struct authz_claim *claims;
 };
 
@@ -41,6 +46,7 @@ struct authz_rules {
 struct authz_request {
     struct str method, path;
     struct str spiffe_id;            /* empty: the client has proved none */
+    struct ip source;                /* the client's */
     const struct jwt_claims *claims; /* NULL: no token */
 };
 

@@ -185,6 +185,7 @@ static void build_rule(struct builder *b, struct conf_authz *a, struct authz_rul
     if (claims && a->n_names == 0)
         problem_at_key(b->problems, claims, "without \"jwt\" no claim is known");
     a->asks_spiffe = a->asks_spiffe || r->n_spiffe_ids > 0;
+    a->asks_source = a->asks_source || r->n_cidrs > 0;
 }
 
 void build_authz(struct builder *b, const struct draft_route *draft, const struct yaml_node *node,

@@ -60,7 +60,7 @@ struct conf_authz {
     const struct conf_jwt **jwts; /* any one of which the token is of */
     bool optional;                /* a request without a token passes on to the rules */
     bool dry_run;
-    bool asks_spiffe; /* a rule does */
+    bool asks_spiffe, asks_source; /* a rule does */
     struct authz_rules rules;
 };
 

@@ -61,7 +61,7 @@ void lint_authz_rules(struct builder *b)
             const struct conf_authz *a = l->routes[k].authz;
             for (uint32_t n = 0; a && n + 1 < a->rules.n; n++) {
                 const struct authz_rule *r = &a->rules.rules[n];
-                if (r->n_methods + r->n_paths + r->n_claims + r->n_spiffe_ids > 0)
+                if (r->n_methods + r->n_paths + r->n_claims + r->n_spiffe_ids + r->n_cidrs > 0)
                     continue;
                 const struct yaml_node *rules =
                     yaml_get(yaml_get(yaml_at(routes, k), "authz"), "rules");

@@ -104,6 +104,7 @@ static const struct schema_key value = {
     .type = SCHEMA_STRING, .width = sizeof(struct str), .format = FORMAT_VALUE};
 static const struct schema_key spiffe_rule = {
     .type = SCHEMA_STRING, .width = sizeof(struct str), .format = FORMAT_SPIFFE_RULE};
+static const struct schema_key network = {.type = SCHEMA_CIDR, .width = sizeof(struct cidr)};
 static const struct schema_name actions[] = {WORD("deny", false), WORD("allow", true), {0}};
 
 #define CLAIM(member) MEMBER(struct authz_claim, member)
@@ -129,6 +130,10 @@ static const struct schema_key rule_keys[] = {
     {"spiffeIds", "the client's certificate has one of these; with /* in its end: all below",
      SCHEMA_LIST, ITEMS(struct authz_rule, spiffe_ids, n_spiffe_ids), .of = &spiffe_rule, .min = 1,
      .max = 256},
+    {"sourceCidrs",
+     "the client's address, behind the proxies that the listener trusts, is in one of these "
+     "networks",
+     SCHEMA_LIST, ITEMS(struct authz_rule, cidrs, n_cidrs), .of = &network, .min = 1, .max = 256},
 };
 static const struct schema_map rule_map = {MAP(rule_keys), .size = sizeof(struct authz_rule)};
 static const struct schema_key rule_item = {.type = SCHEMA_MAP, .map = &rule_map};

@@ -3,6 +3,7 @@
 #ifndef SLUICE_IO_ADDRESS_H
 #define SLUICE_IO_ADDRESS_H
 
+#include "base/cidr.h"
 #include "base/str.h"
 
 #include <netinet/in.h>
@@ -31,20 +32,8 @@ size_t address_format_ip(const struct address *a, char *out);
 uint16_t address_port(const struct address *a); /* 0 for a Unix socket */
 bool address_equal(const struct address *a, const struct address *b);
 
-/* The IP alone, in 17 bytes where an address takes 116. */
-struct ip {
-    uint8_t bytes[16]; /* IPv4 as ::ffff:a.b.c.d */
-    bool known;        /* false: of a Unix socket */
-};
+/* .known is false of a Unix socket. */
 struct ip address_ip(const struct address *a);
-
-/* 10.0.0.0/8, fd00::/8, a bare address. */
-struct cidr {
-    uint8_t bytes[16]; /* IPv4 as ::ffff:a.b.c.d */
-    uint8_t bits;      /* of the 128 */
-};
-int cidr_parse(struct str text, struct cidr *ret);
-bool cidr_contains(const struct cidr *c, const struct ip *ip);
 
 /* 127.0.0.0/8, ::1; not a Unix socket. */
 bool address_is_loopback(const struct address *a);

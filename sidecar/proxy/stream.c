@@ -295,18 +295,6 @@ static enum stream_next step_connect(struct stream *s)
     return STREAM_NEXT;
 }
 
-uint32_t stream_trusted_hops(const struct stream *s)
-{
-    const struct conf_listener *l = s->listener;
-    if (l->trusted_hops > 0)
-        return l->trusted_hops;
-    for (uint32_t i = 0; i < l->n_trusted; i++) {
-        if (cidr_contains(&l->trusted[i], s->peer_ip))
-            return 1;
-    }
-    return 0;
-}
-
 bool stream_wants_upgrade(const struct stream *s)
 {
     return s->route && s->route->upgrade_websocket && s->req.websocket;

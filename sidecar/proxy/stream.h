@@ -213,6 +213,9 @@ static inline bool stream_may_connect(const struct stream *s)
 
 /* How many hops in front of us, the connection's peer first, are believed in X-Forwarded-For. */
 uint32_t stream_trusted_hops(const struct stream *s);
+/* The client's address: what the first of these hops tells, or without any the peer's. Not known
+ * where it is told something else than an address, or the peer is a Unix socket's. */
+struct ip stream_client_ip(const struct stream *s);
 
 /* The message that collects trailers; NULL when memory is short. */
 struct message *stream_trailers(struct stream *s, bool request);

@@ -171,6 +171,8 @@ static void look_at_rules(const struct stream *s, const struct conf_authz *a, st
         transport_tls_identity(s->client, &id);
         q.spiffe_id = id.spiffe_id;
     }
+    if (a->asks_source)
+        q.source = stream_client_ip(s);
     if (!authz_allows(&a->rules, &q))
         ret->reason = REASON_FORBIDDEN;
 }

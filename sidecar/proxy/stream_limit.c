@@ -14,15 +14,10 @@ enum { IP_BYTES = 16, OVERLOAD_RETRY_AFTER_MAX = 60 };
 static struct str client_key(const struct stream *s, uint32_t prefix, uint8_t room[IP_BYTES])
 {
     static const uint8_t four[12] = {[10] = 0xff, [11] = 0xff};
-    uint32_t hops = stream_trusted_hops(s);
-    struct str text = hop_client_address(&s->req, s->peer, hops);
-    struct cidr c;
-    if (hops == 0 && s->peer_ip->known)
-        memcpy(room, s->peer_ip->bytes, IP_BYTES);
-    else if (cidr_parse(text, &c) == 0)
-        memcpy(room, c.bytes, IP_BYTES);
-    else
-        return text;
+    struct ip ip = stream_client_ip(s);
+    if (!ip.known)
+        return hop_client_address(&s->req, s->peer, stream_trusted_hops(s));
+    memcpy(room, ip.bytes, IP_BYTES);
     for (uint32_t i = 0; i < IP_BYTES && memcmp(room, four, sizeof(four)) != 0; i++) {
         uint32_t bits = prefix > 8 * i ? prefix - 8 * i : 0;
         room[i] &= (uint8_t)(bits >= 8 ? 0xff : 0xff00 >> bits);

@@ -97,6 +97,7 @@ static void check_authz_rules(const struct conf_authz *a)
         for (uint32_t k = 0; k < r->n_claims; k++)
             CHECK(r->claims[k].path.n > 0 && r->claims[k].n_values > 0 && a->n_jwts > 0);
         CHECK(r->n_spiffe_ids == 0 || a->asks_spiffe);
+        CHECK(r->n_cidrs == 0 || a->asks_source);
     }
 }
 

@@ -237,6 +237,23 @@ def test_spiffe_ids(sc):
         assert connect(sc, client_context(pair=pair)).ask().status == status
 
 
+def test_source_addresses(sc):
+    """The peer's, or who a trusted proxy says; what a stranger says is nothing."""
+    rules = [{"action": "deny", "sourceCidrs": ["10.9.0.0/16"]},
+             {"action": "allow", "sourceCidrs": ["10.0.0.0/8", "fd00::/8", "127.0.0.2"]}]
+    sc.proxy(route={"authz": {"rules": rules}}, http={"trustedProxies": ["127.0.0.2/32"]})
+    told = [("10.1.1.1", 200), ("10.9.1.1", 403), ("192.0.2.1", 403), ("fd12::1", 200),
+            ("fe12::1", 403), ("::ffff:10.1.1.1", 200), ("unknown", 403), ("10.1.1.1:80", 403),
+            ("192.0.2.1, 10.1.1.1", 200), ("10.1.1.1, 192.0.2.1", 403), (None, 200)]
+
+    def ask(source, headers):
+        return sc.client(before_connect=lambda s: s.bind((source, 0))).ask(headers=headers)
+    for text, status in told:
+        headers = [("X-Forwarded-For", text)] if text else []
+        assert ask("127.0.0.2", headers).status == status, text
+        assert_problem(ask("127.0.0.3", headers), "forbidden")
+
+
 def test_dry_run(sc):
     rig = Rig(sc, authz={"dryRun": True, "rules": RULES}, issuer={"claimsToHeaders": HEADERS})
     assert rig.ask(headers=[("X-User", "x")]).status == 200

@@ -726,6 +726,8 @@ static const struct mistake mistakes[] = {
      "expected a path in its normal form"},
     {AUTHZ("rules: [{action: deny, claims: [{claim: a, values: [b]}]}]"), 7, 36,
      R0 ".authz.rules[0].claims", "without \"jwt\" no claim is known"},
+    {AUTHZ("rules: [{action: deny, sourceCidrs: [10.0.0.0/33]}]"), 7, 50,
+     R0 ".authz.rules[0].sourceCidrs[0]", "expected a network such as 10.0.0.0/8 or fd00::/8"},
     {AUTHZ("rules: [{action: deny, spiffeIds: [\"spiffe://d/a\"]}]"), 7, 36,
      R0 ".authz.rules[0].spiffeIds", "no client of this listener has a certificate"},
     {AUTHZ("rules: [{action: deny}], optional: true"), 7, 12, R0 ".authz",

@@ -174,6 +174,7 @@ static const char rich[] =
     "            - action: deny\n"
     "              paths: [/admin, \"/private/*\"]\n"
     "              spiffeIds: [\"spiffe://example.org/ns/web/*\"]\n"
+    "              sourceCidrs: [10.0.0.0/8, \"fd00::/8\", 192.0.2.1]\n"
     "            - action: allow\n"
     "              methods: [GET, HEAD]\n"
     "              claims: [{claim: scope, values: [read, write]}, {claim: \"$['a.b']\", values: "

@@ -203,6 +203,22 @@ static void test_cidr_refused(UNUSED void **state)
 }
 
 /* Against a comparison bit by bit. */
+static void test_ip(UNUSED void **state)
+{
+    static const char *const bad[] = {"",          "10.0.0.0/8",   "10.0.0",      "unknown",
+                                      "_hidden",   "10.0.0.1:80",  "[::1]:80",    "[::1]",
+                                      " 10.0.0.1", "fe80::1%eth0", "10.0.0.1, 2", "010.0.0.1"};
+    struct ip ip = {.known = false};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        if (ip_parse(str_of(bad[i]), &ip) != -EINVAL || ip.known)
+            fail_msg("%s", bad[i]);
+    }
+    assert_int_equal(ip_parse(STR("10.1.2.3"), &ip), 0);
+    assert_true(ip.known && ip.bytes[11] == 0xff && ip.bytes[12] == 10 && ip.bytes[15] == 3);
+    assert_int_equal(ip_parse(STR("fd00::1"), &ip), 0);
+    assert_true(ip.known && ip.bytes[0] == 0xfd && ip.bytes[15] == 1);
+}
+
 static void test_cidr_random(UNUSED void **state)
 {
     struct rng rng;
@@ -249,6 +265,7 @@ int main(void)
         cmocka_unit_test(test_cidr),
         cmocka_unit_test(test_cidr_refused),
         cmocka_unit_test(test_cidr_random),
+        cmocka_unit_test(test_ip),
         cmocka_unit_test(test_link_local),
     };
     return cmocka_run_group_tests_name("address", tests, NULL, NULL);

@@ -147,6 +147,55 @@ static void test_spiffe(UNUSED void **state)
     }
 }
 
+/* By each of two networks; NULL: the client's address is not known. */
+static bool allows_from(bool allow, const char *one, const char *other, const char *client)
+{
+    struct cidr cidrs[2];
+    assert_int_equal(cidr_parse(str_of(one), &cidrs[0]), 0);
+    assert_int_equal(cidr_parse(str_of(other), &cidrs[1]), 0);
+    struct authz_rule rule = {.allow = allow, .n_cidrs = 2, .cidrs = cidrs};
+    struct authz_rules rules = {1, &rule};
+    struct authz_request q = request("/");
+    if (client)
+        assert_int_equal(ip_parse(str_of(client), &q.source), 0);
+    return authz_allows(&rules, &q);
+}
+
+static void test_sources(UNUSED void **state)
+{
+    static const struct {
+        const char *cidr, *client;
+        bool allowed, passes; /* by a rule that allows; past one that denies */
+    } cases[] = {
+        {"10.0.0.0/8", "10.255.0.1", true, false},
+        {"10.0.0.0/8", "11.0.0.1", false, true},
+        {"10.0.0.7/32", "10.0.0.7", true, false},
+        {"10.0.0.7", "10.0.0.6", false, true},
+        {"10.0.0.0/31", "10.0.0.2", false, true},
+        {"10.0.0.0/8", "::ffff:10.0.0.1", true, false}, /* the same address */
+        {"10.0.0.0/8", "::10.0.0.1", false, true},
+        {"fd00::/8", "fdff::1", true, false},
+        {"fd00::/8", "fe00::1", false, true},
+        {"fd00::/8", "10.0.0.1", false, true},
+        {"2001:db8::/33", "2001:db8:7fff::1", true, false},
+        {"2001:db8::/33", "2001:db8:8000::1", false, true},
+        {"0.0.0.0/0", "255.255.255.255", true, false},
+        {"0.0.0.0/0", "::1", false, true},
+        {"::/0", "10.0.0.1", true, false},
+        /* Nobody knows. */
+        {"10.0.0.0/8", NULL, false, false},
+        {"::/0", NULL, false, false},
+        {"0.0.0.0/0", NULL, false, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *cidr = cases[i].cidr, *client = cases[i].client, *none = "192.0.2.1";
+        if (allows_from(true, cidr, none, client) != cases[i].allowed ||
+            allows_from(true, none, cidr, client) != cases[i].allowed ||
+            allows_from(false, none, cidr, client) != cases[i].passes)
+            fail_msg("%s %s", cidr, client ? client : "unknown");
+    }
+}
+
 static void test_claims(UNUSED void **state)
 {
     static const struct {
@@ -206,18 +255,33 @@ static void test_all_conditions(UNUSED void **state)
     struct str id[] = {STR("spiffe://d/a")}, value[] = {STR("me")};
     struct json_step step = {.name = STR("sub")};
     struct authz_claim claim = {.path = {1, &step}, .n_values = 1, .values = value};
-    struct authz_rule rule = {true, 2, 2, 1, 1, get, a, id, &claim};
+    struct cidr net;
+    assert_int_equal(cidr_parse(STR("10.0.0.0/8"), &net), 0);
+    struct authz_rule rule = {
+        .allow = true,
+        .n_methods = 2,
+        .methods = get,
+        .n_paths = 2,
+        .paths = a,
+        .n_spiffe_ids = 1,
+        .spiffe_ids = id,
+        .n_cidrs = 1,
+        .cidrs = &net,
+        .n_claims = 1,
+        .claims = &claim,
+    };
     struct authz_rules rules = {1, &rule};
     json_t *good = json_pack("{s:s}", "sub", "me"), *bad = json_pack("{s:s}", "sub", "you");
-    for (unsigned bits = 0; bits < 16; bits++) {
+    for (unsigned bits = 0; bits < 32; bits++) {
         struct jwt_claims claims = {.json = bits & 1 ? good : bad};
         struct authz_request q = {
             .method = bits & 2 ? STR("GET") : STR("get"),
             .path = bits & 4 ? STR("/a") : STR("/c"),
             .spiffe_id = bits & 8 ? STR("spiffe://d/a") : STR_NONE,
+            .source = {.bytes = {[10] = 0xff, 0xff, bits & 16 ? 10 : 11}, .known = true},
             .claims = &claims,
         };
-        assert_int_equal(authz_allows(&rules, &q), bits == 15);
+        assert_int_equal(authz_allows(&rules, &q), bits == 31);
     }
     json_decref(good);
     json_decref(bad);
@@ -250,10 +314,10 @@ static void test_no_way_around(UNUSED void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths),         cmocka_unit_test(test_path_syntax),
-        cmocka_unit_test(test_first_decides), cmocka_unit_test(test_spiffe),
-        cmocka_unit_test(test_claims),        cmocka_unit_test(test_all_conditions),
-        cmocka_unit_test(test_no_way_around),
+        cmocka_unit_test(test_paths),          cmocka_unit_test(test_path_syntax),
+        cmocka_unit_test(test_first_decides),  cmocka_unit_test(test_spiffe),
+        cmocka_unit_test(test_sources),        cmocka_unit_test(test_claims),
+        cmocka_unit_test(test_all_conditions), cmocka_unit_test(test_no_way_around),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
