@@ -81,7 +81,8 @@ start_device() {
 
 # An application that logs in there, and knows of no signal and no logout.
 start_holder() {
-    "$SLUICE" demo-app --listen "127.0.0.1:$HOLDER" --login "127.0.0.1:$OUT" \
+    ln -s "$(realpath "$SLUICE")" "$TMP/holder-$HOLDER" # a name that nobody else has
+    "$TMP/holder-$HOLDER" demo-app --listen "127.0.0.1:$HOLDER" --login "127.0.0.1:$OUT" \
         >"$TMP/holder.out" 2>>"$TMP/app.log" &
     PIDS[holder]=$!
     disown
@@ -126,7 +127,7 @@ set_up() {
         -e "s/127.0.0.1:15901/127.0.0.1:$HEALTH/" -e "s/127.0.0.1:8080/127.0.0.1:$V1/" \
         -e "s/127.0.0.1:8081/127.0.0.1:$V2/" -e "s/\[8082\]/[$HOLDER]/" \
         -e "s/127.0.0.1:8083/127.0.0.1:$DEVICE/" -e "s/127.0.0.1:15001/127.0.0.1:$OUT/" \
-        -e "s#/run/sluice/#$TMP/#" \
+        -e "s/holder-8082/holder-$HOLDER/" -e "s#/run/sluice/#$TMP/#" \
         demo/sluice.yaml >"$TMP/sluice.yaml"
     "$SLUICE" validate --strict "$TMP/sluice.yaml" >/dev/null
     URL=http://127.0.0.1:$HTTP
@@ -141,6 +142,9 @@ set_up() {
 device_sessions() {
     curl -fsS "http://127.0.0.1:$DEVICE/sessions" | sed 's/.*"held":\([0-9]*\).*/\1/'
 }
+
+# What sluice says of an application that grows; nothing: not yet.
+leak_report() { grep -o "the application (pid ${PIDS[holder]}, .*" "$TMP/sluice.log" | head -n 1; }
 
 # The serving process is the supervisor's only child.
 serving() { pgrep -P "${PIDS[sluice]}" | head -n 1; }
@@ -199,8 +203,19 @@ play() {
     after=$(serving)
     echo "   serving process $before was killed, $after serves"
 
-    say "4. An application that logged in at a device is killed; nobody told it to log out"
+    say "4. An application that takes 10 descriptors and 5 sockets each 0.1 s, and gives none back"
     start_holder
+    local leaks=$EPOCHREALTIME report=
+    for _ in {1..100}; do
+        curl -fso /dev/null "http://127.0.0.1:$HOLDER/leak?fds=10&sockets=5"
+        sleep 0.1
+        report=$(leak_report) && break
+    done || true
+    echo "   ${report:-sluice has not noticed}"
+    echo "{\"found\": $([[ $report == *grows:*fds* ]] && echo true || echo false)," \
+        "\"after_ms\": $(((${EPOCHREALTIME/./} - ${leaks/./}) / 1000))}" >"$TMP/leak"
+
+    say "5. That application, which has logged in at a device, is killed; nobody told it to log out"
     echo "   the device: $(device_sessions) of 16 sessions held"
     "$SLUICE" lease list --admin "$TMP/admin.sock" | sed 's/^/   /'
     local killed=$EPOCHREALTIME freed
@@ -214,13 +229,13 @@ play() {
     echo "   the device: $(device_sessions) held; given back $freed ms after the kill"
     echo "{\"held\": $(device_sessions), \"after_ms\": $freed}" >"$TMP/session"
 
-    say "5. SIGTERM under load: drain, then exit"
-    load 5-drain "keep-alive" --url "$URL/" --method mix -c 16 --think 2
-    load 5-drain "connection each" --url "$URL/" --close -c 4 --think 2
-    load 5-drain "idle" --url "$URL/" --idle 200 --quiet
-    load 5-drain "slow" --url "$URL/delay?ms=700" -c 8
-    load 5-drain "stream" --url "$URL/chunked?n=15&size=1000&ms=100" -c 4
-    load 5-drain "upload" --url "$URL/upload" --method POST --body 2000000 --chunked -c 2 --think 50
+    say "6. SIGTERM under load: drain, then exit"
+    load 6-drain "keep-alive" --url "$URL/" --method mix -c 16 --think 2
+    load 6-drain "connection each" --url "$URL/" --close -c 4 --think 2
+    load 6-drain "idle" --url "$URL/" --idle 200 --quiet
+    load 6-drain "slow" --url "$URL/delay?ms=700" -c 8
+    load 6-drain "stream" --url "$URL/chunked?n=15&size=1000&ms=100" -c 4
+    load 6-drain "upload" --url "$URL/upload" --method POST --body 2000000 --chunked -c 2 --think 50
     sleep 1.5
     local begin=$EPOCHREALTIME status=0
     kill -TERM "${PIDS[sluice]}"

@@ -38,7 +38,7 @@ def why(result):
     return ", ".join(words + [f"{n} {w}" for w, n in result["proxy_errors"].items()])
 
 
-def verdicts(results, session, status):
+def verdicts(results, leak, session, status):
     """What the demo claims, checked against what was counted."""
     def total(phase, key):
         return sum(r[key] for name, r in results.items() if name.startswith(phase))
@@ -59,17 +59,20 @@ def verdicts(results, session, status):
          f"and got 502, {lost} were in flight there"),
         (in_flight <= 24, f"kill -9: {in_flight} requests were in flight and lost, of at most 24; "
                           f"the longest pause was {outage:.0f} ms"),
+        (leak["found"], f"leak: descriptors that only grow were told of after {leak['after_ms']} ms"),
         (session["held"] == 0 and session["after_ms"] <= 3000,
          f"killed application: its device session was given back after {session['after_ms']} ms"),
-        (total("5-", "failed") == 0 and total("5-", "app_error") == 0 and status == 0,
-         f"drain: {total('5-', 'failed')} of {total('5-', 'sent')} failed, exit code {status}"),
+        (total("6-", "failed") == 0 and total("6-", "app_error") == 0 and status == 0,
+         f"drain: {total('6-', 'failed')} of {total('6-', 'sent')} failed, exit code {status}"),
     ]
 
 
 def table(directory, status):
     results = {}
-    with open(os.path.join(directory, "session"), encoding="utf-8") as f:
-        session = json.load(f)
+    told = {}
+    for name in ("leak", "session"):
+        with open(os.path.join(directory, name), encoding="utf-8") as f:
+            told[name] = json.load(f)
     for path in sorted(glob.glob(os.path.join(directory, "*.json"))):
         with open(path, encoding="utf-8") as f:
             results[os.path.basename(path)[:-5]] = json.load(f)
@@ -87,7 +90,7 @@ def table(directory, status):
     print("failed: taken by the sidecar, and no whole answer, or an error that it made up itself;\n"
           "refused: connects while nobody listened; crossed: requests that met the close of an idle\n"
           "connection\n")
-    checked = verdicts(results, session, status)
+    checked = verdicts(results, told["leak"], told["session"], status)
     for holds, text in checked:
         print(f"  {'yes' if holds else 'NO '}  {text}")
     return 0 if all(holds for holds, _ in checked) else 1

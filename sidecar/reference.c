@@ -166,7 +166,7 @@ static void walk(FILE *to, const struct pen *pen, const struct schema_map *map, 
 
     pen->section(to, path, parent, map);
     for (uint32_t i = 0; i < map->n_keys; i++)
-        pen->row(to, &map->keys[i], restart || (map->keys[i].flags & KEY_RESTART));
+        pen->row(to, &map->keys[i], schema_restarts(&map->keys[i], restart));
     pen->end(to, map);
     for (uint32_t i = 0; i < map->n_keys; i++) {
         const struct schema_key *key = &map->keys[i];
@@ -177,7 +177,7 @@ static void walk(FILE *to, const struct pen *pen, const struct schema_map *map, 
             continue;
         (void)snprintf(below, sizeof(below), "%s%s%s%s", path, path[0] ? "." : "", key->name,
                        key->type == SCHEMA_LIST ? "[]" : "");
-        walk(to, pen, inner, below, key, restart || (key->flags & KEY_RESTART));
+        walk(to, pen, inner, below, key, schema_restarts(key, restart));
     }
 }
 

@@ -3,8 +3,23 @@
 
 #include "admin/jwks_first.h"
 #include "config/last_good.h"
+#include "config/problems.h"
+#include "proxy/access_redact.h"
 
 #include <signal.h>
+
+/* The salt's file is read with each new configuration. */
+static void make_redaction(struct config_job *j)
+{
+    const struct conf_access_log *log = &j->conf->access_log;
+    const char *why = NULL;
+    if (!j->has_log || !log->enabled)
+        return;
+    j->redact = access_redact_new(log, &why);
+    if (!j->redact)
+        problem_add(&j->problems, 0, 0, "accessLog.redact", false, "%.*s%s%s",
+                    STR_FMT(log->salt_file), log->salt_file.n ? ": " : "", why);
+}
 
 void config_job_build(struct config_job *j)
 {
@@ -17,6 +32,8 @@ void config_job_build(struct config_job *j)
                             j->lenient ? &j->tls_problems : &j->problems);
     if (rc == 0 && j->problems.errors == before)
         jwks_first_fetch(j->conf, j->conf_in_force, &j->tls.jwks, &j->problems);
+    if (rc == 0 && j->problems.errors == before)
+        make_redaction(j);
     if (rc == 0 && j->problems.errors == before)
         return;
     tls_set_free(&j->tls);
@@ -87,5 +104,6 @@ void config_job_free(struct config_job *j)
     config_problems_free(&j->problems);
     config_problems_free(&j->tls_problems);
     tls_set_free(&j->tls);
+    j->redact = access_redact_free(j->redact);
     j->refused = config_free(j->refused);
 }

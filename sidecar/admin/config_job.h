@@ -11,6 +11,8 @@
 
 #include <pthread.h>
 
+struct access_redact;
+
 struct config_job {
     struct mail mail; /* to the control thread, when it has ended */
     pthread_t thread;
@@ -38,6 +40,9 @@ struct config_job {
     bool lenient;
     struct tls_set tls;
     struct config_problems tls_problems;
+    /* in: there is an access log; out: what `conf` tells it to redact. */
+    bool has_log;
+    struct access_redact *redact;
     /* The configuration was refused for one of its files: all of them, which may change. */
     struct conf *refused;
     int error; /* save: 0 or -errno */

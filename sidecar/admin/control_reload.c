@@ -6,6 +6,7 @@
 #include "admin/jwks_refresh.h"
 #include "base/mem.h"
 #include "config/problems.h"
+#include "proxy/access_log.h"
 
 #include <errno.h>
 
@@ -210,6 +211,10 @@ static void take_process_settings(struct control *c)
     const struct conf *conf = c->snapshot->conf;
     struct reload *r = c->reload;
     log_set_level(conf->log_level);
+    if (c->log && r->job.redact) {
+        access_log_redact_by(c->log, r->job.redact);
+        r->job.redact = NULL;
+    }
     c->process.close_listeners_at_drain = control_closes_listeners_at_drain(&conf->lifecycle);
     control_update_max_connections(c);
     if (r->watch)
@@ -355,6 +360,7 @@ static struct config_job new_job(struct control *c)
         .to = &c->mailbox,
         .done = on_read,
         .conf_in_force = c->snapshot->conf,
+        .has_log = c->log != NULL,
         .tls_in_force = &c->certificates.set,
     };
 }

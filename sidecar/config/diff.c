@@ -67,6 +67,15 @@ static bool in_lone_item(const struct side *side, const struct setting *s)
     return false;
 }
 
+/* It waits for a restart, or what is new around it does. */
+static bool added_waits(const struct side *side, const struct setting *s)
+{
+    bool waits = s->restart;
+    for (s = s->item; s && !waits; s = s->item)
+        waits = !side->like[s->index] && s->restart;
+    return waits;
+}
+
 /* ---- order ---- */
 
 /* From *at on, the next item of the list that both sides have; NULL: that was all. */
@@ -132,8 +141,8 @@ static int added_or_changed(struct config_diff *d, const struct side *was, const
     if (!old && s->kind == SETTING_ORDER)
         return 0;
     if (!old)
-        return append(
-            d, (struct config_change){CHANGE_ADDED, s->restart, in_lone_item(is, s), NULL, s});
+        return append(d, (struct config_change){CHANGE_ADDED, added_waits(is, s),
+                                                in_lone_item(is, s), NULL, s});
     if (s->kind == SETTING_ORDER && reordered(was, is, old, s))
         return append(d, (struct config_change){CHANGE_REORDERED, s->restart, false, old, s});
     if (s->kind == SETTING_VALUE && !str_eq(old->value, s->value))

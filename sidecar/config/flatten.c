@@ -241,7 +241,7 @@ static void walk_map(struct walk *w, const struct schema_map *map, const struct 
         const struct yaml_node *value = yaml_get(node, key->name);
         struct place here = *at;
 
-        here.restart = at->restart || (key->flags & KEY_RESTART);
+        here.restart = schema_restarts(key, at->restart);
         if ((key->flags & KEY_IDENTITY) || (w->restart_only && !here.restart && !schema_waits(key)))
             continue;
         here.path = concat(w, at->path, at->path.n ? "." : "", str_of(key->name), "");

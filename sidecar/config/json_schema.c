@@ -271,7 +271,7 @@ static json_t *key_schema(struct writer *w, const struct schema_key *key, bool r
     char description[512], range[RANGE_TEXT_MAX];
     json_t *o;
 
-    restart = restart || (key->flags & KEY_RESTART);
+    restart = schema_restarts(key, restart);
     if (key->type == SCHEMA_MAP)
         o = map_schema(w, key->map, restart);
     else if (key->type == SCHEMA_LIST)

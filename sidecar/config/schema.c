@@ -517,7 +517,8 @@ static const struct schema_key access_log_keys[] = {
     {"bufferSize", "lines that wait to be written, for each worker", SCHEMA_SIZE,
      MEMBER(struct conf_access_log, buffer_bytes), .preset = "256KiB", .min = 4 * KIB,
      .max = 64 * MIB},
-    {"redact", "what is told as salted SHA-256 only", SCHEMA_MAP, .map = &schema_redact},
+    {"redact", "what is told as salted SHA-256 only", SCHEMA_MAP, .flags = KEY_LIVE,
+     .map = &schema_redact},
 };
 static const struct schema_map access_log_map = {MAP(access_log_keys)};
 

@@ -38,6 +38,7 @@ enum {
     KEY_ORDERED = 1 << 5,        /* a list whose order decides: the first that matches */
     KEY_NEEDED_BY_MANY = 1 << 6, /* required in an item of a list that has several */
     KEY_ONLY_TRUE = 1 << 7,      /* SCHEMA_BOOL: false is no value */
+    KEY_LIVE = 1 << 8,           /* in a map with KEY_RESTART: this one waits for none */
 };
 
 struct schema_name {
@@ -115,6 +116,11 @@ const struct schema_key *schema_find(const struct schema_map *map, struct str na
 const char *schema_nearest(struct str wrong, const char *(*next)(const void *ctx, uint32_t i),
                            const void *ctx, uint32_t n);
 
+/* A change of the key waits for a restart; inside: that of the map that it is in does. */
+static inline bool schema_restarts(const struct schema_key *key, bool inside)
+{
+    return (inside || (key->flags & KEY_RESTART)) && !(key->flags & KEY_LIVE);
+}
 /* The key, or one below it, waits for a restart. */
 bool schema_waits(const struct schema_key *key);
 /* What an item of a list of maps is known by; NULL: by its place. */

@@ -374,6 +374,14 @@ bool access_log_drain(struct access_log *l)
     return any;
 }
 
+void access_log_redact_by(struct access_log *l, struct access_redact *redact)
+{
+    (void)access_log_drain(l);
+    access_redact_follow(redact, l->redact);
+    (void)access_redact_free(l->redact);
+    l->redact = redact;
+}
+
 struct access_log *access_log_close(struct access_log *l)
 {
     if (!l)

@@ -30,6 +30,9 @@ struct access_log *access_log_open(const char *path, struct access_ring **rings,
 bool access_log_drain(struct access_log *l);
 /* SIGUSR1: the path is opened anew (after a rotation). 0 or -errno, when the old file stays. */
 int access_log_reopen(struct access_log *l);
+/* Tells what comes from now on by these rules; what the rings hold is told by those before. Taken
+ * over. */
+void access_log_redact_by(struct access_log *l, struct access_redact *redact);
 uint64_t access_log_redacted(const struct access_log *l);     /* values that were told as hashes */
 uint64_t access_log_write_errors(const struct access_log *l); /* records lost to a failing disk */
 struct access_log *access_log_close(struct access_log *l);

@@ -15,6 +15,7 @@ struct access_redact {
     struct redact_hash hash;
     char *texts; /* of rules.names: the configuration goes with a reload */
     struct str *names;
+    bool random;        /* the salt is nobody's but ours */
     EVP_MD_CTX *salted; /* has taken the salt; copied for each value */
     EVP_MD_CTX *scratch;
     uint64_t redacted;
@@ -105,6 +106,7 @@ struct access_redact *access_redact_new(const struct conf_access_log *conf, cons
         return access_redact_free(a);
     for (uint32_t i = 0; i < conf->n_redacted; i++)
         a->rules.fields |= (uint32_t)1 << conf->redacted[i];
+    a->random = conf->salt_file.n == 0;
     const char *why =
         conf->salt_file.n > 0 ? salt_from_file(a, conf->salt_file.p) : salt_at_random(a);
     if (!why)
@@ -123,6 +125,16 @@ struct access_redact *access_redact_free(struct access_redact *a)
     free(a->texts);
     free(a);
     return NULL;
+}
+
+void access_redact_follow(struct access_redact *a, struct access_redact *was)
+{
+    a->redacted += was->redacted;
+    if (!a->random || !was->random)
+        return;
+    EVP_MD_CTX *salted = a->salted;
+    a->salted = was->salted;
+    was->salted = salted;
 }
 
 struct str access_redact(struct access_redact *a, enum redact_field field, struct str text,

@@ -16,6 +16,9 @@ enum { REDACT_SALT_MIN = 16, REDACT_SALT_MAX = 4096 };
  * *ret_why, a literal or of strerror(). */
 struct access_redact *access_redact_new(const struct conf_access_log *conf, const char **ret_why);
 struct access_redact *access_redact_free(struct access_redact *a);
+/* Goes on counting where `was` is, and with its salt where neither has one of a file: what was
+ * told before and after a reload compares. */
+void access_redact_follow(struct access_redact *a, struct access_redact *was);
 /* As redact(), of the control thread. */
 struct str access_redact(struct access_redact *a, enum redact_field field, struct str text,
                          char *out);

@@ -1,6 +1,8 @@
 """What the access log does not tell."""
 
 import hashlib
+import json
+import os
 import re
 
 import pytest
@@ -23,9 +25,9 @@ def salted(tmp_path, text=SALT + b"\n"):
     return str(path)
 
 
-def proxy(sc, redact=None, **how):
+def proxy(sc, redact=None, more=None, **how):
     log = {"redact": redact} if redact is not None else {}
-    sc.proxy(more={"accessLog": log}, **how)
+    sc.proxy(more={"accessLog": log, **(more or {})}, **how)
 
 
 def raw_log(sc):
@@ -114,6 +116,38 @@ def test_our_errors_tell_nothing(sc):
     client.close()
     sc.s.wait_access_log(4)
     assert "5ecret" not in raw_log(sc) and "5ecret" not in sc.s.log()
+
+
+def reload(sc, redact):
+    """The answer of a reload with that redaction."""
+    sc.s.config["accessLog"]["redact"] = redact
+    with open(sc.s.config_path, "w") as f:
+        json.dump(sc.s.config, f)
+    code, response = sc.s.admin("POST", "/v1/reload")
+    return code, json.loads(response.body)
+
+
+def test_a_reload(sc, tmp_path):
+    """Other names, fields and salts are in force with the next record; what is counted goes on."""
+    proxy(sc, {"parameters": ["a"]}, more={"reload": {"watch": False, "pollInterval": "0"}})
+    sc.ask(target="/x?a=1&b=2")
+    assert reload(sc, {"parameters": ["a", "b"], "fields": ["host"]})[1]["result"] == "applied"
+    sc.ask(target="/x?a=1&b=2")
+    salt = salted(tmp_path)
+    assert reload(sc, {"parameters": ["b"], "saltFile": salt})[1]["pending_restart"] == []
+    sc.ask(target="/x?a=1&b=2")
+    first, second, third = sc.s.wait_access_log(3)
+    one = re.fullmatch("a=(sha256:[0-9a-f]{16})&b=2", first["query"])[1]
+    # The salt that nobody knows is the same over a reload.
+    assert re.fullmatch(f"a={one}&b=sha256:[0-9a-f]{{16}}", second["query"])
+    assert first["host"] == third["host"] == "test" and second["host"].startswith("sha256:")
+    assert third["query"] == f"a=1&b={hashed('2')}"
+    assert sc.s.metrics().get("sluice_access_log_redacted_total") == 5
+    os.unlink(salt)
+    code, answer = reload(sc, {"parameters": ["c"], "saltFile": salt})
+    assert code == 422 and salt in json.dumps(answer["problems"]), answer
+    sc.ask(target="/x?a=1&b=2")
+    assert sc.s.wait_access_log(4)[3]["query"] == third["query"]
 
 
 @pytest.mark.parametrize("salt,why", [(b"short", "the salt is shorter than 16 bytes"),
