@@ -95,12 +95,13 @@ static void test_restart(void **state)
                         diff_text(WITH(""), WITH("accessLog: {path: /tmp/x}")));
     assert_string_equal("R- accessLog\n", diff_text(WITH("accessLog: {path: /tmp/x}"), WITH("")));
     /* live in a map that is not, and waiting with it where all of it is new */
-    assert_string_equal("+ accessLog.redact.fields: [peer]\n",
-                        diff_text(WITH("accessLog: {}"), WITH("accessLog: {redact: {fields: [peer]}}")));
+    assert_string_equal(
+        "+ accessLog.redact.fields[peer]\n",
+        diff_text(WITH("accessLog: {}"), WITH("accessLog: {redact: {fields: [peer]}}")));
     assert_string_equal("R+ accessLog\n"
                         "R + accessLog.path: - (default)\n"
                         "R + accessLog.bufferSize: 256KiB (default)\n"
-                        "R + accessLog.redact.fields: [peer]\n",
+                        "R + accessLog.redact.fields[peer]\n",
                         diff_text(WITH(""), WITH("accessLog: {redact: {fields: [peer]}}")));
     assert_string_equal("R~ accessLog.path: - > /tmp/x\n",
                         diff_text(WITH("accessLog: {}"), WITH("accessLog: {path: /tmp/x}")));
