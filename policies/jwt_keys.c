@@ -96,7 +96,7 @@ static enum taken read_rsa(struct reading *r, const json_t *json, struct jwt_key
     OSSL_PARAM_BLD_free(b);
     BN_free(bn);
     BN_free(be);
-    if (bits < JWT_RSA_BITS_MIN)
+    if (bn && bits < JWT_RSA_BITS_MIN)
         return refuse(r, "RSA of fewer than 2048 bits");
     key->algorithms = JWT_BIT(JWT_RS256) | JWT_BIT(JWT_RS384) | JWT_BIT(JWT_RS512) |
                       JWT_BIT(JWT_PS256) | JWT_BIT(JWT_PS384) | JWT_BIT(JWT_PS512);

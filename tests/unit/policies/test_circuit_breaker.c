@@ -540,6 +540,61 @@ static void test_properties(void **unused)
         play(seed);
 }
 
+/* Failures in a row, of which some are told late: whoever is in flight, the one that reaches the
+ * number opens it, and from there on nobody is let through but one probe after the other, until one
+ * has closed it. So no more fail than that number and those that were in flight. */
+static void play_failures(uint64_t seed, unsigned *opened, unsigned *closed)
+{
+    struct rig g;
+    struct rng rng;
+    struct flight flying[FLYING];
+    unsigned n = 0, row = 0;
+    bool is_open = false;
+    rig_init(&g);
+    rng_init(&rng, seed);
+    g.rules.consecutive_errors = 1 + rng_below(&rng, 8);
+    g.rules.error_rate = 0;
+    for (int step = 0; step < 4000; step++) {
+        g.now += rng_below(&rng, 50) == 0 ? rng_below(&rng, 3 * SECOND) : rng_below(&rng, 1000);
+        if (n == 0 || (n < FLYING && rng_below(&rng, 2))) {
+            struct flight f = {0};
+            enum breaker_verdict v = admit(&g, &f.epoch);
+            assert_true(is_open ? v != BREAKER_ADMIT : v == BREAKER_ADMIT);
+            if (v != BREAKER_REFUSE)
+                flying[n++] = f;
+            continue;
+        }
+        unsigned i = rng_below(&rng, n);
+        struct flight f = flying[i];
+        flying[i] = flying[--n];
+        bool counts = breaker_is_current(&g.breaker, f.epoch);
+        bool good = rng_below(&rng, 4) == 0;
+        report(&g, f.epoch, good ? RESULT_SUCCESS : RESULT_ERROR, 0);
+        if (!counts)
+            assert_false(g.change.happened);
+        else if (!is_open)
+            row = good ? 0 : row + 1;
+        bool opens = g.change.happened && g.change.to == BREAKER_OPEN;
+        if (!is_open)
+            assert_int_equal(opens, row == g.rules.consecutive_errors);
+        *opened += opens && !is_open;
+        if (g.change.happened) {
+            *closed += !opens;
+            is_open = opens;
+            row = 0;
+        }
+    }
+}
+
+static void test_no_more_failures_than_its_number(void **unused)
+{
+    unsigned opened = 0, closed = 0;
+    (void)unused;
+    for (uint64_t seed = 1; seed <= 200; seed++)
+        play_failures(seed, &opened, &closed);
+    assert_true(opened > 400 && closed > 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -563,6 +618,7 @@ int main(void)
         cmocka_unit_test(test_operator),
         cmocka_unit_test(test_look),
         cmocka_unit_test(test_properties),
+        cmocka_unit_test(test_no_more_failures_than_its_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -300,6 +300,16 @@ static void test_bad_paths(UNUSED void **state)
     refused("$..a", 2, "\"..\"");
     refused("$.*", 2, "\"*\"");
     refused("$.a b", 3, "\".name\"");
+    refused("$['a\tb']", 4, "a control character");
+    static char name[JSON_NAME_MAX + 8] = "$.";
+    memset(name + 2, 'n', JSON_NAME_MAX);
+    (void)compile(name);
+    name[JSON_NAME_MAX + 2] = 'n';
+    refused(name, JSON_NAME_MAX + 3, "longer than 256 bytes");
+    memcpy(name, "$['", 3);
+    refused(name, JSON_NAME_MAX + 3, "the quote is not closed");
+    name[JSON_NAME_MAX + 3] = 'n';
+    refused(name, JSON_NAME_MAX + 3, "longer than 256 bytes");
     refused("$[", 2, "an index");
     refused("$[1", 3, "\"]\"");
     refused("$[-1]", 2, "negative");

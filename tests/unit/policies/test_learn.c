@@ -122,7 +122,8 @@ static void test_headers(UNUSED void **state)
     assert_false(matches(&p, "GET", "/", "", &bad, &v));
     assert_false(matches(&p, "GET", "/", "", NULL, &v));
     p = compile("", "", "Cookie", "SID={s}; lang=en");
-    const struct fields cookies = {{{"cookie", "a=b; lang=en"}, {"cookie", "x; SID=\"c00kie\""}}};
+    const struct fields cookies = {
+        {{"x", "SID=no"}, {"cookie", "a=b; lang=en"}, {"cookie", "x; SID=\"c00kie\""}}};
     const struct fields other = {{{"cookie", "sid=1; lang=en"}}};
     assert_true(matches(&p, "GET", "/", "", &cookies, &v));
     is(&v, 0, "c00kie");
@@ -163,6 +164,13 @@ static void test_long_values(UNUSED void **state)
     long_value[LEARN_VALUE_MAX] = 'v';
     assert_true(matches(&p, "GET", "/", "", &f, &v));
     is(&v, 0, NULL);
+    static char query[8 + LEARN_KEY_MAX + 2] = "session=";
+    p = compile("", "/?session={s}", NULL, NULL);
+    memset(query + 8, 'q', LEARN_KEY_MAX);
+    assert_true(matches(&p, "GET", "/", query, NULL, &v));
+    is(&v, 0, NULL);
+    query[8 + LEARN_KEY_MAX] = 'q';
+    assert_false(matches(&p, "GET", "/", query, NULL, &v));
 }
 
 static void test_body(UNUSED void **state)
@@ -214,8 +222,10 @@ static void test_statuses(UNUSED void **state)
 {
     struct learn_rule r = {.status_min = 200, .status_max = 299};
     assert_true(learn_status_fits(&r, 201));
+    assert_false(learn_status_fits(&r, 199));
     assert_false(learn_status_fits(&r, 302));
     assert_true(learn_status_gone(204));
+    assert_false(learn_status_gone(101));
     assert_true(learn_status_gone(404));
     assert_true(learn_status_gone(410));
     assert_false(learn_status_gone(401));

@@ -339,6 +339,47 @@ static void test_deep(UNUSED void **state)
     (void)route_table_free(t);
 }
 
+/* More prefixes than a look-up has room for: then each route is looked at, of whatever kind. */
+static void test_deep_of_each_kind(UNUSED void **state)
+{
+    enum { DEEP = 120 };
+    static char text[DEEP * 2 + 1];
+    static struct route_match m[DEEP + 4];
+    const struct str hosts[] = {STR("*.B.com"), STR("a.com"), STR("*")};
+    const struct str post = STR("POST"), put = STR("PUT");
+    for (size_t i = 0; i < DEEP; i++)
+        memcpy(text + i * 2, "/a", 3);
+    for (uint32_t i = 0; i < DEEP; i++)
+        m[i] = (struct route_match){.path_how = ROUTE_PATH_PREFIX,
+                                    .path = {text, (DEEP - i) * 2},
+                                    .methods = &post,
+                                    .n_methods = 1};
+    struct str deepest = {text, DEEP * 2};
+    m[DEEP] = (struct route_match){
+        .hosts = hosts, .n_hosts = 1, .path_how = ROUTE_PATH_EXACT, .path = deepest};
+    m[DEEP + 1] = (struct route_match){
+        .hosts = &hosts[1], .n_hosts = 1, .path_how = ROUTE_PATH_PREFIX, .path = STR("/a/a")};
+    m[DEEP + 2] =
+        (struct route_match){.hosts = &hosts[2], .n_hosts = 1, .methods = &put, .n_methods = 1};
+    struct route_table *t = table(m, DEEP + 3);
+    struct route_request q = {.method = STR("GET"), .host = STR("x.b.com:80"), .path = deepest};
+    assert_int_equal(match_in(t, q), DEEP);
+    q.host = STR("A.com");
+    assert_int_equal(match_in(t, q), DEEP + 1);
+    q.host = STR(".b.com"); /* one label at least */
+    assert_int_equal(match_in(t, q), ROUTE_NONE);
+    q.host = STR("c.com");
+    assert_int_equal(match_in(t, q), ROUTE_NONE);
+    q.method = put;
+    assert_int_equal(match_in(t, q), DEEP + 2);
+    q.host = STR("x.b.com");
+    q.path.n -= 2; /* not exactly it */
+    assert_int_equal(match_in(t, q), DEEP + 2);
+    q.method = post;
+    assert_int_equal(match_in(t, q), 1);
+    (void)route_table_free(t);
+}
+
 static void fill(uint8_t *bytes, size_t n, struct rng *rng)
 {
     for (size_t i = 0; i < n; i++)
@@ -466,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_undecided_yields_to_no),
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_deep_of_each_kind),
         cmocka_unit_test(test_against_scan),
         cmocka_unit_test(test_ten_thousand),
         cmocka_unit_test(test_no_memory),

@@ -323,6 +323,34 @@ static void test_threads(void **state)
     expect_parts(&sh.g);
 }
 
+static void *ejects_all(void *arg)
+{
+    struct shared *sh = arg;
+    uint32_t ejected = 0;
+    for (uint32_t i = 0; i < sh->g.n; i++)
+        ejected += standing_eject(&sh->g.g, &sh->g.at[i], 100, false);
+    atomic_fetch_add(&sh->ejected, ejected);
+    return NULL;
+}
+
+/* Threads that want all of them out at once: one stays, and it does not matter which. */
+static void test_threads_leave_the_last(void **state)
+{
+    static struct shared sh;
+    pthread_t threads[THREADS];
+    (void)state;
+    for (uint32_t round = 0; round < 200; round++) {
+        group_init(&sh.g, 1 + round % MOST);
+        atomic_store(&sh.ejected, 0);
+        for (int i = 0; i < THREADS; i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, ejects_all, &sh), 0);
+        for (int i = 0; i < THREADS; i++)
+            (void)pthread_join(threads[i], NULL);
+        assert_int_equal(atomic_load(&sh.ejected), sh.g.n - 1);
+        expect_counts(&sh.g, sh.g.n, sh.g.n - 1, 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,7 +358,7 @@ int main(void)
         cmocka_unit_test(test_dry),     cmocka_unit_test(test_the_operator_goes_first),
         cmocka_unit_test(test_panic),   cmocka_unit_test(test_property),
         cmocka_unit_test(test_parts),   cmocka_unit_test(test_part_reads_are_sane),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_threads_leave_the_last),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
