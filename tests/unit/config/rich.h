@@ -314,7 +314,7 @@ static const char rich[] =
     "      maxRequests: 300\n"
     "      maxConnectionsPerEndpoint: 50\n"
     "      maxRequestsPerEndpoint: 100\n"
-    "      maxPendingRequests: 0\n"
+    "      maxPendingRequests: 7\n"
     "      maxRetries: 10\n"
     "      queueTimeout: 250ms\n"
     "      consecutiveErrors: 7\n"
