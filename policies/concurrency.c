@@ -7,6 +7,10 @@
 #include <string.h>
 
 enum { LOW_PERCENT = 80, NORMAL_PERCENT = 95, CRITICAL_PERCENT = 110 };
+/* How long an answer would have taken that somebody did not wait for: as long again. It is longer
+ * than it was waited for, and if that counted as it is, clients that have no more patience than an
+ * answer takes without a queue would never show that there is one. */
+enum { LEFT_TIMES = 2 };
 
 struct concurrency *concurrency_new(uint32_t n_workers, const struct concurrency_rules *r)
 {
@@ -131,14 +135,22 @@ static uint64_t refused_of(const struct concurrency *c)
 static void look(struct concurrency *c, const struct concurrency_rules *r, usec_t now)
 {
     uint64_t counts[HISTOGRAM_BUCKETS] = {0}, fresh[HISTOGRAM_BUCKETS], sum = 0;
-    uint64_t refused = refused_of(c);
+    uint64_t refused = refused_of(c), late = 0, early = 0, errors = 0;
     struct concurrency_sample s = {.peak = peak_of(c), .refused = refused != c->seen_refused};
-    for (uint32_t i = 0; i < c->n_workers; i++)
+    for (uint32_t i = 0; i < c->n_workers; i++) {
+        late += atomic_load_explicit(&c->worker[i].left_late, memory_order_relaxed);
+        early += atomic_load_explicit(&c->worker[i].left_early, memory_order_relaxed);
+        errors += atomic_load_explicit(&c->worker[i].errors, memory_order_relaxed);
         histogram_collect(&c->worker[i].latency, counts, &sum);
+    }
     for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
         fresh[i] = counts[i] - c->seen[i];
         s.n += fresh[i];
     }
+    /* Its worker may be between counting one here and there. */
+    s.late = late - c->seen_late < s.n ? late - c->seen_late : s.n;
+    s.early = early - c->seen_early;
+    s.errors = errors - c->seen_errors;
     if (s.n > 0) {
         s.p90 = p90_of(fresh, s.n);
         s.mean = (sum - c->seen_sum) / s.n;
@@ -151,6 +163,9 @@ static void look(struct concurrency *c, const struct concurrency_rules *r, usec_
     memcpy(c->seen, counts, sizeof(counts));
     c->seen_sum = sum;
     c->seen_refused = refused;
+    c->seen_late = late;
+    c->seen_early = early;
+    c->seen_errors = errors;
     atomic_store_explicit(&c->looks, c->looks + 1, memory_order_relaxed);
     atomic_store_explicit(&c->limit, concurrency_limit_now(&c->state, r), memory_order_relaxed);
     if (s.n > 0)
@@ -161,10 +176,8 @@ static void look(struct concurrency *c, const struct concurrency_rules *r, usec_
         add(&c->probes);
 }
 
-void concurrency_answered(struct concurrency *c, const struct concurrency_rules *r, uint32_t worker,
-                          usec_t latency, usec_t now)
+static void look_if_due(struct concurrency *c, const struct concurrency_rules *r, usec_t now)
 {
-    histogram_add(&c->worker[worker].latency, latency);
     if (now < atomic_load_explicit(&c->due, memory_order_relaxed) ||
         atomic_load_explicit(&c->looking, memory_order_relaxed) ||
         atomic_exchange_explicit(&c->looking, true, memory_order_acquire))
@@ -173,6 +186,30 @@ void concurrency_answered(struct concurrency *c, const struct concurrency_rules 
     if (now >= atomic_load_explicit(&c->due, memory_order_relaxed))
         look(c, r, now);
     atomic_store_explicit(&c->looking, false, memory_order_release);
+}
+
+void concurrency_answered(struct concurrency *c, const struct concurrency_rules *r, uint32_t worker,
+                          usec_t latency, usec_t now)
+{
+    histogram_add(&c->worker[worker].latency, latency);
+    look_if_due(c, r, now);
+}
+
+void concurrency_erred(struct concurrency *c, uint32_t worker)
+{
+    add(&c->worker[worker].errors);
+}
+
+void concurrency_left(struct concurrency *c, const struct concurrency_rules *r, uint32_t worker,
+                      usec_t waited, usec_t now)
+{
+    struct concurrency_worker *w = &c->worker[worker];
+    usec_t min_rtt = atomic_load_explicit(&c->min_rtt, memory_order_relaxed);
+    bool early = min_rtt == 0 || waited < min_rtt;
+    add(early ? &w->left_early : &w->left_late);
+    if (!early)
+        histogram_add(&w->latency, LEFT_TIMES * waited);
+    look_if_due(c, r, now);
 }
 
 void concurrency_look(const struct concurrency *c, const struct concurrency_rules *r,

@@ -22,7 +22,9 @@
 struct concurrency_worker {
     _Alignas(64) _Atomic uint64_t peak;      /* a look's number, and the most in flight since it */
     _Atomic uint64_t refused[2][PRIORITIES]; /* ever; [1]: with dryRun, and so let through */
-    struct histogram latency;                /* to the answer's head; ever */
+    _Atomic uint64_t left_late, left_early;  /* who left: counted as a latency; not */
+    _Atomic uint64_t errors;
+    struct histogram latency; /* to the answer's head; ever */
 };
 
 struct concurrency {
@@ -32,9 +34,11 @@ struct concurrency {
     _Alignas(64) _Atomic usec_t due; /* the next look */
     _Atomic bool looking;            /* somebody does; what follows is theirs */
     struct concurrency_limit state;
-    uint64_t seen[HISTOGRAM_BUCKETS], seen_sum, seen_refused; /* at the last look */
+    /* At the last look. */
+    uint64_t seen[HISTOGRAM_BUCKETS], seen_sum, seen_late, seen_early, seen_errors, seen_refused;
+    _Atomic usec_t min_rtt; /* 0: not known */
     /* For people only. */
-    _Atomic usec_t min_rtt, p90;
+    _Atomic usec_t p90;
     _Atomic uint64_t probes;
     uint32_t n_workers;
     struct concurrency_worker worker[];
@@ -53,12 +57,15 @@ uint32_t concurrency_share(uint32_t limit, enum priority p);
 bool concurrency_enter(struct concurrency *c, const struct concurrency_rules *r, uint32_t worker,
                        enum priority p);
 void concurrency_leave(struct concurrency *c);
-/* An answer, or an end that says as much (a timeout): how long it took. Not for what the client has
- * cut short, nor for errors: whoever fails at once says nothing about a queue. Looks, if it is
- * time.
- */
+/* An answer: how long it took. Looks, if it is time. */
 void concurrency_answered(struct concurrency *c, const struct concurrency_rules *r, uint32_t worker,
                           usec_t latency, usec_t now);
+/* An error: whoever fails at once says nothing about a queue. */
+void concurrency_erred(struct concurrency *c, uint32_t worker);
+/* Its client has left, or its time was over, without an answer. Under overload that may be all
+ * that is ever heard. What was waited for less than minRTT says nothing. */
+void concurrency_left(struct concurrency *c, const struct concurrency_rules *r, uint32_t worker,
+                      usec_t waited, usec_t now);
 
 /* As it stands, for people: each number is right, together they may be of different moments. */
 struct concurrency_view {

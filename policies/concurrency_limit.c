@@ -14,6 +14,7 @@ enum {
     SAMPLES_MIN = 20,     /* fewer make no percentile */
     SAMPLES_PROBE = 10,   /* of a probe, while which few are in flight */
     SAMPLES_ENOUGH = 200, /* more are believed without an average */
+    TENTH = 10,           /* of a sample */
     STRETCH = 10,      /* a look comes at least every so many intervals while there are answers */
     PROBE_FIRST = 5,   /* looks with a queue until a probe */
     PROBE_SOON = 3,    /* behind one that has changed something, or may */
@@ -121,6 +122,23 @@ static double queue_of(const struct concurrency_limit *l, const struct concurren
     return now > mean ? s->peak * (now - mean) / now : 0;
 }
 
+/* --- who leaves --- */
+
+/* Is its p90 one? */
+static bool is_guess(const struct concurrency_sample *s)
+{
+    return s->late * TENTH >= s->n;
+}
+
+/* What is let through leaves without an answer, and its place goes to somebody else: the server
+ * still works for those who have left, in a queue of its own that the limit has no hold of. Few
+ * latencies tell of it, or none. */
+static bool is_deserted(const struct concurrency_sample *s)
+{
+    uint64_t answers = s->n - s->late + s->errors;
+    return answers * TENTH < answers + s->late + s->early;
+}
+
 /* --- the limit --- */
 
 static double gradient_of(const struct concurrency_limit *l, const struct concurrency_rules *r,
@@ -162,6 +180,10 @@ static void end_probe(struct concurrency_limit *l, const struct concurrency_rule
                       const struct concurrency_sample *s, usec_t now)
 {
     double had = concurrency_limit_rtt(l).p90, is = (double)s->p90;
+    if (2 * s->late > s->n) { /* it is no end of the queue that has been measured */
+        l->until_probe = PROBE_SOON;
+        return;
+    }
     if (is <= had * SLOWER_PERCENT / 100) {
         learn_at_most(l, s, SAMPLES_PROBE);
         learn(l, r, s, now);
@@ -213,8 +235,12 @@ usec_t concurrency_limit_step(struct concurrency_limit *l, const struct concurre
     *ret_taken = true;
     if (l->phase != CONCURRENCY_STEADY)
         return step_probe(l, r, s, now, ret_taken);
-    if (s->n < SAMPLES_MIN) {
+    if (s->n + s->early < SAMPLES_MIN) {
         *ret_taken = false;
+        return now + r->interval;
+    }
+    if (is_deserted(s)) {
+        l->limit = bounded(bounded(l->limit, r) / 2, r);
         return now + r->interval;
     }
     learn_at_most(l, s, SAMPLES_ENOUGH);
@@ -222,7 +248,8 @@ usec_t concurrency_limit_step(struct concurrency_limit *l, const struct concurre
     bool queue = queue_of(l, s) > 2 * sqrt(l->limit); /* twice what is meant to wait */
     double gradient = gradient_of(l, r, s);
     if (!used && !queue) {
-        learn(l, r, s, now);
+        if (!is_guess(s))
+            learn(l, r, s, now);
         l->until_probe = (uint32_t)least(l->until_probe, PROBE_FIRST);
     } else {
         double had = bounded(l->limit, r);

@@ -21,7 +21,10 @@ struct concurrency_rules {
 
 /* What was seen since the last look. */
 struct concurrency_sample {
-    uint64_t n; /* latencies */
+    uint64_t n;      /* latencies */
+    uint64_t late;   /* of them: guesses, as nobody waited to the end */
+    uint64_t early;  /* who left and is not in n */
+    uint64_t errors; /* not in n either */
     usec_t p90, mean;
     uint32_t peak; /* the most in flight */
     bool refused;  /* somebody was */

@@ -20,13 +20,6 @@ bool stream_flight_begin(struct stream *s)
     return true;
 }
 
-static void tell(struct stream *s, usec_t latency)
-{
-    const struct concurrency_rules *r = s->pool->conf->concurrency;
-    if (r && latency > 0) /* a reload may have taken it away */
-        concurrency_answered(of(s), r, s->worker->id, latency, s->worker->loop.now);
-}
-
 void stream_flight_end(struct stream *s)
 {
     s->in_flight = false;
@@ -45,13 +38,21 @@ static bool answers(const struct stream *s)
 
 void stream_flight_answered(struct stream *s)
 {
-    if (s->sent != 0 && s->first_byte > s->sent && answers(s))
-        tell(s, s->first_byte - s->sent);
+    const struct concurrency_rules *r = s->pool->conf->concurrency;
+    if (r && s->sent != 0 && s->first_byte > s->sent && answers(s)) /* a reload may take it away */
+        concurrency_answered(of(s), r, s->worker->id, s->first_byte - s->sent, s->worker->loop.now);
     stream_flight_end(s);
 }
 
-void stream_flight_failed(struct stream *s, enum result r, usec_t latency)
+void stream_flight_tried(struct stream *s, enum result result, enum reason reason)
 {
-    if (r == RESULT_TIMEOUT)
-        tell(s, latency);
+    const struct concurrency_rules *r = s->pool->conf->concurrency;
+    usec_t now = s->worker->loop.now;
+    bool left = result == RESULT_TIMEOUT || reason == REASON_CLIENT_ABORT;
+    if (!r)
+        return;
+    if (left && s->sent != 0 && now > s->sent)
+        concurrency_left(of(s), r, s->worker->id, now - s->sent, now);
+    else if (!left && result != RESULT_SUCCESS && result != RESULT_NOTHING)
+        concurrency_erred(of(s), s->worker->id);
 }

@@ -19,8 +19,8 @@ static inline bool stream_needs_flight(const struct stream *s)
 bool stream_flight_begin(struct stream *s);
 /* The others are for s->in_flight. The head of its answer goes to the client. */
 void stream_flight_answered(struct stream *s);
-/* A try of it has ended so, without one. */
-void stream_flight_failed(struct stream *s, enum result r, usec_t latency);
+/* A try of it has ended so, or gets an answer now. */
+void stream_flight_tried(struct stream *s, enum result result, enum reason reason);
 void stream_flight_end(struct stream *s);
 
 #endif

@@ -95,7 +95,7 @@ void stream_tell_result(struct stream *s, enum reason reason)
     if (r != RESULT_NOTHING)
         endpoint_on_result(s->endpoint, r, latency_of(s, r));
     if (s->in_flight)
-        stream_flight_failed(s, r, latency_of(s, r));
+        stream_flight_tried(s, r, reason);
     if (s->permit_held)
         stream_permit_report(s, r);
 }

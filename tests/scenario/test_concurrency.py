@@ -109,6 +109,32 @@ def test_clients_that_cancel(sc, held):
     assert json.loads(response.body)["breakers"][0]["state"] == "closed"
 
 
+@pytest.mark.parametrize("http2", [False, True])
+def test_clients_that_all_leave(sc, held, http2):
+    """While nobody waits for an answer, fewer and fewer are let through."""
+    start(sc, held, {"minLimit": 1, "maxLimit": 1000, "initialLimit": 100})
+
+    def leave():
+        before = held.waiting
+        if http2:
+            h2 = h2wire.Client(sc.address)
+            h2.ready()
+            streams = [h2.open(h2wire.request_fields("GET", "/")) for _ in range(6)]
+            wait_for(lambda: held.waiting >= before + 6, "they wait")
+            for st in streams:
+                h2.rst(st.id)
+            h2.expect_ping()
+            h2.close()
+        else:
+            for c in fill(sc, held, 6):
+                c.reset()
+        wait_in_flight(sc, 0)
+        return look(sc)["limit"] < 50
+    wait_for(leave, lambda: f"{look(sc)}", timeout=60)
+    held.free.set()
+    assert sc.ask().status == 200
+
+
 def test_long_answers_do_not_count(sc):
     """What is in flight has no answer yet: a body that goes on holds no place."""
     free = threading.Event()

@@ -104,6 +104,8 @@ static void *enter_and_leave(void *arg)
         if (low > concurrency_share(3, p))
             atomic_fetch_add(&too_many, 1);
         concurrency_answered(shared, &r, id, 1 + rng_below(&rng, 1000), (usec_t)i * 100);
+        concurrency_left(shared, &r, id, rng_below(&rng, 1000), (usec_t)i * 100);
+        concurrency_erred(shared, id);
         atomic_fetch_sub(&inside[p], 1);
         concurrency_leave(shared);
     }
@@ -145,10 +147,13 @@ static void test_bounds_property(UNUSED void **state)
         for (int i = 0; i < 2000; i++) {
             struct concurrency_sample s = {
                 .n = rng_below(&rng, 300),
+                .early = rng_below(&rng, 1u << rng_below(&rng, 10)),
+                .errors = rng_below(&rng, 1u << rng_below(&rng, 10)),
                 .p90 = 1 + rng_below(&rng, 1u << rng_below(&rng, 30)),
                 .peak = rng_below(&rng, 2 * r.max_limit),
                 .refused = rng_below(&rng, 2),
             };
+            s.late = rng_below(&rng, 2) ? rng_below(&rng, (uint32_t)s.n + 1) : 0;
             s.mean = 1 + s.p90 * rng_below(&rng, 1000) / 1000;
             bool taken;
             bool steady = l.phase == CONCURRENCY_STEADY;
@@ -166,12 +171,62 @@ static void test_bounds_property(UNUSED void **state)
     }
 }
 
+static uint32_t limit_of(struct concurrency *c)
+{
+    struct concurrency_view v;
+    concurrency_look(c, &usual, &v);
+    return v.limit;
+}
+
+/* Who leaves before an answer could be there says nothing of a queue, who leaves later does. When
+ * hardly anybody is answered the limit falls by halves, down to its bound, and comes back. */
+static void test_left(UNUSED void **state)
+{
+    struct concurrency *c = concurrency_new(2, &usual);
+    struct concurrency_view v;
+    usec_t now = 1000 * USEC_PER_SEC;
+    for (int i = 0; i < 100; i++) {
+        assert_true(concurrency_enter(c, &usual, 0, PRIORITY_NORMAL));
+        concurrency_answered(c, &usual, 0, 10000, now += 10000);
+        concurrency_left(c, &usual, 1, i % 2 ? 9000 : 0, now);
+        concurrency_leave(c);
+    }
+    concurrency_look(c, &usual, &v);
+    assert_in_range(v.min_rtt, 9000, 11000);
+    assert_in_range(v.p90, 9000, 11000);
+    uint32_t was = limit_of(c);
+    assert_true(was >= 20);
+    for (int i = 0; i < 1000; i++) { /* errors are answers, for who asks whether anybody waits */
+        concurrency_erred(c, 0);
+        if (i % 10 == 0)
+            concurrency_left(c, &usual, 1, 5000, now += 10000);
+    }
+    assert_int_equal(limit_of(c), was);
+    for (int i = 0; i < 20; i++) {
+        uint32_t had = limit_of(c);
+        for (int k = 0; k < 30; k++)
+            concurrency_left(c, &usual, (uint32_t)k % 2, 50000, now += 4000);
+        assert_true(limit_of(c) == 1 || limit_of(c) <= had / 2 + 1);
+    }
+    concurrency_look(c, &usual, &v);
+    assert_int_equal(v.limit, 1);
+    assert_in_range(v.min_rtt, 9000, 11000); /* nothing was learned from them */
+    for (int i = 0; i < 500; i++) {
+        assert_true(concurrency_enter(c, &usual, 0, PRIORITY_CRITICAL));
+        concurrency_answered(c, &usual, 0, 10000, now += 4000);
+        concurrency_leave(c);
+    }
+    assert_true(limit_of(c) > 1);
+    (void)concurrency_free(c);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shares),       cmocka_unit_test(test_priorities),
         cmocka_unit_test(test_other_bounds), cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_threads),      cmocka_unit_test(test_bounds_property),
+        cmocka_unit_test(test_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

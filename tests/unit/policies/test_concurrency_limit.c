@@ -15,7 +15,7 @@
 #define MS  USEC_PER_MSEC
 #define SEC USEC_PER_SEC
 
-enum { PLACES_MAX = 512, QUEUE_MAX = 4096 };
+enum { PLACES_MAX = 512, QUEUE_MAX = 65536 };
 
 static const struct concurrency_rules usual = {
     .min_limit = 1,
@@ -41,8 +41,13 @@ struct sim {
         usec_t came, done;
     } place[PLACES_MAX];
     usec_t queue[QUEUE_MAX]; /* when each came */
+    /* Clients that go when it is over; the server does not see that, and works for them all the
+     * same. 0: they wait for ever. */
+    usec_t patience;
+    uint32_t n_waiting, first; /* who has neither an answer nor gone, oldest first */
+    usec_t waiting[QUEUE_MAX];
     /* Since the last reset(). */
-    uint64_t served, refused, ended_at_limit;
+    uint64_t served, refused, left;
     uint32_t most_in_flight, least_limit, most_limit;
     uint64_t latency[HISTOGRAM_BUCKETS];
 };
@@ -80,7 +85,7 @@ static void sim_free(struct sim *s)
 
 static void reset(struct sim *s)
 {
-    s->served = s->refused = 0;
+    s->served = s->refused = s->left = 0;
     s->most_in_flight = s->most_limit = 0;
     s->least_limit = UINT32_MAX;
     memset(s->latency, 0, sizeof(s->latency));
@@ -101,11 +106,15 @@ static void arrive(struct sim *s)
         s->refused++;
         return;
     }
+    assert_true(s->n_waiting < QUEUE_MAX);
+    if (s->patience)
+        s->waiting[(s->first + s->n_waiting++) % QUEUE_MAX] = s->now;
     if (s->busy < s->places) {
         serve(s, s->now);
         return;
     }
-    assert_true(s->n_queue < QUEUE_MAX);
+    if (s->n_queue == QUEUE_MAX)
+        return;
     s->queue[(s->head + s->n_queue++) % QUEUE_MAX] = s->now;
 }
 
@@ -132,15 +141,43 @@ static void look_around(struct sim *s)
         s->most_limit = v.limit;
 }
 
-static void finish(struct sim *s, uint32_t i)
+/* All have the same patience: the oldest loses it first. */
+static void leave(struct sim *s)
 {
-    usec_t latency = s->now - s->place[i].came;
-    s->place[i] = s->place[--s->busy];
+    usec_t waited = s->now - s->waiting[s->first];
+    s->first = (s->first + 1) % QUEUE_MAX;
+    s->n_waiting--;
+    s->left++;
+    concurrency_left(s->c, &s->r, 0, waited, s->now);
+    concurrency_leave(s->c);
+    look_around(s);
+}
+
+static void answer(struct sim *s, usec_t came)
+{
+    usec_t latency = s->now - came;
+    if (s->patience) { /* who came at the same time is as good */
+        uint32_t at = s->first;
+        while (s->waiting[at] != came)
+            at = (at + 1) % QUEUE_MAX;
+        for (; at != s->first; at = (at + QUEUE_MAX - 1) % QUEUE_MAX)
+            s->waiting[at] = s->waiting[(at + QUEUE_MAX - 1) % QUEUE_MAX];
+        s->first = (s->first + 1) % QUEUE_MAX;
+        s->n_waiting--;
+    }
     s->served++;
     s->latency[histogram_bucket(latency)]++;
     concurrency_answered(s->c, &s->r, 0, latency, s->now);
     concurrency_leave(s->c);
     look_around(s);
+}
+
+static void finish(struct sim *s, uint32_t i)
+{
+    usec_t came = s->place[i].came;
+    s->place[i] = s->place[--s->busy];
+    if (!s->patience || s->now - came < s->patience)
+        answer(s, came);
     if (s->n_queue == 0 || s->busy >= s->places)
         return;
     serve(s, s->queue[s->head]);
@@ -158,10 +195,15 @@ static void run(struct sim *s, double rate, usec_t length)
         uint32_t i = first_done(s);
         bool done = s->busy > 0 && s->place[i].done < s->next;
         usec_t at = done ? s->place[i].done : s->next;
+        bool left = s->n_waiting > 0 && s->waiting[s->first] + s->patience <= at;
+        if (left)
+            at = s->waiting[s->first] + s->patience;
         if (at >= end)
             break;
         s->now = at;
-        if (done)
+        if (left)
+            leave(s);
+        else if (done)
             finish(s, i);
         else
             arrive(s);
@@ -281,13 +323,58 @@ static void test_low_load(UNUSED void **state)
     }
 }
 
+/* Clients that go, under overload and after a time with little load, in which the limit has grown.
+ * Those who are let through wait for longer than they have patience, and leave their places to
+ * others while the server works for them all the same: it must not stay so. */
+static void impatient(uint32_t places, usec_t service, double patience, double least)
+{
+    struct sim *s = sim_new(&usual, places, service);
+    s->patience = (usec_t)(patience * (double)service);
+    run(s, 0.5 * capacity(s), 30 * SEC);
+    run(s, 3 * capacity(s), 10 * SEC);
+    show("first", s, 10 * SEC);
+    run(s, 3 * capacity(s), 60 * SEC);
+    show("then", s, 60 * SEC);
+    print_message("  patience %.1f times: %u have left\n", patience, (unsigned)s->left);
+    assert_true(goodput(s, 60 * SEC) >= least);
+    sim_free(s);
+}
+
+static void test_impatient(UNUSED void **state)
+{
+    static const struct {
+        double patience, least;
+    } cases[] = {{5, 0.9}, {3, 0.9}, {2, 0.9}, {1.3, 0.5}, {1.1, 0.35}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        impatient(20, 10 * MS, cases[i].patience, cases[i].least);
+        impatient(100, 20 * MS, cases[i].patience, cases[i].least);
+        impatient(8, 200 * MS, cases[i].patience, cases[i].least);
+    }
+}
+
+/* Patience that is shorter than an answer takes: nothing helps, and when answers come sooner again
+ * so do the requests. */
+static void test_hopeless(UNUSED void **state)
+{
+    struct sim *s = sim_new(&usual, 20, 10 * MS);
+    s->patience = 8 * MS;
+    run(s, 0.5 * capacity(s), 5 * SEC);
+    assert_int_equal(s->served, 0);
+    assert_int_equal(limit_of(s), 1);
+    s->service = 5 * MS;
+    run(s, 0.5 * capacity(s), 2 * SEC);
+    run(s, 0.5 * capacity(s), 5 * SEC);
+    show("again", s, 5 * SEC);
+    assert_true(s->refused == 0 && s->left == 0);
+    sim_free(s);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_converges),
-        cmocka_unit_test(test_converges_exponential),
-        cmocka_unit_test(test_step),
-        cmocka_unit_test(test_low_load),
+        cmocka_unit_test(test_converges), cmocka_unit_test(test_converges_exponential),
+        cmocka_unit_test(test_step),      cmocka_unit_test(test_low_load),
+        cmocka_unit_test(test_impatient), cmocka_unit_test(test_hopeless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
