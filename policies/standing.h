@@ -18,6 +18,7 @@ enum standing_bit {
     STANDING_EJECTED = 1 << 3,     /* by outlier detection */
     STANDING_WOULD_EJECT = 1 << 4, /* the same with dryRun: counted as ejected, and used */
     STANDING_UNREACHABLE = 1 << 5, /* packets to it are lost */
+    STANDING_WOULD_AVOID = 1 << 6, /* the same with dryRun: said once, and used */
 };
 enum {
     STANDING_NOT_THERE = STANDING_UNLISTED | STANDING_DRAINED,

@@ -36,7 +36,9 @@ static void show_why(struct table *t, const json_t *e)
 /* "0: 40%" and the zone; "-" where there is none. */
 static void show_place(struct table *t, const json_t *upstream, const json_t *e)
 {
-    const json_t *levels = json_object_get(json_object_get(upstream, "standing"), "levels");
+    const json_t *standing = json_object_get(upstream, "standing");
+    const json_t *levels = json_object_get(standing, "levels");
+    const char *dry = json_object_get(standing, "failover_dry_run") ? " (dryRun)" : "";
     json_t *level;
     size_t i;
     long long priority = json_count(e, "priority");
@@ -48,7 +50,7 @@ static void show_place(struct table *t, const json_t *upstream, const json_t *e)
     json_array_foreach(levels, i, level)
     {
         if (json_count(level, "priority") == priority)
-            table_cell(t, "%lld: %.0f%%", priority, json_number(level, "share_percent"));
+            table_cell(t, "%lld: %.0f%%%s", priority, json_number(level, "share_percent"), dry);
     }
     table_cell(t, "%s", json_object_get(e, "zone") ? json_text(e, "zone") : "-");
 }

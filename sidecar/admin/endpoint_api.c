@@ -59,6 +59,8 @@ static json_t *endpoint_json(const struct endpoint_shared *e, const struct conf_
     set_u64(o, "percent", endpoint_percent(e, conf, panics, now));
     set_u64(o, "operator_percent", atomic_load(&e->percent));
     add_ejection(o, e, now);
+    if (standing_word(&e->standing) & STANDING_WOULD_AVOID)
+        (void)json_object_set_new(o, "unreachable_dry_run", json_true());
     set_u64(o, "connections", connections);
     set_u64(o, "active", active);
     set_u64(o, "requests", requests);
@@ -91,6 +93,8 @@ json_t *standing_json(const struct upstream_shared *u, const struct conf_upstrea
     json_t *levels = levels_json(u, conf);
     if (levels)
         (void)json_object_set_new(o, "levels", levels);
+    if (levels && conf->failover_dry_run)
+        (void)json_object_set_new(o, "failover_dry_run", json_true());
     return o;
 }
 

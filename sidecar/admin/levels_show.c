@@ -38,7 +38,7 @@ json_t *levels_json(const struct upstream_shared *u, const struct conf_upstream 
         (void)json_object_set_new(o, "there", json_integer(level->count.there));
         (void)json_object_set_new(o, "well", json_integer(level->count.usable));
         (void)json_object_set_new(o, "share_percent", percent(l.ppm[i]));
-        if (l.by_zone && !l.panic)
+        if (l.by_zone && (!l.panic || l.dry_run))
             (void)json_object_set_new(o, "zones", zones_json(u->places, conf, &l, level));
         (void)json_array_append_new(a, o);
     }

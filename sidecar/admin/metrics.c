@@ -273,6 +273,8 @@ static void put_upstreams(struct exposition *t, const struct control *c)
             "Times that a request found every endpoint at its limit.", endpoints_full),
         ROW("upstream_unreachable_total", "counter",
             "Times that packets to an endpoint were found to be lost.", unreachable),
+        ROW("upstream_unreachable_dry_run_total", "counter",
+            "The same with unreachableDryRun: nothing came of it.", unreachable_dry_run),
         ROW("upstream_moved_total", "counter",
             "Requests sent once more, from an unreachable endpoint to another.", moved),
         ROW("upstream_closed_idle_total", "counter", "Idle connections the upstream closed.",

@@ -39,33 +39,35 @@ static void put_levels(struct exposition *t, const struct control *c, put_fn *pu
     }
 }
 
-static uint64_t sum_level(const struct upstream_shared *u, uint32_t priority)
+static const char *const dry_run_words[] = {"false", "true"};
+
+static uint64_t sum_level(const struct upstream_shared *u, int dry_run, uint32_t priority)
 {
     uint64_t sum = 0;
     for (uint32_t k = 0; k < u->n_workers; k++)
-        sum += count_read(&u->worker[k].stats.level_requests[priority]);
+        sum += count_read(&u->worker[k].stats.level_requests[dry_run][priority]);
     return sum;
 }
 
 /* Also of a level that a reload has removed: a counter does not vanish. */
-static void put_requests(struct exposition *t, const struct control *c)
+static void put_requests(struct exposition *t, const struct control *c, int dry_run)
 {
     const struct conf *conf = c->snapshot->conf;
     for (uint32_t i = 0; i < conf->n_upstreams; i++) {
         const struct upstream_shared *u = c->generation->upstreams[i];
         for (uint32_t priority = 0; priority < FAILOVER_LEVELS_MAX; priority++) {
-            uint64_t sum = sum_level(u, priority);
-            if (sum > 0 || (u->places && priority == u->places->at[0].priority))
-                metric_put(
-                    t,
-                    "sluice_upstream_level_requests_total{upstream=\"%.*s\",priority=\"%u\"} "
-                    "%llu\n",
-                    STR_FMT(conf->upstreams[i].name), priority, (ull)sum);
+            uint64_t sum = sum_level(u, dry_run, priority);
+            if (sum > 0 || (!dry_run && u->places && priority == u->places->at[0].priority))
+                metric_put(t,
+                           "sluice_upstream_level_requests_total{upstream=\"%.*s\","
+                           "priority=\"%u\",dry_run=\"%s\"} %llu\n",
+                           STR_FMT(conf->upstreams[i].name), priority, dry_run_words[dry_run],
+                           (ull)sum);
         }
     }
 }
 
-static void put_zones(struct exposition *t, const struct control *c)
+static void put_zones(struct exposition *t, const struct control *c, int dry_run)
 {
     static const char *const words[] = {"own", "other"};
     const struct conf *conf = c->snapshot->conf;
@@ -74,10 +76,12 @@ static void put_zones(struct exposition *t, const struct control *c)
         for (int z = 0; z < 2 && u->places && conf->upstreams[i].own_zone.n > 0; z++) {
             uint64_t sum = 0;
             for (uint32_t k = 0; k < u->n_workers; k++)
-                sum += count_read(&u->worker[k].stats.zone_requests[z]);
+                sum += count_read(&u->worker[k].stats.zone_requests[dry_run][z]);
             metric_put(t,
-                       "sluice_upstream_zone_requests_total{upstream=\"%.*s\",zone=\"%s\"} %llu\n",
-                       STR_FMT(conf->upstreams[i].name), words[z], (ull)sum);
+                       "sluice_upstream_zone_requests_total{upstream=\"%.*s\",zone=\"%s\","
+                       "dry_run=\"%s\"} %llu\n",
+                       STR_FMT(conf->upstreams[i].name), words[z], dry_run_words[dry_run],
+                       (ull)sum);
         }
     }
 }
@@ -95,8 +99,10 @@ void metrics_failover(struct exposition *t, const struct control *c)
     put_levels(t, c, put_well);
     metric_family(t, "upstream_level_requests_total", "counter",
                   "Tries that endpoints of a priority were sent, where there are several.");
-    put_requests(t, c);
+    put_requests(t, c, 0);
+    put_requests(t, c, 1);
     metric_family(t, "upstream_zone_requests_total", "counter",
                   "Tries that went to our own zone and to others, where our own is preferred.");
-    put_zones(t, c);
+    put_zones(t, c, 0);
+    put_zones(t, c, 1);
 }

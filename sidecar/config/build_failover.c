@@ -96,6 +96,15 @@ static void check_zones(struct builder *b, const struct conf_upstream *u,
         warning_at(b->problems, zone, "has no effect: our own zone is not given (locality.zone)");
 }
 
+static void check_dry_run(struct builder *b, const struct conf_upstream *u, uint32_t bits,
+                          const struct yaml_node *node)
+{
+    const struct yaml_node *it = yaml_get(yaml_get(node, "failover"), "dryRun");
+    bool zones = u->own_zone.n > 0 && count_zoned(u, STR_NONE) > 0;
+    if (it && (bits & (bits - 1)) == 0 && !zones)
+        warning_at(b->problems, it, "has no effect: neither priorities nor zones decide anything");
+}
+
 static void check_own_zone(struct builder *b)
 {
     const struct yaml_node *own = yaml_get(yaml_get(b->root, "locality"), "zone");
@@ -116,5 +125,6 @@ void lint_failover(struct builder *b)
         const struct yaml_node *node = b->upstreams[i].node;
         check_priorities(b, priorities_of(u), node);
         check_zones(b, u, node);
+        check_dry_run(b, u, priorities_of(u), node);
     }
 }

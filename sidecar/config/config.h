@@ -149,6 +149,7 @@ struct conf_upstream {
     uint32_t panic_threshold;                    /* percent; 50 */
     uint32_t overprovisioning;                   /* percent; 140 */
     bool prefer_own_zone;                        /* true */
+    bool failover_dry_run;                       /* false */
     struct str own_zone;                         /* conf.zone, if it is preferred and known */
     const struct outlier_rules *outlier;         /* NULL: nothing is ejected */
     const struct slow_start_rules *slow_start;   /* NULL: none */
@@ -159,6 +160,7 @@ struct conf_upstream {
     struct concurrency_rules concurrency_rules;
     usec_t connect_timeout;   /* 5 s */
     usec_t unreachable_after; /* of silence, while there are others; 1 s; 0: never */
+    bool unreachable_dry_run; /* false */
     /* pool */
     usec_t idle_timeout;                  /* of an idle upstream connection; 1.5 s */
     usec_t max_lifetime;                  /* of an upstream connection; 0: no bound */

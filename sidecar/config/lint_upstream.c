@@ -67,6 +67,9 @@ void lint_upstream_timeout(struct builder *b)
         const struct yaml_node *node = b->upstreams[i].node;
         check_timeout(b, &users[i], yaml_get(node, "connectTimeout"), u->connect_timeout);
         check_timeout(b, &users[i], yaml_get(node, "unreachableAfter"), u->unreachable_after);
+        if (yaml_get(node, "unreachableDryRun") && u->unreachable_after == 0)
+            warning_at(b->problems, yaml_get(node, "unreachableDryRun"),
+                       "has no effect: unreachableAfter is 0");
         check_timeout(b, &users[i], yaml_get(yaml_get(node, "circuitBreaker"), "queueTimeout"),
                       u->queue_timeout);
         check_timeout(b, &users[i], yaml_get(yaml_get(node, "circuitBreaker"), "slowCallDuration"),
@@ -192,7 +195,8 @@ void lint_upstream_http2(struct builder *b)
 void lint_lone_endpoint(struct builder *b)
 {
     for (uint32_t i = 0; i < b->conf->n_upstreams; i++) {
-        static const char *const keys[] = {"balance", "slowStart", "panicThreshold"};
+        static const char *const keys[] = {"balance", "slowStart", "panicThreshold",
+                                           "unreachableDryRun"};
         const struct conf_upstream *u = &b->conf->upstreams[i];
         if (u->n_endpoints != 1 || u->endpoints[0].kind != ENDPOINT_ADDRESS)
             continue;

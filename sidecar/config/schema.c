@@ -416,6 +416,8 @@ static const struct schema_key upstream_keys[] = {
      "packets to an endpoint go unanswered for so long: others are used while there are some; 0: "
      "never",
      SCHEMA_DURATION, UPSTREAM(unreachable_after), .preset = "1s", .max = WEEK},
+    {"unreachableDryRun", "unreachable endpoints are told and counted, and used all the same",
+     SCHEMA_BOOL, UPSTREAM(unreachable_dry_run), .preset = "false"},
     {"pool", "connections that are kept", SCHEMA_MAP, .map = &pool_map},
     {"circuitBreaker", "what the upstream is spared", SCHEMA_MAP, .map = &schema_breaker},
     {"concurrency", "a limit of requests in flight that is found out from how long answers take",

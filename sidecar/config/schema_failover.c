@@ -28,6 +28,10 @@ static const struct schema_key failover_keys[] = {
      .max = 1000},
     {"preferOwnZone", "endpoints of our own zone are preferred, as far as they can take it",
      SCHEMA_BOOL, MEMBER(struct conf_upstream, prefer_own_zone), .preset = "true"},
+    {"dryRun",
+     "shares are told and counted; the best priority that has endpoints takes everything, and all "
+     "zones are alike",
+     SCHEMA_BOOL, MEMBER(struct conf_upstream, failover_dry_run), .preset = "false"},
 };
 const struct schema_map schema_failover = {MAP(failover_keys)};
 

@@ -55,7 +55,7 @@ void endpoint_on_result(struct endpoint *e, enum result r, usec_t latency)
     else if (result_local(r))
         count_add(&e->stats->errors, 1);
     if (!result_local(r))
-        e->heard_at = e->pool->worker->loop.now;
+        endpoint_heard(e);
     if (latency > 0 && e->pool->n_endpoints > 1)
         pace_note(&e->pace, latency, e->pool->worker->loop.now);
     if (e->pool->conf->outlier)

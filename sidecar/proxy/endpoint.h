@@ -74,6 +74,8 @@ static inline bool endpoint_drained(const struct endpoint *e)
 /* Others go before it: it is drained or unreachable, or it is ejected or unhealthy and there is no
  * panic. Where its ejection is over it is used again from here on. */
 bool endpoint_is_out(const struct endpoint *e);
+/* failover.dryRun: it is of a priority that nothing goes to. */
+bool endpoint_is_beyond(const struct endpoint *e);
 /* The place that a connection to it takes is of more use to others: it is out, or nothing goes to
  * its level (pool_levels.h). */
 bool endpoint_is_spare(const struct endpoint *e);
@@ -93,6 +95,8 @@ bool endpoint_other_heard(const struct endpoint *e, usec_t since);
 void endpoint_lost(struct endpoint *e);
 /* It may be: a connection to it is tried, which nobody waits for. */
 void endpoint_suspect(struct endpoint *e);
+/* It has answered. */
+void endpoint_heard(struct endpoint *e);
 /* A connection to it has been made. */
 void endpoint_found(struct endpoint *e);
 /* It leaves the pool's list, or the pool goes. */

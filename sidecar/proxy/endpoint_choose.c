@@ -17,7 +17,7 @@ enum {
 static bool panics(const struct endpoint *e)
 {
     if (e->pool->levels)
-        return pool_levels_now(e->pool)->panic;
+        return levels_panic(pool_levels_now(e->pool));
     return standing_panics(standing_read(e->shared->group), e->pool->conf->panic_threshold);
 }
 
@@ -46,6 +46,11 @@ bool endpoint_is_out(const struct endpoint *e)
     return (word & (STANDING_EJECTED | STANDING_UNHEALTHY)) && !panics(e);
 }
 
+bool endpoint_is_beyond(const struct endpoint *e)
+{
+    return e->pool->levels && e->pool->conf->failover_dry_run && pool_levels_beyond(e->pool, e);
+}
+
 bool endpoint_is_spare(const struct endpoint *e)
 {
     return endpoint_is_out(e) || (e->pool->levels && pool_levels_spare(e->pool, e));
@@ -66,7 +71,7 @@ enum preference { OTHER_FAMILY, NOT_REFUSED, WELL, ANY };
 static bool fits(const struct pool *p, const struct stream *s, const struct endpoint *e,
                  enum preference preference)
 {
-    if (tried(p, s, e->index))
+    if (tried(p, s, e->index) || endpoint_is_beyond(e))
         return false;
     if (endpoint_limits_set(p->conf) && endpoint_is_full(e, s))
         return false;
@@ -256,7 +261,7 @@ static struct endpoint *choose(struct pool *p, const struct stream *s, enum pref
     struct endpoint_range all = {.n = p->n_endpoints, .cursor = p->cursor};
     struct endpoint *e = NULL;
     const struct levels *now = p->levels ? pool_levels_now(p) : NULL;
-    if (now && !now->panic) {
+    if (now && !now->panic && !now->dry_run) {
         struct drawn d = draw_level(p, now);
         for (int k = (int)first; k <= ANY && !e; k++)
             e = choose_drawn(p, s, (enum preference)k, how, &d);

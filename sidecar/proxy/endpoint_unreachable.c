@@ -17,7 +17,8 @@ bool endpoint_has_other(const struct endpoint *e)
     const struct pool *p = e->pool;
     for (uint32_t i = 0; i < p->n_endpoints; i++) {
         const struct endpoint *o = p->endpoints[i];
-        if (o != e && o->avoid_until <= p->worker->loop.now && !endpoint_is_out(o))
+        if (o != e && o->avoid_until <= p->worker->loop.now && !endpoint_is_out(o) &&
+            !endpoint_is_beyond(o))
             return true;
     }
     return false;
@@ -48,14 +49,22 @@ static void clear_bit(struct endpoint *e)
                  STR_FMT(s->text));
 }
 
+/* dryRun: one bit too, so that it is counted once for all workers. */
+static bool say_lost(struct endpoint *e)
+{
+    struct endpoint_shared *s = e->shared;
+    return standing_set(s->group, &s->standing, STANDING_WOULD_AVOID);
+}
+
 /* One that flaps is not told each time. */
 static void tell(struct endpoint *e, usec_t now)
 {
     if (e->unreachable_told_at != 0 && now < e->unreachable_told_at + TOLD_S * USEC_PER_SEC)
         return;
     e->unreachable_told_at = now;
-    log_warn("upstream %.*s: endpoint %.*s is unreachable: packets to it go unanswered",
-             STR_FMT(e->pool->conf->name), STR_FMT(e->shared->text));
+    log_warn("upstream %.*s: endpoint %.*s is unreachable%s: packets to it go unanswered",
+             STR_FMT(e->pool->conf->name), STR_FMT(e->shared->text),
+             e->pool->conf->unreachable_dry_run ? " (dryRun)" : "");
 }
 
 static void watch(struct endpoint *e)
@@ -68,22 +77,34 @@ static void watch(struct endpoint *e)
 
 void endpoint_lost(struct endpoint *e)
 {
-    if (!endpoint_listed(e) || !endpoint_has_other(e) || !set_bit(e))
+    bool dry_run = e->pool->conf->unreachable_dry_run;
+    struct upstream_stats *stats = e->pool->stats;
+    if (!endpoint_listed(e) || !endpoint_has_other(e) || !(dry_run ? say_lost(e) : set_bit(e)))
         return;
-    count_add(&e->pool->stats->unreachable, 1);
+    count_add(dry_run ? &stats->unreachable_dry_run : &stats->unreachable, 1);
     tell(e, e->pool->worker->loop.now);
-    watch(e);
+    if (!dry_run)
+        watch(e);
 }
 
 void endpoint_suspect(struct endpoint *e)
 {
-    if (endpoint_listed(e) && !endpoint_unreachable(e) && endpoint_has_other(e))
+    if (endpoint_listed(e) && !endpoint_unreachable(e) && endpoint_has_other(e) &&
+        !e->pool->conf->unreachable_dry_run)
         watch(e);
+}
+
+void endpoint_heard(struct endpoint *e)
+{
+    struct endpoint_shared *s = e->shared;
+    e->heard_at = e->pool->worker->loop.now;
+    if (standing_word(&s->standing) & STANDING_WOULD_AVOID)
+        (void)standing_clear(s->group, &s->standing, STANDING_WOULD_AVOID);
 }
 
 void endpoint_found(struct endpoint *e)
 {
-    e->heard_at = e->pool->worker->loop.now;
+    endpoint_heard(e);
     clear_bit(e);
     list_remove(&e->unreachable_link);
 }
@@ -122,7 +143,7 @@ usec_t endpoint_test_unreachable(struct pool *p, usec_t now)
     LIST_FOREACH_SAFE (it, &p->unreachable) {
         struct endpoint *e = LIST_ENTRY(it, struct endpoint, unreachable_link);
         bool due = now >= e->tested_at + every && !is_connecting(p, e);
-        if (every == 0 || p->retired || (due && !test(p, e, now)))
+        if (every == 0 || p->conf->unreachable_dry_run || p->retired || (due && !test(p, e, now)))
             endpoint_unwatch(e);
         else
             next = min_u64(next, max_u64(e->tested_at + every, now + every / 4));

@@ -61,6 +61,15 @@ static void share_zones(const struct places *p, const struct failover_count *cou
     }
 }
 
+static void keep_first(const struct conf_upstream *conf, struct levels *ret)
+{
+    while (ret->kept + 1 < ret->n && ret->at[ret->kept].count.there == 0)
+        ret->kept++;
+    const struct failover_count *c = &ret->at[ret->kept].count;
+    ret->kept_panics = standing_panics(
+        (struct standing_counts){.there = c->there, .usable = c->usable}, conf->panic_threshold);
+}
+
 void levels_look(const struct places *p, const struct standing_group *g,
                  const struct conf_upstream *conf, levels_endpoint_fn *endpoint, const void *ctx,
                  usec_t now, struct levels *ret)
@@ -68,7 +77,7 @@ void levels_look(const struct places *p, const struct standing_group *g,
     struct looking looking = {g, conf->slow_start, endpoint, ctx, now};
     struct failover_rules rules = {conf->overprovisioning, conf->panic_threshold};
     struct failover_count counts[FAILOVER_PARTS_MAX], of_level[FAILOVER_LEVELS_MAX];
-    *ret = (struct levels){0};
+    *ret = (struct levels){.dry_run = conf->failover_dry_run};
     for (uint32_t i = 0; i < p->n; i++) {
         struct level *l = level_of(ret, i, p->at[i].priority);
         counts[i] = count_place(&looking, &p->at[i]);
@@ -86,6 +95,8 @@ void levels_look(const struct places *p, const struct standing_group *g,
     ret->by_zone = conf->own_zone.n > 0 && p->n > ret->n;
     if (ret->by_zone)
         share_zones(p, counts, conf->own_zone, ret);
+    if (ret->dry_run)
+        keep_first(conf, ret);
 }
 
 /* --- on the control thread --- */
@@ -108,7 +119,7 @@ bool upstream_panics(const struct upstream_shared *u, const struct conf_upstream
 {
     struct levels l;
     if (upstream_levels(u, conf, &l))
-        return l.panic;
+        return levels_panic(&l);
     return standing_panics(standing_read(&u->group), conf->panic_threshold);
 }
 
@@ -162,12 +173,13 @@ void upstream_levels_tell(struct upstream_shared *u, const struct conf_upstream 
     u->levels_told = shape_of(&l);
     if (u->levels_told == was || (was == 0 && is_normal(&l)))
         return;
+    const char *dry = l.dry_run ? " (dryRun)" : "";
     if (l.panic)
         log_warn(
-            "upstream %.*s: too few endpoints of all priorities are well, and all are used: %s",
-            STR_FMT(conf->name), text_of(&l, text));
+            "upstream %.*s%s: too few endpoints of all priorities are well, and all are used: %s",
+            STR_FMT(conf->name), dry, text_of(&l, text));
     else if (is_normal(&l))
-        log_info("upstream %.*s: failed back: %s", STR_FMT(conf->name), text_of(&l, text));
+        log_info("upstream %.*s%s: failed back: %s", STR_FMT(conf->name), dry, text_of(&l, text));
     else
-        log_warn("upstream %.*s: failover: %s", STR_FMT(conf->name), text_of(&l, text));
+        log_warn("upstream %.*s%s: failover: %s", STR_FMT(conf->name), dry, text_of(&l, text));
 }

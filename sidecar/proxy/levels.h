@@ -18,14 +18,24 @@ struct level {
 };
 
 struct levels {
-    bool panic;    /* neither levels nor zones are looked at */
-    bool by_zone;  /* the zone that we are in is preferred */
+    bool panic;   /* neither levels nor zones are looked at */
+    bool by_zone; /* the zone that we are in is preferred */
+    /* dryRun: what follows would be, and is not: level `kept`, the first that has endpoints, takes
+     * everything; `kept_panics`: so few of it are well that all of it are used. */
+    bool dry_run, kept_panics;
+    uint32_t kept;
     bool starting; /* slow start keeps something back: it changes with time */
     uint32_t n;
     struct level at[FAILOVER_LEVELS_MAX];
     uint32_t ppm[FAILOVER_LEVELS_MAX];     /* of all requests */
     uint32_t zone_ppm[FAILOVER_PARTS_MAX]; /* of its level's, by place */
 };
+
+/* So few are well that all are used which may be. */
+static inline bool levels_panic(const struct levels *l)
+{
+    return l->dry_run ? l->kept_panics : l->panic;
+}
 
 /* Endpoint i of those that the places speak of. */
 typedef const struct endpoint_shared *levels_endpoint_fn(const void *ctx, uint32_t i);

@@ -79,17 +79,43 @@ static uint32_t level_of(const struct levels *l, uint32_t place)
     return i;
 }
 
+/* Where it would have gone is drawn again: only the shares count. */
+static void count_dry_run(struct pool *p)
+{
+    const struct levels *now = &p->levels->now;
+    struct rng *rng = &p->worker->loop.rng;
+    const struct level *l =
+        &now->at[failover_pick(now->ppm, now->n, rng_below(rng, FAILOVER_WHOLE))];
+    count_add(&p->stats->level_requests[1][l->priority], 1);
+    if (!now->by_zone)
+        return;
+    uint32_t zone =
+        failover_pick(now->zone_ppm + l->first_place, l->n_places, rng_below(rng, FAILOVER_WHOLE));
+    const struct place *at = &p->levels->places.at[l->first_place + zone];
+    count_add(&p->stats->zone_requests[1][!str_eq(place_zone(at), p->conf->own_zone)], 1);
+}
+
 void pool_levels_count(struct pool *p, const struct endpoint *e)
 {
     const struct pool_levels *l = p->levels;
     const struct place *at = &l->places.at[e->place];
-    count_add(&p->stats->level_requests[at->priority], 1);
+    count_add(&p->stats->level_requests[0][at->priority], 1);
     if (l->now.by_zone)
-        count_add(&p->stats->zone_requests[!str_eq(place_zone(at), p->conf->own_zone)], 1);
+        count_add(&p->stats->zone_requests[0][!str_eq(place_zone(at), p->conf->own_zone)], 1);
+    if (l->now.dry_run)
+        count_dry_run(p);
+}
+
+bool pool_levels_beyond(struct pool *p, const struct endpoint *e)
+{
+    const struct levels *now = pool_levels_now(p);
+    return now->dry_run && endpoint_listed(e) && level_of(now, e->place) != now->kept;
 }
 
 bool pool_levels_spare(struct pool *p, const struct endpoint *e)
 {
     const struct levels *now = pool_levels_now(p);
+    if (now->dry_run)
+        return pool_levels_beyond(p, e);
     return endpoint_listed(e) && !now->panic && now->ppm[level_of(now, e->place)] == 0;
 }

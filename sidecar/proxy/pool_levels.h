@@ -40,5 +40,7 @@ const struct levels *pool_levels_now(struct pool *p);
 void pool_levels_count(struct pool *p, const struct endpoint *e);
 /* As things are, nothing goes to its level. */
 bool pool_levels_spare(struct pool *p, const struct endpoint *e);
+/* dryRun: its level is not the one that takes everything. */
+bool pool_levels_beyond(struct pool *p, const struct endpoint *e);
 
 #endif

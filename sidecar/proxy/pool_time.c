@@ -79,9 +79,10 @@ usec_t pool_connect_look(const struct pool *p, const struct upstream_conn *u, us
 /* True: it is no more. */
 static bool expire(struct pool *p, struct upstream_conn *u, usec_t now)
 {
-    if (is_lost(p, u, now))
+    bool lost = is_lost(p, u, now);
+    if (lost)
         endpoint_lost(u->endpoint);
-    else if (now < connect_deadline(p, u))
+    if ((!lost || p->conf->unreachable_dry_run) && now < connect_deadline(p, u))
         return false;
     if (u->n_waiters == 0 && endpoint_unreachable(u->endpoint)) {
         count_add(&p->stats->connect_failed, 1); /* a look of our own, which says nothing new */

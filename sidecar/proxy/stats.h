@@ -57,7 +57,8 @@ struct upstream_stats {
     counter_t opened, reused, connect_failed, retried;
     counter_t endpoints_full; /* requests that found all endpoints at limits of their own */
     counter_t unreachable;    /* times that an endpoint was found to be */
-    counter_t moved;          /* requests that went from one that is to another */
+    counter_t unreachable_dry_run;
+    counter_t moved; /* requests that went from one that is to another */
     counter_t retries[RETRY_CONDITIONS];
     counter_t retries_refused[RETRY_VERDICTS];
     counter_t closed_idle; /* by the upstream, while idle */
@@ -67,8 +68,9 @@ struct upstream_stats {
     counter_t breaker_dry_run;   /* that it would have refused */
     counter_t ejections_refused; /* failures for which an endpoint may not be ejected */
     /* Where the endpoints are at several places: tries by priority, and where the own zone is
-     * preferred by zone: [0] our own, [1] another. */
-    counter_t level_requests[FAILOVER_LEVELS_MAX], zone_requests[2];
+     * preferred by zone: [0] our own, [1] another. Of both [1]: with dryRun, where they would have
+     * gone. */
+    counter_t level_requests[2][FAILOVER_LEVELS_MAX], zone_requests[2][2];
     struct tls_stats tls;
     struct histogram *_Atomic first_byte;
 };

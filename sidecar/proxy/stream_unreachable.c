@@ -69,7 +69,7 @@ bool stream_look_at_upstream(struct stream *s, usec_t now)
         return false;
     case UNREACHABLE_YES:
         endpoint_lost(s->endpoint);
-        return give_up(s, u, &f, now);
+        return !s->pool->conf->unreachable_dry_run && give_up(s, u, &f, now);
     }
     return false;
 }

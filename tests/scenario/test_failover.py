@@ -155,6 +155,30 @@ def test_the_first_takes_all_and_the_rest_by_health(sc):
              "it is told")
 
 
+def test_dry_run(sc):
+    """Told and counted; the best priority keeps everything, and its zones are alike."""
+    t = Levels(sc, 2, 2, zones=[["a", "b"], ["a", "b"]], failover={"dryRun": True},
+               balance="roundRobin", more={"locality": {"zone": "a"}})
+    t.set_health(False, 0, 1)
+    near(t.shares(), {"0a": 50, "0b": 50})
+    assert levels(sc) == [0, 100] and shown(sc)["standing"]["failover_dry_run"] is True
+    m = sc.s.metrics()
+    requests = "sluice_upstream_level_requests_total"
+    assert m.get(requests, priority="0", dry_run="false") == ASKS
+    assert m.get(requests, priority="1", dry_run="true") == ASKS
+    assert m.get(requests, priority="1", dry_run="false") == 0
+    zones = "sluice_upstream_zone_requests_total"
+    assert m.get(zones, zone="own", dry_run="true") == ASKS  # a brings half, and has half
+    assert m.get(zones, zone="own", dry_run="false") == ASKS / 2
+    wait_for(lambda: "upstream app (dryRun): failover: priority 0 takes 0 %" in sc.s.log(), "it is told")
+    # A refused connect does not lead beyond either.
+    for i in (0, 1):
+        t.backends[i].stop()
+    wait_for(lambda: t.shares(1) == {502: 100}, "nobody else is asked")
+    reload(sc, lambda upstream: upstream["failover"].update(dryRun=False))
+    near(t.shares(100), {"1a": 100})
+
+
 def test_what_is_shown(sc):
     t = Levels(sc, 2, 1)
     t.shares(30)

@@ -109,6 +109,27 @@ def test_requests_go_to_the_others(sc, space):
     assert f"endpoint {bad.address} can be reached" in sc.s.log()
 
 
+def test_dry_run(sc, space):
+    """It is told and counted once, and nothing else comes of it."""
+    bad, good = start(sc, unreachableAfter="300ms", unreachableDryRun=True)
+    client = asks_bad(sc, bad, "GET", "/wait")
+    opened = len(bad.conns)
+    space.drop(BAD)
+    sc.client().request("GET", "/")  # on a connection to the bad one, or on a new one
+    sc.client().request("GET", "/")
+    wait_for(lambda: metric(sc, "unreachable_dry_run") == 1, "it is counted")
+    assert f"endpoint {bad.address} is unreachable (dryRun): packets to it go unanswered" in sc.s.log()
+    time.sleep(1)  # two looks more, and the time after which a request would be moved
+    assert states(sc) == ["well", "well"]
+    assert metric(sc, "unreachable") == metric(sc, "moved") == 0
+    assert metric(sc, "unreachable_dry_run") == 1
+    assert not client.is_closed() and not client.buffer
+    space.pass_again(BAD)
+    assert len(bad.conns) <= opened + 1
+    bad.stop()
+    assert client.response("GET").status == 502
+
+
 def test_a_request_that_waits_is_moved(sc, space):
     """Its packets have been acknowledged: only probes, and a new connection, can tell."""
     bad, good = start(sc)

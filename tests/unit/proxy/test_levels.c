@@ -182,6 +182,41 @@ static void test_overflow(void **state)
     check_overflow(BALANCE_ROUND_ROBIN);
 }
 
+/* Level 0 keeps everything whatever becomes of it, and what would have gone elsewhere is counted.
+ */
+static void test_dry_run(void **state)
+{
+    struct fixture *f =
+        fixture_new(SPOTS({4, 0, ""}, {2, 1, ""}, {2, 3, ""}), BALANCE_LEAST_REQUEST);
+    const struct upstream_stats *stats = f->pool.stats;
+    (void)state;
+    f->conf.failover_dry_run = true;
+    set_ill(f, 0, 2, true);
+    choose(f); /* half of it is well: no panic of its own */
+    assert_int_equal(percent_of(f, 2, 2), 100);
+    for (int i = 0; i < TIMES; i++)
+        pool_levels_count(&f->pool, f->at[2]);
+    assert_int_equal(count_read(&stats->level_requests[0][0]), TIMES);
+    near((uint32_t)(count_read(&stats->level_requests[1][0]) * 100 / TIMES), 70);
+    near((uint32_t)(count_read(&stats->level_requests[1][1]) * 100 / TIMES), 30);
+    assert_false(endpoint_is_spare(f->at[2]));
+    assert_true(endpoint_is_spare(f->at[4]) && endpoint_is_beyond(f->at[4]));
+    set_ill(f, 0, 4, true);
+    choose(f); /* its own panic: all of it, and nobody else */
+    near(percent_of(f, 0, 2), 50);
+    assert_int_equal(percent_of(f, 0, 4), 100);
+    for (uint32_t i = 0; i < 4; i++)
+        (void)standing_set(&f->shared->group, &f->shared->endpoints[i]->standing, STANDING_DRAINED);
+    choose(f); /* the next one that has endpoints */
+    assert_int_equal(percent_of(f, 4, 2), 100);
+    f->conf.failover_dry_run = false;
+    pool_levels_configure(&f->pool);
+    set_ill(f, 4, 2, true);
+    choose(f);
+    assert_int_equal(percent_of(f, 6, 2), 100);
+    fixture_free(f);
+}
+
 /* What nobody has judged yet: it has just refused a connect. */
 static void test_refused(void **state)
 {
@@ -381,11 +416,12 @@ static void test_cost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_overflow),      cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_ejected_level), cmocka_unit_test(test_zones),
-        cmocka_unit_test(test_swap),          cmocka_unit_test(test_restore),
-        cmocka_unit_test(test_drained),       cmocka_unit_test(test_spare),
-        cmocka_unit_test(test_shown),         cmocka_unit_test(test_cost),
+        cmocka_unit_test(test_overflow), cmocka_unit_test(test_dry_run),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_ejected_level),
+        cmocka_unit_test(test_zones),    cmocka_unit_test(test_swap),
+        cmocka_unit_test(test_restore),  cmocka_unit_test(test_drained),
+        cmocka_unit_test(test_spare),    cmocka_unit_test(test_shown),
+        cmocka_unit_test(test_cost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
