@@ -63,7 +63,7 @@ all: $(PROGRAM) ## The program, build/sluice (the default)
 help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(firstword $(MAKEFILE_LIST)) | \
 	    while read -r target what; do printf '  %-14s %s\n' "$$target" "$$what"; done
-	@echo '  Variables: BUILD=build V=0 CC=gcc OPT="-O2 -g" SANITIZE= PREFIX=/usr/local DESTDIR= FUZZ_SECONDS=60 JOBS=2 SHARDS=7'
+	@echo '  Variables: BUILD=build V=0 CC=gcc OPT="-O2 -g" SANITIZE= PREFIX=/usr/local DESTDIR= FUZZ_SECONDS=60 JOBS=2 SHARDS=8'
 
 # --- building ---------------------------------------------------------------------------------
 
@@ -143,7 +143,7 @@ check:
 unit: $(UNIT_BIN) ## The cmocka tests in tests/unit, two programs at a time
 	@$(PYTHON) tests/run.py units $(RESULTS)/unit $(UNIT_BIN)
 
-# All of them: seven files at a time, for most of them wait. With PYTEST_ARGS: one pytest, and its output as it comes.
+# All of them: eight files at a time, for most of them wait. With PYTEST_ARGS: one pytest, and its output as it comes.
 scenario: $(PROGRAM) $(TOOL_BIN) venv ## The tests over raw sockets in tests/scenario (PYTEST_ARGS="-k drain")
 	@BUILD=$(BUILD) SANITIZE="$(SANITIZE)" $(PYTHON) tests/run.py \
 	    $(if $(PYTEST_ARGS),pytest,shards) $(RESULTS)/scenario tests/scenario $(PYTEST_ARGS)
@@ -211,7 +211,7 @@ sanitize: ## The whole suite under ASan+UBSan, then under TSan
 # gcc's -Wconversion sees conversions in what the sanitizers add; the plain build has it.
 SANITIZED := OPT="-O1 -g -fno-omit-frame-pointer" WARNINGS="-Wall -Wextra -Werror -Wshadow"
 # There the work counts, not the waiting.
-asan tsan: export SHARDS ?= 5
+asan tsan: export SHARDS ?= 6
 asan:
 	@$(MAKE) --no-print-directory suite BUILD=$(BUILD)/asan $(SANITIZED) \
 	    SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"

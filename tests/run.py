@@ -9,7 +9,7 @@
     run.py sum RESULT...               adds up what the others wrote to RESULT, and says again
                                        what failed (RESULT.failed), shortly
 
-JOBS (2) and SHARDS (7) come from the environment. Exit status 1 when anything failed, or when
+JOBS (2) and SHARDS (8) come from the environment. Exit status 1 when anything failed, or when
 there was nothing to run."""
 
 import collections
@@ -29,12 +29,17 @@ UNIT_TIMEOUT = 300   # seconds for one cmocka program
 SHARD_TIMEOUT = 1500  # seconds for one pytest; each test has a shorter time of its own (conftest.py)
 
 # Begun first, so that no long one is left for the end, and those that wait (websocket, prestop) beside
-# those that work (schema, reload); and in how many parts each, by every n-th test.
-LONG_FIRST = {"test_schema.py": 1, "test_websocket.py": 4, "test_reload.py": 2, "test_inputs_h1.py": 1,
-              "test_prestop.py": 3, "test_inputs_h2.py": 1, "test_dns.py": 1, "test_upstream_h2.py": 1,
+# those that work (inputs, reload); and in how many parts each, by every n-th test.
+LONG_FIRST = {"test_websocket.py": 4, "test_reload.py": 2, "test_inputs_h1.py": 1, "test_prestop.py": 3,
+              "test_inputs_h2.py": 1, "test_dns.py": 1, "test_upstream_h2.py": 1, "test_overload.py": 1,
               "test_drain.py": 1, "test_matrix.py": 1, "test_websocket_ends.py": 1, "test_learn.py": 1,
               "test_systemd.py": 1, "test_leases.py": 1, "test_websocket_drain.py": 1, "test_h2.py": 1,
-              "test_learn_waits.py": 1, "test_review.py": 1, "test_proxying.py": 1}
+              "test_review.py": 1, "test_leaks.py": 1, "test_retries.py": 1, "test_grpc.py": 1,
+              "test_health.py": 1, "test_jwks_url.py": 1, "test_faults.py": 1}
+
+# The same of unit tests.
+LONG_UNITS = ("config/test_broken", "config/test_watch", "lifecycle/test_app", "proxy/test_discovery",
+              "canary/test_split", "io/test_resolver", "io/test_tls_memory", "lifecycle/test_journal_two")
 
 running = set()  # process groups; they end with us
 
@@ -133,6 +138,7 @@ def unit(binary):
 
 
 def units(result, binaries):
+    binaries = sorted(binaries, key=lambda b: not b.endswith(LONG_UNITS))
     results = in_parallel(unit, binaries, int(os.environ.get("JOBS") or 2))
     return write_result(result, add(r[0] for r in results), [r[1] for r in results])
 
@@ -212,7 +218,7 @@ def shards(result, directory):
         for i in range(n):
             name = f if n == 1 else f"{f}-{i + 1}"
             work.append((name, f"{i}/{n}", "-m", "not alone", os.path.join(directory, f)))
-    results = in_parallel(shard, work, int(os.environ.get("SHARDS") or 7))
+    results = in_parallel(shard, work, int(os.environ.get("SHARDS") or 8))
     results += in_parallel(shard, [("alone", "", "-m", "alone", directory)], 1)
     return write_result(result, add(r[0] for r in results), [r[1] for r in results])
 
