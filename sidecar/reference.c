@@ -61,6 +61,7 @@ static const char *type_words(const struct schema_key *key, char *out)
     const char *words = "";
     size_t o = 0;
 
+    out[0] = '\0';
     if (key->names) {
         for (const struct schema_name *n = key->names; n->name; n++) {
             if (!n->hidden && o < TYPE_MAX_BYTES)
