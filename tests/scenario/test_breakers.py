@@ -1,8 +1,8 @@
 """Circuit breakers: what opens one, who is refused meanwhile, and how it closes again."""
 
 import json
-import re
 import os
+import re
 import subprocess
 import threading
 
