@@ -94,6 +94,10 @@ $(BUILD)/tools/load/%: tests/load/%.c $(LOAD_LIB) $(wildcard tests/load/lib/*.h)
 	@mkdir -p $(@D)
 	$(call Q,TOOL)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -o $@ $(filter %.c,$^) $(LDFLAGS) -lm
 
+$(BUILD)/tools/load/open: tests/load/open.c $(wildcard tests/load/open/*.[ch]) tests/load/lib/response.c
+	@mkdir -p $(@D)
+	$(call Q,TOOL)$(CC) $(CPPFLAGS) -Itests/load $(CFLAGS) -MF $@.d -o $@ $(filter %.c,$^) $(LDFLAGS) -lnghttp2 -lm
+
 # What measures parts of the program itself.
 $(BUILD)/tools/bench/config: tests/bench/config.c $(LIBRARY)
 	@mkdir -p $(@D)
@@ -194,6 +198,10 @@ soak: $(PROGRAM) $(TOOL_BIN) ## The long run: a million requests, 50 drains, 20 
 .PHONY: soak-endpoints
 soak-endpoints: $(PROGRAM) $(TOOL_BIN) ## What clients see of endpoints that are killed, unreachable, slow or answer 500, and of retries (ENDPOINTS_ARGS="--short killed"); root
 	@BUILD=$(BUILD) $(PYTHON) tests/soak/endpoints.py $(ENDPOINTS_ARGS)
+
+.PHONY: soak-overload
+soak-overload: $(PROGRAM) $(TOOL_BIN) ## Three times what an upstream can do, with an adaptive limit, with fixed ones and with none: 60 s each (OVERLOAD_ARGS="--short adaptive-h1")
+	@BUILD=$(BUILD) $(PYTHON) tests/soak/overload.py $(OVERLOAD_ARGS)
 
 .PHONY: test-kills
 test-kills: $(PROGRAM) ## Sessions of an application that is killed, and of a sluice that is: 1,000 kills of each kind (SLUICE_KILLS=N, KILLS_ARGS=--short)
