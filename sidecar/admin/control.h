@@ -63,6 +63,7 @@ struct control {
     struct process process;
     struct snapshot *snapshot;     /* in force; before the first generation: the one to be */
     struct generation *generation; /* in force; NULL before the first */
+    bool series_dropped;           /* at the last look at /metrics; told in the log */
     struct list generations;       /* generation.link, oldest first: all that are alive */
     struct config_state config;
     struct certificates certificates;
@@ -234,10 +235,15 @@ char *status_json(struct control *c);
 /* Prometheus text (0.0.4); the caller frees it. NULL when memory is short. */
 char *metrics_text(struct control *c, size_t *ret_len);
 
+/* metrics_routes.c: requests by route, and how long they took. */
+void metrics_routes(struct exposition *t, const struct control *c);
+void metrics_durations(struct exposition *t, const struct control *c);
+
 /* metrics_leases.c: leases, releases, the journal, hooks. */
 void metrics_leases(struct exposition *t, const struct control *c);
-/* metrics_jwt.c: tokens, their keys, and who may pass. */
+/* metrics_jwt.c: tokens and their keys; who may pass, by route. */
 void metrics_jwt(struct exposition *t, const struct control *c);
+void metrics_authz(struct exposition *t, const struct control *c);
 
 /* metrics_actions.c: what routes do to messages on their way. */
 void metrics_actions(struct exposition *t, const struct control *c);
@@ -249,6 +255,7 @@ void metrics_retries(struct exposition *t, const struct control *c);
 
 /* metrics_health.c: health checks of endpoints. */
 void metrics_health(struct exposition *t, const struct control *c);
+void metrics_each_healthy(struct exposition *t, const struct control *c);
 
 /* metrics_breakers.c: the families breaker_*. */
 void metrics_breakers(struct exposition *t, const struct control *c);

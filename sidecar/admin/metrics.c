@@ -8,15 +8,15 @@
 #include "admin/exposition.h"
 
 #include "base/mem.h"
-#include "http/grpc.h"
 #include "proxy/access_log.h"
 #include "proxy/listener.h"
-#include "proxy/route_state.h"
 #include "proxy/upstream_shared.h"
 
 #include <stdio.h>
 
 typedef unsigned long long ull;
+
+enum { OWN_SERIES = 2 }; /* of the cap itself */
 
 /* The sum over workers of the counter at `offset` in what `base` gives for each. */
 #define SUM(c, expr)                                                                               \
@@ -28,20 +28,6 @@ typedef unsigned long long ull;
         }                                                                                          \
         (ull) sum_;                                                                                \
     })
-
-static struct route_state *state_of(const struct control *c, uint32_t worker,
-                                    const struct conf_route *r)
-{
-    return c->generation->views[worker]->routes[r->index].state;
-}
-
-static uint64_t picked(const struct control *c, const struct conf_route *r, uint32_t backend)
-{
-    uint64_t n = 0;
-    for (uint32_t k = 0; k < c->process.n_workers; k++)
-        n += route_state_picked(state_of(c, k, r), r, backend);
-    return n;
-}
 
 static const char *direction_word(enum direction d)
 {
@@ -76,7 +62,6 @@ static void put_process(struct exposition *t, const struct control *c)
     control_leaks_metrics(c, t);
     config_state_metrics(&c->config, t);
     certificates_metrics(&c->certificates, c->snapshot->conf, t);
-    discovery_metrics(c->discovery, t);
     metric_family(t, "loop_lag_seconds", "gauge", "How far a worker's loop is behind.");
     for (uint32_t i = 0; i < c->process.n_workers; i++)
         metric_put(t, "sluice_loop_lag_seconds{worker=\"%u\"} %.6f\n", i,
@@ -137,108 +122,8 @@ static void put_listeners(struct exposition *t, const struct control *c)
                         offsetof(struct listener_stats, bytes_out));
 }
 
-static void put_histogram(struct exposition *t, const char *name, const char *labels,
-                          const uint64_t *counts, uint64_t sum)
+static void put_errors(struct exposition *t, const struct control *c)
 {
-    uint64_t total = 0;
-    /* One bound a doubling is what a scraper keeps; the judge reads the fine buckets. */
-    for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
-        total += counts[i];
-        if (i % HISTOGRAM_SUB == HISTOGRAM_SUB - 1 && histogram_upper(i) >= 128 &&
-            histogram_upper(i) <= 128 * USEC_PER_SEC)
-            metric_put(t, "sluice_%s_bucket{%s,le=\"%.9g\"} %llu\n", name, labels,
-                       (double)histogram_upper(i) / 1e6, (ull)total);
-    }
-    metric_put(t, "sluice_%s_bucket{%s,le=\"+Inf\"} %llu\n", name, labels, (ull)total);
-    metric_put(t, "sluice_%s_sum{%s} %.6f\n", name, labels, (double)sum / 1e6);
-    metric_put(t, "sluice_%s_count{%s} %llu\n", name, labels, (ull)total);
-}
-
-/* Of counters that a worker makes when it has something to count. */
-static uint64_t lazy_sum(const struct control *c, const struct conf_route *r, size_t offset,
-                         uint32_t which)
-{
-    uint64_t n = 0;
-    for (uint32_t k = 0; k < c->process.n_workers; k++) {
-        const char *stats = (const char *)&state_of(c, k, r)->stats;
-        counter_t *_Atomic const *where =
-            (counter_t * _Atomic const *)(const void *)(stats + offset);
-        counter_t *counters = atomic_load_explicit(where, memory_order_acquire);
-        n += counters ? count_read(&counters[which]) : 0;
-    }
-    return n;
-}
-
-static void put_route(struct exposition *t, const struct control *c, const struct conf_listener *l,
-                      const struct conf_route *r, int part)
-{
-    char labels[192];
-    (void)snprintf(labels, sizeof(labels), "direction=\"%s\",route=\"%.*s\"",
-                   direction_word(l->direction), STR_FMT(r->name));
-    if (part == 0) {
-        for (int code = 0; code < CODE_CLASSES; code++) {
-            ull n = SUM(c, state_of(c, w->id, r)->stats.requests[code]);
-            if (n > 0 || code == 2)
-                metric_put(t, "sluice_requests_total{%s,code=\"%s\"} %llu\n", labels,
-                           ((const char *const[]){"none", "1xx", "2xx", "3xx", "4xx", "5xx"})[code],
-                           n);
-        }
-    } else if (part == 1) {
-        for (int x = 1; x < REASON_COUNT; x++) {
-            uint64_t n = lazy_sum(c, r, offsetof(struct route_stats, errors), (uint32_t)x);
-            if (n > 0)
-                metric_put(t, "sluice_route_errors_total{%s,reason=\"%s\"} %llu\n", labels,
-                           reason_word((enum reason)x), (ull)n);
-        }
-    } else if (part == 5) {
-        for (int x = 0; x < GRPC_CODES; x++) {
-            uint64_t n = lazy_sum(c, r, offsetof(struct route_stats, grpc), (uint32_t)x);
-            if (n > 0)
-                metric_put(t, "sluice_grpc_requests_total{%s,code=\"%s\"} %llu\n", labels,
-                           grpc_code_word((enum grpc_code)x), (ull)n);
-        }
-    } else if (part == 2) {
-        uint64_t counts[HISTOGRAM_BUCKETS] = {0}, sum = 0;
-        for (uint32_t k = 0; k < c->process.n_workers; k++) {
-            struct histogram *h =
-                atomic_load_explicit(&state_of(c, k, r)->stats.duration, memory_order_acquire);
-            if (h)
-                histogram_collect(h, counts, &sum);
-        }
-        put_histogram(t, "request_duration_seconds", labels, counts, sum);
-    } else {
-        for (uint32_t b = 0; b < r->n_backends; b++) {
-            struct str up = r->backends[b].upstream->name;
-            if (part == 3)
-                metric_put(t, "sluice_split_intended_ratio{%s,upstream=\"%.*s\"} %.6f\n", labels,
-                           STR_FMT(up), (double)r->backends[b].ppm / 1e6);
-            else
-                metric_put(t, "sluice_split_picked_total{%s,upstream=\"%.*s\"} %llu\n", labels,
-                           STR_FMT(up), (ull)picked(c, r, b));
-        }
-    }
-}
-
-static void put_routes(struct exposition *t, const struct control *c)
-{
-    static const struct {
-        const char *name, *type, *help;
-    } parts[] = {
-        {"requests_total", "counter", "Requests, by the class of the status that was given."},
-        {"route_errors_total", "counter", "Streams that did not end well, by reason."},
-        {"request_duration_seconds", "histogram", "First byte in to last byte out."},
-        {"split_intended_ratio", "gauge", "Share that an upstream is meant to have of a route."},
-        {"split_picked_total", "counter", "Requests that were given to an upstream."},
-        {"grpc_requests_total", "counter", "gRPC calls, by the status that the client was told."},
-    };
-    const struct conf *conf = c->snapshot->conf;
-    for (int part = 0; part < (int)ARRAY_LEN(parts); part++) {
-        metric_family(t, parts[part].name, parts[part].type, parts[part].help);
-        for (uint32_t i = 0; i < conf->n_listeners; i++) {
-            for (uint32_t j = 0; j < conf->listeners[i].n_routes; j++)
-                put_route(t, c, &conf->listeners[i], &conf->listeners[i].routes[j], part);
-        }
-    }
     metric_family(t, "errors_total", "counter",
                   "Streams that did not end well, in all, by reason.");
     for (int x = 1; x < REASON_COUNT; x++)
@@ -311,7 +196,7 @@ static void put_upstreams(struct exposition *t, const struct control *c)
         }
         (void)snprintf(labels, sizeof(labels), "upstream=\"%.*s\"",
                        STR_FMT(conf->upstreams[i].name));
-        put_histogram(t, "upstream_first_byte_seconds", labels, counts, sum);
+        metric_histogram(t, "upstream_first_byte_seconds", labels, counts, sum);
     }
 }
 
@@ -371,28 +256,57 @@ static void put_learned(struct exposition *t, const struct control *c)
     metric_put(t, "sluice_learn_pending %llu\n", SUM(c, w->stats.learn_pending));
 }
 
+/* What there is little of comes first: where all of it is too much, what there is most of goes. */
+static void put_all(struct exposition *t, struct control *c)
+{
+    put_process(t, c);
+    put_errors(t, c);
+    put_websockets(t, c);
+    put_h2(t, c);
+    put_learned(t, c);
+    metrics_overload(t, c);
+    metrics_leases(t, c);
+    metrics_actions(t, c);
+    put_listeners(t, c);
+    metrics_tls(t, c);
+    metrics_jwt(t, c);
+    put_upstreams(t, c);
+    metrics_retries(t, c);
+    metrics_health(t, c);
+    metrics_breakers(t, c);
+    metrics_concurrency(t, c);
+    metrics_endpoints(t, c);
+    metrics_failover(t, c);
+    discovery_metrics(c->discovery, t);
+    metrics_routes(t, c);
+    metrics_authz(t, c);
+    metrics_limits(t, c);
+    metrics_durations(t, c);
+    metrics_each_endpoint(t, c);
+}
+
+static void tell_dropped(struct control *c, const struct exposition *t)
+{
+    bool dropped = t->dropped > 0;
+    if (dropped && !c->series_dropped)
+        log_warn("metrics: %u series are left out: there are more than limits.maxMetricSeries (%u)",
+                 t->dropped, t->most);
+    c->series_dropped = dropped;
+}
+
 char *metrics_text(struct control *c, size_t *ret_len)
 {
-    struct exposition t = {0};
-    put_process(&t, c);
-    put_listeners(&t, c);
-    put_routes(&t, c);
-    put_upstreams(&t, c);
-    metrics_retries(&t, c);
-    put_learned(&t, c);
-    metrics_tls(&t, c);
-    metrics_health(&t, c);
-    metrics_breakers(&t, c);
-    metrics_concurrency(&t, c);
-    metrics_limits(&t, c);
-    metrics_overload(&t, c);
-    metrics_leases(&t, c);
-    metrics_actions(&t, c);
-    metrics_endpoints(&t, c);
-    metrics_failover(&t, c);
-    metrics_jwt(&t, c);
-    put_websockets(&t, c);
-    put_h2(&t, c);
+    struct exposition t = {.most = c->snapshot->conf->max_metric_series - OWN_SERIES};
+    put_all(&t, c);
+    uint32_t told = t.series + OWN_SERIES;
+    t.most = told; /* these are always told */
+    metric_family(&t, "metrics_series", "gauge", "Series that are told here.");
+    metric_put(&t, "sluice_metrics_series %u\n", told);
+    metric_family(&t, "metrics_series_dropped", "gauge",
+                  "Series that are left out, as there are more than limits.maxMetricSeries.");
+    metric_put(&t, "sluice_metrics_series_dropped %u\n", t.dropped);
+    t.most = c->snapshot->conf->max_metric_series;
+    tell_dropped(c, &t);
     if (t.failed) {
         free(t.p);
         return NULL;

@@ -1,11 +1,8 @@
-/* metrics_endpoints.c - which endpoints are good. Labels are upstreams, causes and, for at most
- * WEIGHTS_MAX of them, endpoints. */
+/* metrics_endpoints.c - which endpoints are good. */
 #include "admin/control.h"
 #include "admin/endpoint_api.h"
 #include "proxy/endpoint_look.h"
 #include "proxy/levels.h"
-
-enum { WEIGHTS_MAX = 1000 };
 
 typedef unsigned long long ull;
 
@@ -74,13 +71,11 @@ static void put_weights(struct exposition *t, const struct control *c)
     const struct conf_upstream *u;
     const struct upstream_shared *s;
     usec_t now = clock_mono();
-    uint32_t left = WEIGHTS_MAX;
-    metric_family(t, "endpoint_weight", "gauge",
-                  "Percent of its share that an endpoint gets (of the first 1000 endpoints).");
+    metric_family(t, "endpoint_weight", "gauge", "Percent of its share that an endpoint gets.");
     FOR_EACH_UPSTREAM(c, u, s)
     {
         bool panics = upstream_panics(s, u);
-        for (uint32_t k = 0; k < s->n_endpoints && left > 0; k++, left--) {
+        for (uint32_t k = 0; k < s->n_endpoints; k++) {
             const struct endpoint_shared *e = s->endpoints[k];
             metric_put(t, "sluice_endpoint_weight{upstream=\"%.*s\",endpoint=\"%.*s\"} %u\n",
                        STR_FMT(u->name), STR_FMT(e->text), endpoint_percent(e, u, panics, now));
@@ -92,5 +87,10 @@ void metrics_endpoints(struct exposition *t, const struct control *c)
 {
     put_ejections(t, c);
     put_standing(t, c);
+}
+
+void metrics_each_endpoint(struct exposition *t, const struct control *c)
+{
+    metrics_each_healthy(t, c);
     put_weights(t, c);
 }

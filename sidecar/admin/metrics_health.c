@@ -1,11 +1,8 @@
-/* metrics_health.c - health checks of endpoints. By endpoint there is one gauge alone, and no more
- * than ENDPOINTS_MAX of them: what DNS gives is not bounded by the configuration. */
+/* metrics_health.c - health checks of endpoints. */
 #include "admin/control.h"
 #include "admin/exposition.h"
 
 typedef unsigned long long ull;
-
-enum { ENDPOINTS_MAX = 1000 };
 
 struct state {
     uint32_t healthy, unhealthy;
@@ -31,25 +28,10 @@ static void put_results(struct exposition *t, struct str upstream, const struct 
     }
 }
 
-static uint32_t put_endpoints(struct exposition *t, struct str upstream,
-                              const struct upstream_shared *u, uint32_t room)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < u->n_endpoints && n < room; i++) {
-        const struct health *h = health_checks_of(u->endpoints[i]);
-        if (!h)
-            continue;
-        n++;
-        metric_put(t, "sluice_endpoint_healthy{upstream=\"%.*s\",endpoint=\"%.*s\"} %d\n",
-                   STR_FMT(upstream), STR_FMT(u->endpoints[i]->text), h->healthy);
-    }
-    return n;
-}
-
-enum part { RESULTS_BY_WORD, SKIPPED, HEALTHY, UNHEALTHY, EACH, PARTS };
+enum part { RESULTS_BY_WORD, SKIPPED, HEALTHY, UNHEALTHY, PARTS };
 
 static void put(struct exposition *t, struct str name, const struct upstream_shared *u,
-                const struct health_counts *n, enum part part, uint32_t *left)
+                const struct health_counts *n, enum part part)
 {
     switch (part) {
     case RESULTS_BY_WORD:
@@ -63,12 +45,9 @@ static void put(struct exposition *t, struct str name, const struct upstream_sha
         metric_put(t, "sluice_upstream_endpoints_healthy{upstream=\"%.*s\"} %u\n", STR_FMT(name),
                    count(u).healthy);
         break;
-    case UNHEALTHY:
+    default:
         metric_put(t, "sluice_upstream_endpoints_unhealthy{upstream=\"%.*s\"} %u\n", STR_FMT(name),
                    count(u).unhealthy);
-        break;
-    default:
-        *left -= put_endpoints(t, name, u, *left);
         break;
     }
 }
@@ -83,17 +62,16 @@ void metrics_health(struct exposition *t, const struct control *c)
          "Checks that were left out because requests succeeded."},
         {"upstream_endpoints_healthy", "gauge", "Endpoints that their checks find healthy."},
         {"upstream_endpoints_unhealthy", "gauge", "Endpoints that their checks find unhealthy."},
-        {"endpoint_healthy", "gauge", "1: its checks find it healthy. Of 1000 endpoints at most."},
     };
     const struct conf *conf = c->snapshot->conf;
-    uint32_t running, waiting, left = ENDPOINTS_MAX;
+    uint32_t running, waiting;
     for (int p = 0; p < PARTS; p++) {
         metric_family(t, families[p].name, families[p].type, families[p].help);
         for (uint32_t i = 0; i < conf->n_upstreams; i++) {
             const struct upstream_shared *u = c->generation->upstreams[i];
             const struct health_counts *n = health_checks_counts(u);
             if (n)
-                put(t, conf->upstreams[i].name, u, n, (enum part)p, &left);
+                put(t, conf->upstreams[i].name, u, n, (enum part)p);
         }
     }
     health_checks_load(c->checks, &running, &waiting);
@@ -102,4 +80,20 @@ void metrics_health(struct exposition *t, const struct control *c)
     metric_family(t, "health_checks_waiting", "gauge",
                   "Checks that are due and wait for a place (health.maxProbes).");
     metric_put(t, "sluice_health_checks_waiting %u\n", waiting);
+}
+
+void metrics_each_healthy(struct exposition *t, const struct control *c)
+{
+    const struct conf *conf = c->snapshot->conf;
+    metric_family(t, "endpoint_healthy", "gauge", "1: its checks find it healthy.");
+    for (uint32_t i = 0; i < conf->n_upstreams; i++) {
+        const struct upstream_shared *u = c->generation->upstreams[i];
+        for (uint32_t k = 0; k < u->n_endpoints; k++) {
+            const struct health *h = health_checks_of(u->endpoints[k]);
+            if (h)
+                metric_put(t, "sluice_endpoint_healthy{upstream=\"%.*s\",endpoint=\"%.*s\"} %d\n",
+                           STR_FMT(conf->upstreams[i].name), STR_FMT(u->endpoints[k]->text),
+                           h->healthy);
+        }
+    }
 }

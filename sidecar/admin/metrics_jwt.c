@@ -76,15 +76,6 @@ void metrics_jwt(struct exposition *t, const struct control *c)
     const struct conf *conf = c->snapshot->conf;
     const struct jwks_set *set = &c->certificates.set.jwks;
     const struct jwks *jwks = &c->certificates.jwks;
-    metric_family(t, "authz_requests_total", "counter",
-                  "Requests of routes with authz, by what was decided.");
-    for (uint32_t i = 0; i < conf->n_listeners; i++) {
-        const struct conf_listener *l = &conf->listeners[i];
-        for (uint32_t k = 0; k < l->n_routes; k++) {
-            if (l->routes[k].authz)
-                put_route(t, c, l, &l->routes[k]);
-        }
-    }
     metric_family(t, "jwt_tokens_total", "counter", "Tokens that were looked at, by the result.");
     for (uint32_t i = 0; i < conf->n_jwts; i++)
         put_issuer(t, c, &conf->jwts[i]);
@@ -100,4 +91,18 @@ void metrics_jwt(struct exposition *t, const struct control *c)
     metric_family(t, "jwt_key_last_reload_success", "gauge",
                   "1: all JWK set files are in force; 0: one was refused, and old keys stay.");
     metric_put(t, "sluice_jwt_key_last_reload_success %d\n", jwks->n_refused == 0);
+}
+
+void metrics_authz(struct exposition *t, const struct control *c)
+{
+    const struct conf *conf = c->snapshot->conf;
+    metric_family(t, "authz_requests_total", "counter",
+                  "Requests of routes with authz, by what was decided.");
+    for (uint32_t i = 0; i < conf->n_listeners; i++) {
+        const struct conf_listener *l = &conf->listeners[i];
+        for (uint32_t k = 0; k < l->n_routes; k++) {
+            if (l->routes[k].authz)
+                put_route(t, c, l, &l->routes[k]);
+        }
+    }
 }

@@ -438,9 +438,10 @@ enum { LISTENERS_MAX = 200 };
 
 struct conf {
     struct str file;
-    uint32_t workers;          /* 0: from the CPU quota */
-    uint32_t max_connections;  /* downstream, all listeners; 0: from the fd limit */
-    uint32_t max_acquisitions; /* of learned sessions, under way on a worker; 1024 */
+    uint32_t workers;           /* 0: from the CPU quota */
+    uint32_t max_connections;   /* downstream, all listeners; 0: from the fd limit */
+    uint32_t max_acquisitions;  /* of learned sessions, under way on a worker; 1024 */
+    uint32_t max_metric_series; /* that /metrics tells; 50000 */
     struct overload_rules overload;
     struct str zone;       /* that we are in; empty: not known */
     bool allow_link_local; /* endpoints in link-local ranges need this; false */

@@ -540,6 +540,8 @@ static const struct schema_key limits_keys[] = {
      SCHEMA_INT, MEMBER(struct conf, max_connections), .preset = "0", .max = 10000000},
     {"maxAcquisitions", "of learned sessions, under way on a worker (routes[].learn)", SCHEMA_INT,
      MEMBER(struct conf, max_acquisitions), .preset = "1024", .min = 1, .max = 100000},
+    {"maxMetricSeries", "that /metrics tells; what is above is left out and counted", SCHEMA_INT,
+     MEMBER(struct conf, max_metric_series), .preset = "50000", .min = 1000, .max = 1000000},
 };
 static const struct schema_map limits_map = {MAP(limits_keys)};
 

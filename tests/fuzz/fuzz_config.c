@@ -207,7 +207,7 @@ static void check_conf(const struct conf *c)
         CHECK(conf_find_listener(c, l->name) == l);
         check_routes(c, l, &routes);
     }
-    CHECK(routes == c->n_routes && c->max_probes > 0);
+    CHECK(routes == c->n_routes && c->max_probes > 0 && c->max_metric_series >= 1000);
     for (uint32_t i = 0; i < c->n_app_probes; i++)
         CHECK(c->app_probes[i].port > 0 && c->app_probes[i].port <= UINT16_MAX &&
               c->app_probes[i].path.p[0] == '/');

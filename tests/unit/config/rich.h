@@ -10,6 +10,7 @@ static const char rich[] =
     "limits:\n"
     "  maxConnections: 20000\n"
     "  maxAcquisitions: 100\n"
+    "  maxMetricSeries: 20000\n"
     "overload:\n"
     "  memory: {noKeepAlive: 70, refuseLow: 80, noConnections: 90}\n"
     "  fds: {noKeepAlive: 75, refuseLow: 85, noConnections: 95}\n"

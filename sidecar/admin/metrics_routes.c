@@ -1,0 +1,148 @@
+/* metrics_routes.c - what became of each route's requests. */
+#include "admin/control.h"
+#include "admin/exposition.h"
+
+#include "http/grpc.h"
+#include "proxy/route_state.h"
+
+#include <stdio.h>
+
+typedef unsigned long long ull;
+
+enum { LABELS_MAX = 192 };
+
+static struct route_state *state_of(const struct control *c, uint32_t worker,
+                                    const struct conf_route *r)
+{
+    return c->generation->views[worker]->routes[r->index].state;
+}
+
+/* Of counters that a worker makes when it has something to count. */
+static uint64_t lazy_sum(const struct control *c, const struct conf_route *r, size_t offset,
+                         uint32_t which)
+{
+    uint64_t n = 0;
+    for (uint32_t k = 0; k < c->process.n_workers; k++) {
+        const char *stats = (const char *)&state_of(c, k, r)->stats;
+        counter_t *_Atomic const *where =
+            (counter_t * _Atomic const *)(const void *)(stats + offset);
+        counter_t *counters = atomic_load_explicit(where, memory_order_acquire);
+        n += counters ? count_read(&counters[which]) : 0;
+    }
+    return n;
+}
+
+typedef void put_fn(struct exposition *t, const struct control *c, const struct conf_route *r,
+                    const char *labels);
+
+static void put_requests(struct exposition *t, const struct control *c, const struct conf_route *r,
+                         const char *labels)
+{
+    static const char *const words[CODE_CLASSES] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
+    for (int code = 0; code < CODE_CLASSES; code++) {
+        uint64_t n = 0;
+        for (uint32_t k = 0; k < c->process.n_workers; k++)
+            n += count_read(&state_of(c, k, r)->stats.requests[code]);
+        if (n > 0 || code == 2)
+            metric_put(t, "sluice_requests_total{%s,code=\"%s\"} %llu\n", labels, words[code],
+                       (ull)n);
+    }
+}
+
+static void put_errors(struct exposition *t, const struct control *c, const struct conf_route *r,
+                       const char *labels)
+{
+    for (int x = 1; x < REASON_COUNT; x++) {
+        uint64_t n = lazy_sum(c, r, offsetof(struct route_stats, errors), (uint32_t)x);
+        if (n > 0)
+            metric_put(t, "sluice_route_errors_total{%s,reason=\"%s\"} %llu\n", labels,
+                       reason_word((enum reason)x), (ull)n);
+    }
+}
+
+static void put_grpc(struct exposition *t, const struct control *c, const struct conf_route *r,
+                     const char *labels)
+{
+    for (int x = 0; x < GRPC_CODES; x++) {
+        uint64_t n = lazy_sum(c, r, offsetof(struct route_stats, grpc), (uint32_t)x);
+        if (n > 0)
+            metric_put(t, "sluice_grpc_requests_total{%s,code=\"%s\"} %llu\n", labels,
+                       grpc_code_word((enum grpc_code)x), (ull)n);
+    }
+}
+
+static void put_intended(struct exposition *t, const struct control *c, const struct conf_route *r,
+                         const char *labels)
+{
+    (void)c;
+    for (uint32_t b = 0; b < r->n_backends; b++)
+        metric_put(t, "sluice_split_intended_ratio{%s,upstream=\"%.*s\"} %.6f\n", labels,
+                   STR_FMT(r->backends[b].upstream->name), (double)r->backends[b].ppm / 1e6);
+}
+
+static void put_picked(struct exposition *t, const struct control *c, const struct conf_route *r,
+                       const char *labels)
+{
+    for (uint32_t b = 0; b < r->n_backends; b++) {
+        uint64_t n = 0;
+        for (uint32_t k = 0; k < c->process.n_workers; k++)
+            n += route_state_picked(state_of(c, k, r), r, b);
+        metric_put(t, "sluice_split_picked_total{%s,upstream=\"%.*s\"} %llu\n", labels,
+                   STR_FMT(r->backends[b].upstream->name), (ull)n);
+    }
+}
+
+static void put_duration(struct exposition *t, const struct control *c, const struct conf_route *r,
+                         const char *labels)
+{
+    uint64_t counts[HISTOGRAM_BUCKETS] = {0}, sum = 0;
+    for (uint32_t k = 0; k < c->process.n_workers; k++) {
+        struct histogram *h =
+            atomic_load_explicit(&state_of(c, k, r)->stats.duration, memory_order_acquire);
+        if (h)
+            histogram_collect(h, counts, &sum);
+    }
+    metric_histogram(t, "request_duration_seconds", labels, counts, sum);
+}
+
+static void each_route(struct exposition *t, const struct control *c, put_fn *put)
+{
+    const struct conf *conf = c->snapshot->conf;
+    char labels[LABELS_MAX];
+    for (uint32_t i = 0; i < conf->n_listeners; i++) {
+        const struct conf_listener *l = &conf->listeners[i];
+        for (uint32_t j = 0; j < l->n_routes; j++) {
+            (void)snprintf(labels, sizeof(labels), "direction=\"%s\",route=\"%.*s\"",
+                           l->direction == DIRECTION_INBOUND ? "inbound" : "outbound",
+                           STR_FMT(l->routes[j].name));
+            put(t, c, &l->routes[j], labels);
+        }
+    }
+}
+
+void metrics_routes(struct exposition *t, const struct control *c)
+{
+    static const struct {
+        const char *name, *type, *help;
+        put_fn *put;
+    } families[] = {
+        {"requests_total", "counter", "Requests, by the class of the status that was given.",
+         put_requests},
+        {"route_errors_total", "counter", "Streams that did not end well, by reason.", put_errors},
+        {"split_intended_ratio", "gauge", "Share that an upstream is meant to have of a route.",
+         put_intended},
+        {"split_picked_total", "counter", "Requests that were given to an upstream.", put_picked},
+        {"grpc_requests_total", "counter", "gRPC calls, by the status that the client was told.",
+         put_grpc},
+    };
+    for (size_t f = 0; f < ARRAY_LEN(families); f++) {
+        metric_family(t, families[f].name, families[f].type, families[f].help);
+        each_route(t, c, families[f].put);
+    }
+}
+
+void metrics_durations(struct exposition *t, const struct control *c)
+{
+    metric_family(t, "request_duration_seconds", "histogram", "First byte in to last byte out.");
+    each_route(t, c, put_duration);
+}
