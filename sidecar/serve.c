@@ -325,13 +325,20 @@ static int set_up(struct control *c)
     return start_workers(c);
 }
 
+/* An arena for each worker, one for the control thread and one for all the others. Of a lock in
+ * malloc that two threads share, the one that the kernel takes the processor from keeps the other
+ * waiting until it has it again, in the middle of a turn. */
+static void share_out_heap(uint32_t n_workers)
+{
+    (void)mallopt(M_ARENA_MAX, (int)n_workers + 2);
+}
+
 int serve(const char *config_file, const char *last_good_dir)
 {
     static struct control control; /* large, and there is one */
     struct control *c = &control;
 
-    /* One arena: what is on a request's way comes from slabs. Freed memory goes back. */
-    (void)mallopt(M_ARENA_MAX, 1);
+    /* Freed memory goes back. */
     (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
     /* A thread that the disk holds (journal_close, leases_abandon_opening) may still use OpenSSL
      * when main() has returned: it takes nothing down at exit. */
@@ -352,6 +359,7 @@ int serve(const char *config_file, const char *last_good_dir)
     const struct conf *conf = c->snapshot->conf;
     log_set_level(conf->log_level);
     c->process.n_workers = conf->workers ? conf->workers : workers_from_quota();
+    share_out_heap(c->process.n_workers);
     int rc = set_up(c);
     if (rc < 0) {
         log_error("cannot start: %s", strerror(-rc));
