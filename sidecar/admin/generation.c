@@ -267,10 +267,9 @@ static struct view *view_new(const struct building *b, struct worker *w)
     struct view *v = mem_zalloc(sizeof(*v));
     if (!v)
         return NULL;
-    v->worker = w;
+    view_init(v, w);
     v->generation = b->g;
     v->snapshot = b->g->snapshot;
-    list_init(&v->streams);
     v->listeners = array(c->n_listeners, sizeof(struct listener *));
     v->routes = array(c->n_routes, sizeof(struct route_slot));
     v->pools = array(c->n_upstreams, sizeof(struct pool *));
@@ -288,6 +287,7 @@ static struct view *view_free(struct view *v)
 {
     if (!v)
         return NULL;
+    timer_stop(&v->worker->loop, &v->bury); /* active only where the worker has ended */
     change_free(v->change, v->snapshot->conf->n_upstreams);
     free(v->listeners);
     free(v->routes);

@@ -67,6 +67,9 @@ int pool_set_endpoints(struct pool *p, struct endpoint_list *list);
 /* No route of the newest snapshot names it: idle connections close, minIdle is not kept. Streams
  * under way may still lease, and the connection closes behind them. pool_configure() undoes it. */
 void pool_retire(struct pool *p);
+/* Closes idle connections that are out of use, as many as do not hold the loop; the timer closes
+ * the others. True: some are idle still, used or not. */
+bool pool_close_some(struct pool *p);
 /* Closes what is left; CHECKs that nobody waits, is active or names an endpoint. Also when the
  * worker has stopped, or has never seen it. NULL is harmless; returns NULL. */
 struct pool *pool_free(struct pool *p);

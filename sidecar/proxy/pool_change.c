@@ -11,12 +11,11 @@
 
 #include <errno.h>
 
-static void close_idle(struct list *idle, bool by_endpoint)
+static void close_idle(struct pool *p)
 {
     struct list *first;
-    while ((first = list_first(idle)) != NULL)
-        upstream_close(by_endpoint ? LIST_ENTRY(first, struct upstream_conn, endpoint_link)
-                                   : LIST_ENTRY(first, struct upstream_conn, link));
+    while ((first = list_first(&p->idle)) != NULL)
+        upstream_close(LIST_ENTRY(first, struct upstream_conn, link));
 }
 
 /* Nobody waits for them, and they would not be kept. What has a waiter serves it once. */
@@ -100,9 +99,8 @@ int pool_set_endpoints(struct pool *p, struct endpoint_list *list)
     for (uint32_t i = 0; i < n_was; i++) {
         if (!endpoint_listed(was[i]))
             endpoint_unwatch(was[i]);
-        if (!endpoint_listed(was[i]) || endpoint_drained(was[i]))
-            close_idle(&was[i]->idle, true);
     }
+    (void)pool_close_some(p);
     close_connecting(p);
     leave_active(p);
     unref_list(was, n_was);
@@ -121,11 +119,7 @@ void pool_configure(struct pool *p, const struct conf_upstream *conf)
     p->conf = conf;
     p->retired = false;
     pool_levels_configure(p);
-    LIST_FOREACH_SAFE (it, &p->idle) {
-        struct upstream_conn *u = LIST_ENTRY(it, struct upstream_conn, link);
-        if (pool_worn(p, u))
-            upstream_close(u);
-    }
+    (void)pool_close_some(p);
     leave_active(p);
     admission_look(p);
     pool_wake_at(p, p->worker->loop.now);
@@ -146,7 +140,10 @@ void pool_retire(struct pool *p)
         p->conf = &p->last;
         pool_levels_configure(p);
     }
-    close_idle(&p->idle, false);
+    if (p->closing)
+        close_idle(p);
+    else
+        (void)pool_close_some(p);
     close_connecting(p);
     leave_active(p);
 }

@@ -10,7 +10,7 @@
 #include "proxy/upstream_tls.h"
 #include "proxy/worker.h"
 
-enum { REFILL_MS = 1000 };
+enum { REFILL_MS = 1000, CLOSES_A_TURN = 64, OPENS_A_TURN = 32 };
 
 void pool_wake_at(struct pool *p, usec_t at)
 {
@@ -107,13 +107,27 @@ static void expire_connecting(struct pool *p, usec_t now)
     }
 }
 
+/* A burst may leave thousands behind, and a reload may take thousands of endpoints away: some are
+ * closed now, and the others in the next turns. Of minIdle too: pool_fill() opens fresh ones. */
 static void expire_idle(struct pool *p, usec_t now)
 {
+    uint32_t closed = 0;
     LIST_FOREACH_SAFE (it, &p->idle) {
         struct upstream_conn *u = LIST_ENTRY(it, struct upstream_conn, link);
-        if (now >= pool_idle_end(p, u))
-            upstream_close(u); /* minIdle too: pool_fill() opens a fresh one in its place */
+        if (now < pool_idle_end(p, u) && !p->retired && !pool_worn(p, u))
+            continue;
+        if (closed++ == CLOSES_A_TURN) {
+            pool_wake_at(p, now);
+            return;
+        }
+        upstream_close(u);
     }
+}
+
+bool pool_close_some(struct pool *p)
+{
+    expire_idle(p, p->worker->loop.now);
+    return !list_empty(&p->idle);
 }
 
 /* A reload may have raised a limit. */
@@ -153,8 +167,12 @@ void pool_on_timer(struct timer *t)
 
 void pool_fill(struct pool *p)
 {
-    while (!p->retired && p->n_idle + p->n_connecting < p->conf->min_idle) {
+    for (int i = 0; !p->retired && p->n_idle + p->n_connecting < p->conf->min_idle; i++) {
         enum reason why = REASON_NONE;
+        if (i == OPENS_A_TURN) {
+            pool_wake_at(p, p->worker->loop.now);
+            return;
+        }
         struct endpoint *e = endpoint_choose_next(p);
         if (!e || !pool_take_slot(p))
             return;

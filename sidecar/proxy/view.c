@@ -122,15 +122,36 @@ void view_post(struct view *v)
     mailbox_post(&v->worker->mailbox, &v->in, on_view);
 }
 
-static void on_dead(struct mail *m, void *owner)
+/* Hundreds of connections of one pool are closed in several turns. */
+static void bury(struct timer *t)
 {
-    struct view *v = CONTAINER_OF(m, struct view, out);
-    struct worker *w = owner;
+    struct view *v = CONTAINER_OF(t, struct view, bury);
+    struct worker *w = v->worker;
+    bool more = false;
+    for (uint32_t i = 0; i < v->n_dead && !more; i++)
+        more = pool_close_some(v->dead[i]);
+    if (more) {
+        timer_set(&w->loop, &v->bury, w->loop.now);
+        return;
+    }
     for (uint32_t i = 0; i < v->n_dead; i++)
         v->dead[i] = pool_free(v->dead[i]);
     v->n_dead = 0;
     if (!w->process->stopping)
         mailbox_post(w->process->control, &v->out, w->process->on_view_freed);
+}
+
+static void on_dead(struct mail *m, void *owner)
+{
+    (void)owner;
+    bury(&CONTAINER_OF(m, struct view, out)->bury);
+}
+
+void view_init(struct view *v, struct worker *w)
+{
+    v->worker = w;
+    list_init(&v->streams);
+    timer_init(&v->bury, bury);
 }
 
 void view_post_dead(struct view *v)

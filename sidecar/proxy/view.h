@@ -72,11 +72,14 @@ struct view {
     struct mail in, out;           /* to the worker and back: entered; left and back: freed */
     uint32_t n_dead;
     struct pool **dead; /* to be closed by the worker after it has left */
+    struct timer bury;  /* while they have connections */
     struct reap reap;
     bool leaving;       /* handed to the reaper */
     bool names_dropped; /* the control thread's: its names are not counted any more */
 };
 
+/* A zeroed one. */
+void view_init(struct view *v, struct worker *w);
 /* From the control thread: in force for new streams as soon as the worker gets to it. */
 void view_post(struct view *v);
 /* From the control thread, after `left`: the pools in v->dead are closed and freed, then `freed`.

@@ -91,6 +91,7 @@ static struct fixture *fixture_new(const struct spot *spots, uint32_t n_spots, e
     f->pool.shared = f->shared;
     f->pool.stats = &f->shared->worker[0].stats;
     f->pool.endpoints = NULL;
+    list_init(&f->pool.idle);
     list_init(&f->pool.connecting);
     list_init(&f->pool.active);
     f->pool.timer.at = 1; /* so that nothing is set in a loop that does not run */
