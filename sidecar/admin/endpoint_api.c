@@ -231,8 +231,10 @@ static void change(struct http_request *req, struct control *c, const json_t *o)
         http_reply_problem(req, 503, "out_of_memory", NULL);
     } else {
         tell_log(conf, &w);
-        generation_deliver(c->generation, conf);
+        /* It is in force already. The workers hear of it behind the answer: they free what the mail
+         * brings, and would wait for a lock in malloc where we make JSON at the same time. */
         reply_json(req, upstream_json(c, conf));
+        generation_deliver(c->generation, conf);
     }
 }
 
