@@ -107,6 +107,10 @@ $(BUILD)/tools/%: tests/%.c
 	@mkdir -p $(@D)
 	$(call Q,TOOL)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -o $@ $< $(LDFLAGS) -lm
 
+$(BUILD)/tools/soak/%.so: tests/soak/%.c
+	@mkdir -p $(@D)
+	$(call Q,TOOL)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -shared -MF $@.d -o $@ $< $(LDFLAGS) -ldl
+
 .PHONY: tools unit-bins
 tools: $(TOOL_BIN) ## The load client and the other C tools of the tests
 unit-bins: $(UNIT_BIN)
@@ -202,6 +206,9 @@ soak-endpoints: $(PROGRAM) $(TOOL_BIN) ## What clients see of endpoints that are
 .PHONY: soak-overload
 soak-overload: $(PROGRAM) $(TOOL_BIN) ## Three times what an upstream can do, with an adaptive limit, with fixed ones and with none: 60 s each (OVERLOAD_ARGS="--short adaptive-h1")
 	@BUILD=$(BUILD) $(PYTHON) tests/soak/overload.py $(OVERLOAD_ARGS)
+.PHONY: soak-scale
+soak-scale: $(PROGRAM) $(TOOL_BIN) $(BUILD)/tools/soak/turns.so ## Memory and the longest turn of a loop with 1,000 routes, 5,000 endpoints and a million rate-limit keys (SCALE_ARGS=--short)
+	@BUILD=$(BUILD) $(PYTHON) tests/soak/scale.py $(SCALE_ARGS)
 
 .PHONY: test-kills
 test-kills: $(PROGRAM) ## Sessions of an application that is killed, and of a sluice that is: 1,000 kills of each kind (SLUICE_KILLS=N, KILLS_ARGS=--short)

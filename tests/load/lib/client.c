@@ -300,6 +300,13 @@ static void conn_write(struct client *cl, struct conn *c)
     conn_arm(cl, c, EPOLLIN | EPOLLRDHUP);
 }
 
+static void put_number(struct client *cl, const struct request *r)
+{
+    uint64_t n = cl->next_number++ % cl->o->numbers;
+    for (size_t i = LOAD_DIGITS; i-- > 0; n /= 10)
+        r->bytes[r->number_at + i] = (char)('0' + n % 10);
+}
+
 /* Chooses the request and starts to send it on the open (or opening) connection. */
 static void conn_request(struct client *cl, struct conn *c)
 {
@@ -310,6 +317,8 @@ static void conn_request(struct client *cl, struct conn *c)
         c->method = o->n_methods > 1 ? (uint8_t)(cl->next_method++ % o->n_methods) : 0;
         c->request = &o->request[c->method];
     }
+    if (c->request->number_at > 0)
+        put_number(cl, c->request);
     response_begin(&c->response, c->request->is_head);
     c->sent = c->echoed = 0;
     c->got_bytes = c->in_pieces = false;

@@ -51,7 +51,7 @@ struct client {
     usec_t now;
     usec_t checked; /* when time-outs were last looked for */
     uint64_t turn;
-    uint64_t next_method;
+    uint64_t next_method, next_number;
     uint64_t rate_started; /* requests of --rate that were given to a connection */
     uint32_t in_flight;    /* requests sent and not ended */
     uint32_t idle_served;  /* connections of --idle that got their answer */

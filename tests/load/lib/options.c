@@ -28,6 +28,8 @@ static const char help[] =
     "  --close              a connection per request\n"
     "  --method M           GET, POST, ... or mix: GET and POST take turns\n"
     "  --body BYTES --chunked -H 'Name: value'\n"
+    "  --numbers N          {number} in path or header is 00000000, 00000001, ... below N\n"
+    "                       (100000000), and from the beginning\n"
     "  --think MS           pause before each further request of a connection\n"
     "  --rate R             R requests a second whatever the answers do (latency counts from when\n"
     "                       a request was due)\n"
@@ -110,6 +112,15 @@ static void fill(char *p, size_t n)
         p[i] = i % 64 == 63 ? '\n' : (char)('0' + i % 64);
 }
 
+/* The first {number} of the head. */
+static size_t find_number(const char *head)
+{
+    static const char word[] = "{number}";
+    _Static_assert(sizeof(word) - 1 == LOAD_DIGITS, "it is replaced in place");
+    const char *at = strstr(head, word);
+    return at ? (size_t)(at - head) : 0;
+}
+
 static int build_request(const struct raw *r, const struct options *o, const char *method,
                          const char *target, bool with_body, struct request *ret)
 {
@@ -138,6 +149,7 @@ static int build_request(const struct raw *r, const struct options *o, const cha
         n += snprintf(p + n, HEAD_ROOM - (size_t)n, "Content-Length: %zu\r\n", body);
     if (n <= 0 || n >= HEAD_ROOM - 2)
         return complain("headers too long", target);
+    ret->number_at = find_number(p);
     p[n++] = '\r';
     p[n++] = '\n';
     ret->n = (size_t)n;
@@ -187,6 +199,7 @@ enum {
     OPT_BODY,
     OPT_CHUNKED,
     OPT_THINK,
+    OPT_NUMBERS,
     OPT_RATE,
     OPT_IDLE,
     OPT_STUCK,
@@ -211,6 +224,7 @@ int options_parse(struct options *o, int argc, char **argv)
         {"body", 1, NULL, OPT_BODY},
         {"chunked", 0, NULL, OPT_CHUNKED},
         {"think", 1, NULL, OPT_THINK},
+        {"numbers", 1, NULL, OPT_NUMBERS},
         {"rate", 1, NULL, OPT_RATE},
         {"idle", 1, NULL, OPT_IDLE},
         {"stuck", 1, NULL, OPT_STUCK},
@@ -227,7 +241,8 @@ int options_parse(struct options *o, int argc, char **argv)
     };
     struct raw r = {.method = "GET", .stuck_path = "/hang"};
     bool connections_given = false;
-    *o = (struct options){.timeout = 10 * USEC_PER_SEC,
+    *o = (struct options){.numbers = 100000000,
+                          .timeout = 10 * USEC_PER_SEC,
                           .connect_timeout = 5 * USEC_PER_SEC,
                           .linger = 2 * USEC_PER_SEC};
     int option;
@@ -236,7 +251,8 @@ int options_parse(struct options *o, int argc, char **argv)
         bool takes_number = option == 'c' || option == 't' || option == 'n' || option == OPT_BODY ||
                             option == OPT_THINK || option == OPT_RATE || option == OPT_IDLE ||
                             option == OPT_STUCK || option == OPT_TIMEOUT ||
-                            option == OPT_CONNECT_TIMEOUT || option == OPT_LINGER;
+                            option == OPT_CONNECT_TIMEOUT || option == OPT_LINGER ||
+                            option == OPT_NUMBERS;
         if (takes_number && !number(optarg, option == OPT_BODY ? MAX_BODY : 1e9, &v))
             return complain("not a usable number", optarg);
         switch (option) {
@@ -275,6 +291,9 @@ int options_parse(struct options *o, int argc, char **argv)
             break;
         case OPT_THINK:
             o->think = (usec_t)(v * 1e3);
+            break;
+        case OPT_NUMBERS:
+            o->numbers = v >= 1 && v < o->numbers ? (uint64_t)v : o->numbers;
             break;
         case OPT_RATE:
             o->rate = v;

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-enum { LOAD_METHODS = 2 };
+enum { LOAD_METHODS = 2, LOAD_DIGITS = 8 };
 
 /* A request as it goes over the wire, built once. */
 struct request {
@@ -15,6 +15,7 @@ struct request {
     size_t n;
     char method[16];
     bool is_head;
+    size_t number_at; /* LOAD_DIGITS digits, another number in each request; 0: none */
 };
 
 struct options {
@@ -27,6 +28,7 @@ struct options {
     uint64_t requests;    /* 0: no bound */
     usec_t duration;      /* 0: until a signal or `requests` */
     usec_t think;         /* between an answer and the next request of a connection */
+    uint64_t numbers;     /* the number in a request is less */
     double rate;          /* requests a second over all connections; 0: as fast as answered */
     usec_t timeout;       /* of a request */
     usec_t connect_timeout;
