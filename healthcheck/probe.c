@@ -149,8 +149,7 @@ static const char *connect_failure(int err)
 /* What is ours to answer for says nothing of the endpoint. */
 static bool is_ours(int err)
 {
-    return err == ENOMEM || err == EMFILE || err == ENFILE || err == ENOBUFS ||
-           err == EADDRNOTAVAIL || err == EACCES || err == EPERM || err == EAFNOSUPPORT;
+    return socket_error_is_ours(err) || err == EACCES || err == EPERM || err == EAFNOSUPPORT;
 }
 
 static void connect_failed(struct probe *p, int err)

@@ -61,6 +61,7 @@
     X(LEARN_TIMEOUT, "learn_timeout", 503, "proxy_internal_error", "Session was not kept in time") \
     X(DRAINING, "draining", 503, "destination_unavailable", "Shutting down")                       \
     X(FAULT_ABORT, "fault_abort", 503, "proxy_internal_response", "Fault injected")                \
+    X(NO_SOCKET, "no_socket", 503, "proxy_internal_error", "No socket left for a connection")      \
     X(OUT_OF_MEMORY, "out_of_memory", 503, "proxy_internal_error", "Out of memory")                \
     X(INTERNAL, "internal", 500, "proxy_internal_error", "Internal error")                         \
     /* the upstream */                                                                             \
@@ -114,6 +115,12 @@ struct reason_info {
 };
 
 extern const struct reason_info reason_table[REASON_COUNT];
+
+/* It was for us to have what was missing: that speaks neither for an endpoint nor against it. */
+static inline bool reason_is_shortage(enum reason r)
+{
+    return r == REASON_OUT_OF_MEMORY || r == REASON_NO_SOCKET;
+}
 
 static inline const char *reason_word(enum reason r)
 {

@@ -101,6 +101,12 @@ int socket_connect(const struct address *a)
     return fd;
 }
 
+bool socket_error_is_ours(int err)
+{
+    return err == EMFILE || err == ENFILE || err == EADDRNOTAVAIL || err == ENOBUFS ||
+           err == ENOMEM;
+}
+
 int socket_answers(int fd, struct socket_answers *ret)
 {
     struct tcp_info info;

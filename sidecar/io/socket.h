@@ -16,6 +16,9 @@ void socket_listen_options(int fd, const struct address *a);
 /* A connection under way (or already made), or -errno. It fails (TCP_USER_TIMEOUT) when the peer
  * takes no byte for 10 s. */
 int socket_connect(const struct address *a);
+/* Of such an error (positive): it is we who have no descriptor, local port, source address or
+ * memory left for it. It says nothing of the peer. */
+bool socket_error_is_ours(int err);
 /* Probes a silent peer: for tunnels, which may be silent for hours, and whose peers may take
  * nothing for as long. Requests have times of their own, and idle upstream connections are closed
  * long before. Harmless on a Unix socket. */

@@ -133,7 +133,7 @@ static bool open_for(struct pool *p, struct stream *s, struct endpoint *e, enum 
             e = endpoint_choose(p, s);
             continue;
         }
-        if (*ret_reason != REASON_OUT_OF_MEMORY)
+        if (!reason_is_shortage(*ret_reason))
             endpoint_failed(e);
         endpoint_refused(e, s);
         if (!stream_may_connect(s))

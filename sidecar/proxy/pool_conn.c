@@ -281,7 +281,7 @@ void pool_on_connect_failed(struct pool *p, struct upstream_conn *u, enum reason
     struct list *first;
     list_init(&orphans);
     count_add(&p->stats->connect_failed, 1);
-    if (reason != REASON_OUT_OF_MEMORY)
+    if (!reason_is_shortage(reason))
         endpoint_failed(u->endpoint);
     for (struct stream *s; (s = first_waiter(u)) != NULL;) {
         endpoint_refused(u->endpoint, s);

@@ -78,16 +78,31 @@ static bool speaks_h2(const struct upstream_conn *u)
     return str_eq(identity.alpn, STR("h2"));
 }
 
+static enum reason reason_of(int err)
+{
+    if (socket_error_is_ours(err))
+        return err == ENOMEM ? REASON_OUT_OF_MEMORY : REASON_NO_SOCKET;
+    return err == ECONNREFUSED || err == ENOENT ? REASON_CONNECT_REFUSED
+           : err == ETIMEDOUT                   ? REASON_CONNECT_TIMEOUT
+                                                : REASON_CONNECT_FAILED;
+}
+
+/* Ports to that address are used up, or none of ours leads there: others may do. Of whatever else
+ * we are short, another endpoint needs it too. */
+static void note_failure(struct endpoint *e, int err)
+{
+    if (err == EADDRNOTAVAIL)
+        endpoint_avoid(e);
+}
+
 static void on_connect_failed(struct conn *c, int err)
 {
     struct upstream_conn *u = CONTAINER_OF(c, struct upstream_conn, conn);
     CHECK_OBJ(u, UPSTREAM_MAGIC);
     enum reason reason = upstream_tls_failed(u);
     if (reason == REASON_NONE)
-        reason = err == ECONNREFUSED ? REASON_CONNECT_REFUSED
-                 : err == ETIMEDOUT  ? REASON_CONNECT_TIMEOUT
-                 : err == ENOMEM     ? REASON_OUT_OF_MEMORY
-                                     : REASON_CONNECT_FAILED;
+        reason = reason_of(err);
+    note_failure(u->endpoint, err);
     pool_on_connect_failed(u->pool, u, reason);
 }
 
@@ -140,9 +155,8 @@ struct upstream_conn *upstream_connect(struct pool *p, struct endpoint *e, bool 
     int fd = socket_connect(&e->shared->address);
     if (fd < 0) {
         slab_free(&w->upstreams, u);
-        *ret_reason = fd == -ECONNREFUSED || fd == -ENOENT ? REASON_CONNECT_REFUSED
-                      : fd == -ENOMEM                      ? REASON_OUT_OF_MEMORY
-                                                           : REASON_CONNECT_FAILED;
+        *ret_reason = reason_of(-fd);
+        note_failure(e, -fd);
         return NULL;
     }
     struct transport t;
