@@ -40,7 +40,9 @@ static enum result of_stream(const struct stream *s, enum reason reason)
 {
     switch (reason) {
     case REASON_NONE:
-        return s->req.grpc ? of_grpc(stream_grpc_status(s, reason)) : of_status(s->status);
+        /* Of another status a client makes UNAVAILABLE, INTERNAL or UNKNOWN, a 4xx's too. */
+        return s->req.grpc && s->status == 200 ? of_grpc(stream_grpc_status(s, reason))
+                                               : of_status(s->status);
     case REASON_CONNECT_REFUSED:
     case REASON_CONNECT_FAILED:
     case REASON_CONNECT_TIMEOUT:
