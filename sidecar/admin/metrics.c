@@ -160,8 +160,6 @@ static void put_upstreams(struct exposition *t, const struct control *c)
             "Times that packets to an endpoint were found to be lost.", unreachable),
         ROW("upstream_unreachable_dry_run_total", "counter",
             "The same with unreachableDryRun: nothing came of it.", unreachable_dry_run),
-        ROW("upstream_moved_total", "counter",
-            "Requests sent once more, from an unreachable endpoint to another.", moved),
         ROW("upstream_closed_idle_total", "counter", "Idle connections the upstream closed.",
             closed_idle),
         ROW("upstream_unsolicited_total", "counter",

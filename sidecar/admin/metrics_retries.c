@@ -35,6 +35,20 @@ static void put_refused(struct exposition *t, struct str name, const struct upst
     }
 }
 
+static void put_moved(struct exposition *t, struct str name, const struct upstream_shared *u)
+{
+    static const char *const words[MOVED_CAUSES] = {
+        [MOVED_UNREACHABLE] = "unreachable", [MOVED_LOST] = "connection_lost"};
+    for (int x = 0; x < MOVED_CAUSES; x++) {
+        uint64_t n = 0;
+        for (uint32_t k = 0; k < u->n_workers; k++)
+            n += count_read(&u->worker[k].stats.moved[x]);
+        if (n > 0)
+            metric_put(t, "sluice_upstream_moved_total{upstream=\"%.*s\",why=\"%s\"} %llu\n",
+                       STR_FMT(name), words[x], (ull)n);
+    }
+}
+
 static void put_now(struct exposition *t, struct str name, const struct upstream_shared *u)
 {
     metric_put(t, "sluice_upstream_retries_active{upstream=\"%.*s\"} %u\n", STR_FMT(name),
@@ -51,6 +65,9 @@ void metrics_retries(struct exposition *t, const struct control *c)
          put_made},
         {"upstream_retries_refused_total", "counter",
          "Failures that a route retries, and that were not retried, by why.", put_refused},
+        {"upstream_moved_total", "counter",
+         "Requests sent once more without `retry`, from one endpoint to another, by why.",
+         put_moved},
         {"upstream_retries_active", "gauge", "Requests that are being retried.", put_now},
     };
     const struct conf *conf = c->snapshot->conf;

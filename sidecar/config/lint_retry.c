@@ -131,6 +131,11 @@ static bool *find_retried(struct builder *b)
     return retried;
 }
 
+static bool is_lone(const struct conf_upstream *u)
+{
+    return u->n_endpoints == 1 && u->endpoints[0].kind == ENDPOINT_ADDRESS;
+}
+
 void lint_retry_budget(struct builder *b)
 {
     const bool *retried = find_retried(b);
@@ -140,9 +145,11 @@ void lint_retry_budget(struct builder *b)
         const struct yaml_node *most = yaml_get(yaml_get(node, "circuitBreaker"), "maxRetries");
         if (retried[i] || !b->upstreams[i].used)
             continue;
-        if (budget)
+        /* Of several, a request goes to another that has lost its connection to one. */
+        if (budget && is_lone(&b->conf->upstreams[i]))
             warning_at(b->problems, budget,
-                       "has no effect: no route to this upstream has \"retry\"");
+                       "has no effect: there is one endpoint, and no route to this upstream has "
+                       "\"retry\"");
         if (most)
             warning_at(b->problems, most, "has no effect: no route to this upstream has \"retry\"");
     }

@@ -51,14 +51,21 @@ struct route_stats {
     counter_t *_Atomic grpc;   /* GRPC_CODES of them */
 };
 
+/* Why a request went from one endpoint to another. */
+enum moved {
+    MOVED_UNREACHABLE, /* it is */
+    MOVED_LOST,        /* its connection ended without a byte of a response */
+    MOVED_CAUSES,
+};
+
 struct upstream_stats {
     counter_t connections, connecting, active, idle, pending;
     counter_t http2_streams; /* requests on connections that speak HTTP/2 */
     counter_t opened, reused, connect_failed, retried;
-    counter_t endpoints_full; /* requests that found all endpoints at limits of their own */
-    counter_t unreachable;    /* times that an endpoint was found to be */
+    counter_t endpoints_full;      /* requests that found all endpoints at limits of their own */
+    counter_t unreachable;         /* times that an endpoint was found to be */
     counter_t unreachable_dry_run;
-    counter_t moved; /* requests that went from one that is to another */
+    counter_t moved[MOVED_CAUSES]; /* requests that went from one endpoint to another */
     counter_t retries[RETRY_CONDITIONS];
     counter_t retries_refused[RETRY_VERDICTS];
     counter_t closed_idle; /* by the upstream, while idle */

@@ -43,6 +43,13 @@ enum stream_step {
     STREAM_FINISHED,
 };
 
+/* What had come of a response when its connection failed. */
+enum upstream_silence {
+    UPSTREAM_SPOKE,  /* some of it; or that was not the connection's end */
+    UPSTREAM_SILENT, /* not a byte, and the connection has ended */
+    UPSTREAM_STALE,  /* the same, of a reused one: it was being closed, most likely */
+};
+
 /* What the driver does after a step. */
 enum stream_next { STREAM_NEXT, STREAM_WAIT };
 
@@ -97,6 +104,7 @@ struct stream {
     bool fault_drawn, fault_aborts; /* what its route's faults make of it (stream_fault.c) */
     bool delayed;                   /* it has a place among those that wait for that */
     bool fresh;                     /* no reused connection for this try */
+    bool moved;                     /* from a connection that was lost to another endpoint */
     bool admitted;                  /* counted in upstream_shared.requests */
     bool result_told;               /* of this try */
     bool last_called;               /* answered by LAST_CALL */
@@ -178,10 +186,9 @@ void stream_on_interim(struct stream *s);
 void stream_on_response(struct stream *s);
 void stream_on_response_body(struct stream *s, const char *p, size_t n);
 void stream_on_response_end(struct stream *s);
-/* The connection failed or misbehaved. `nothing`: it was a reused one, and not a byte of a
- * response had come. */
+/* The connection failed or misbehaved. */
 void stream_on_upstream_failed(struct stream *s, enum reason reason, const char *detail,
-                               bool nothing);
+                               enum upstream_silence silence);
 /* The server says that it did not look at the request (RFC 9113 §8.7): it goes elsewhere, whatever
  * its method. `sent` is what has gone out of its body; NULL: that is no longer known. */
 void stream_on_upstream_unprocessed(struct stream *s, const char *detail, const struct str *sent);

@@ -5,7 +5,6 @@
 #include "http/websocket_handshake.h"
 #include "proxy/learning.h"
 #include "proxy/pool.h"
-#include "proxy/endpoint.h"
 #include "proxy/stream_flight.h"
 #include "proxy/stream_permit.h"
 #include "proxy/upstream.h"
@@ -55,7 +54,7 @@ static void take_early(struct stream *s)
 static void begin_tunnel(struct stream *s)
 {
     if (!upgrade_is_valid(s)) {
-        stream_on_upstream_failed(s, REASON_UPGRADE_FAILED, "invalid 101 response", false);
+        stream_on_upstream_failed(s, REASON_UPGRADE_FAILED, "invalid 101 response", UPSTREAM_SPOKE);
         return;
     }
     if (prepare_101(s) < 0) {
@@ -97,7 +96,8 @@ void stream_on_interim(struct stream *s)
     if (s->step == STREAM_FINISHED)
         return;
     if (++s->interims > STREAM_INTERIM_MAX) {
-        stream_on_upstream_failed(s, REASON_UPSTREAM_PROTOCOL, "too many interim responses", false);
+        stream_on_upstream_failed(s, REASON_UPSTREAM_PROTOCOL, "too many interim responses",
+                                  UPSTREAM_SPOKE);
         return;
     }
     if (s->req.version_minor >= 1 && hop_response(&s->exchange->res, STR_NONE, false) == 0)
@@ -133,7 +133,7 @@ void stream_on_response(struct stream *s)
     }
     /* By HTTP/2 any 2xx would say that the WebSocket is open (RFC 8441 §5). */
     if (s->req.websocket && s->req.http2 && s->exchange->res.status / 100 == 2) {
-        stream_on_upstream_failed(s, REASON_UPGRADE_FAILED, "no 101 response", false);
+        stream_on_upstream_failed(s, REASON_UPGRADE_FAILED, "no 101 response", UPSTREAM_SPOKE);
         return;
     }
     if (s->retries && stream_retry_response(s))
@@ -201,88 +201,6 @@ void stream_check_tunnel(struct stream *s)
     if (s->step != STREAM_FINISHED && s->request.from_ended && s->response.from_ended &&
         !s->down->blocked && !(s->up && s->up->blocked))
         end_tunnel(s);
-}
-
-/* A request whose reused connection closed before any byte of a response was most likely never
- * seen by the application: it closed the idle connection while our request was on its way. It is
- * sent once more on a new connection, where repeating it does no harm (RFC 9110 §9.2.2). */
-bool stream_is_repeatable(const struct stream *s)
-{
-    return !s->head_gone && !s->tcp && s->request_ended && s->request.bytes == 0 &&
-           method_is_idempotent((enum http_method)s->req.method) && !s->response_begun &&
-           s->interims == 0;
-}
-
-static void send_again(struct stream *s)
-{
-    count_add(&s->pool->stats->retried, 1);
-    s->step = STREAM_PICK;
-    stream_run(s);
-    if (s->step != STREAM_FINISHED && s->up)
-        s->up->ops->flush(s->up);
-}
-
-void stream_move(struct stream *s, enum reason reason)
-{
-    struct endpoint *e = endpoint_ref(s->endpoint);
-    stream_tell_result(s, reason);
-    count_add(&s->pool->stats->moved, 1);
-    stream_drop_upstream(s, false, reason);
-    endpoint_declined(e, s);
-    endpoint_unref(e);
-    s->active_at = s->worker->loop.now;
-    s->step = STREAM_PICK;
-    stream_run(s);
-    if (s->step != STREAM_FINISHED && s->up)
-        s->up->ops->flush(s->up);
-    if (s->step != STREAM_FINISHED && s->deadline_changed)
-        s->deadline_changed(s);
-}
-
-static void end_by_upstream(struct stream *s, enum reason reason, const char *detail)
-{
-    /* It has closed, and is gone before the client has answered that. */
-    if (s->websocket && s->response_ended && s->websocket->first_code != 0) {
-        stream_drop_upstream(s, false, reason);
-        relay_discard(&s->request, &s->worker->loop.bufs);
-        stream_check_tunnel(s);
-        return;
-    }
-    if (s->tunnel) {
-        stream_finish(s, reason, false, false);
-        return;
-    }
-    stream_reply(s, reason, detail);
-}
-
-void stream_on_upstream_failed(struct stream *s, enum reason reason, const char *detail,
-                               bool nothing)
-{
-    if (s->step == STREAM_FINISHED)
-        return;
-    if (nothing && !s->fresh && stream_is_repeatable(s)) {
-        stream_drop_upstream(s, false, reason);
-        s->fresh = true;
-        send_again(s);
-        return;
-    }
-    if (!s->retries || !stream_retry_failed(s, reason))
-        end_by_upstream(s, reason, detail);
-}
-
-void stream_on_upstream_unprocessed(struct stream *s, const char *detail, const struct str *sent)
-{
-    if (s->step == STREAM_FINISHED)
-        return;
-    if (!sent || s->head_gone || s->response_begun || s->interims > 0 || !stream_may_connect(s) ||
-        relay_rewind(&s->request, &s->worker->loop.bufs, sent->p, sent->n) < 0) {
-        if (!s->retries || !stream_retry_unprocessed(s))
-            end_by_upstream(s, REASON_UPSTREAM_RESET, detail);
-        return;
-    }
-    stream_drop_upstream(s, false, REASON_UPSTREAM_RESET);
-    endpoint_declined(s->endpoint, s);
-    send_again(s);
 }
 
 void stream_on_request_error(struct stream *s, enum reason reason, const char *detail)

@@ -28,6 +28,11 @@ static struct buf_pool *bufs_of(const struct stream *s)
     return &s->worker->loop.bufs;
 }
 
+bool stream_retry_decides(const struct stream *s)
+{
+    return s->route->retry && !rules_of(s)->dry_run;
+}
+
 /* --- what is kept --- */
 
 static void forget_body(struct stream *s)

@@ -55,10 +55,10 @@ bool stream_deadline_pass(struct stream *s);
 /* stream_unreachable.c. It waits for its server, and its connection is looked at. True: s has gone
  * elsewhere, or has ended. */
 bool stream_look_at_upstream(struct stream *s, usec_t now);
-/* It can be sent once more, and nobody is the worse for it (RFC 9110 §9.2.2). */
+/* stream_again.c. It can be sent once more, and nobody is the worse for it (RFC 9110 §9.2.2). */
 bool stream_is_repeatable(const struct stream *s);
 /* It is, to another endpoint; this one hears of the reason. */
-void stream_move(struct stream *s, enum reason reason);
+void stream_move(struct stream *s, enum reason reason, enum moved why);
 
 /* Retries (stream_retry.c); but for the first two only where s->retries says so. Its route has
  * them, and its upstream is known. */
@@ -76,6 +76,8 @@ bool stream_retry_unprocessed(struct stream *s);
 usec_t stream_retry_deadline(const struct stream *s);
 bool stream_retry_check(struct stream *s, usec_t now);
 void stream_retry_end(struct stream *s);
+/* It has rules for that, and they act: what they don't retry is not sent again. */
+bool stream_retry_decides(const struct stream *s);
 
 /* What of a long stream's request is still asked for (access_log.c). */
 #define STREAM_KEPT_FIELDS                                                                         \

@@ -42,9 +42,9 @@ static bool give_up(struct stream *s, struct upstream_conn *u, const struct unre
         return false;
     pool_leave(u->pool, u);
     if (moves)
-        stream_move(s, REASON_UPSTREAM_UNREACHABLE);
+        stream_move(s, REASON_UPSTREAM_UNREACHABLE, MOVED_UNREACHABLE);
     else
-        stream_on_upstream_failed(s, REASON_UPSTREAM_UNREACHABLE, NULL, false);
+        stream_on_upstream_failed(s, REASON_UPSTREAM_UNREACHABLE, NULL, UPSTREAM_SPOKE);
     return true;
 }
 

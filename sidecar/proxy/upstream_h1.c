@@ -149,16 +149,19 @@ static const struct side_ops side_ops = {
 
 /* --- reading --- */
 
-/* Not a byte of an answer on a connection that its server may have closed while it was idle. */
-static bool is_stale(const struct upstream_conn *u)
+/* The server may have closed the connection while it was idle. */
+static enum upstream_silence silence_of(const struct upstream_conn *u)
 {
-    return u->h1.phase == UPSTREAM_H1_HEAD && !u->h1.received && (u->pooled || u->requests > 1);
+    if (u->h1.phase != UPSTREAM_H1_HEAD || u->h1.received)
+        return UPSTREAM_SPOKE;
+    return u->pooled || u->requests > 1 ? UPSTREAM_STALE : UPSTREAM_SILENT;
 }
 
-static void fail(struct upstream_conn *u, enum reason reason, const char *detail, bool nothing)
+static void fail(struct upstream_conn *u, enum reason reason, const char *detail,
+                 enum upstream_silence silence)
 {
     if (u->h1.side.stream)
-        stream_on_upstream_failed(u->h1.side.stream, reason, detail, nothing);
+        stream_on_upstream_failed(u->h1.side.stream, reason, detail, silence);
 }
 
 /* `Keep-Alive: timeout=5`: we leave a second before the server does. 0: it is not kept at all.
@@ -190,7 +193,7 @@ static void response_end(struct upstream_conn *u, size_t left)
         u->h1.keep = false;
         if (!s->response_begun || s->down->ops->recall(s->down)) {
             s->response_begun = false;
-            fail(u, REASON_UPSTREAM_PROTOCOL, "bytes behind the response", false);
+            fail(u, REASON_UPSTREAM_PROTOCOL, "bytes behind the response", UPSTREAM_SPOKE);
             return;
         }
     }
@@ -206,7 +209,7 @@ static size_t feed_head(struct upstream_conn *u, const char *p, size_t n)
     case H1_MORE:
         return taken;
     case H1_ERROR:
-        fail(u, u->h1.head.reason, u->h1.head.detail, false);
+        fail(u, u->h1.head.reason, u->h1.head.detail, UPSTREAM_SPOKE);
         return n;
     case H1_DONE:
         break;
@@ -229,7 +232,7 @@ static size_t feed_head(struct upstream_conn *u, const char *p, size_t n)
         u->h1.keep = false;
     h1_body_init(&u->h1.body, &s->exchange->res, &u->h1.head);
     if (s->exchange->res.body == BODY_CHUNKED && !stream_trailers(s, false)) {
-        fail(u, REASON_OUT_OF_MEMORY, NULL, false);
+        fail(u, REASON_OUT_OF_MEMORY, NULL, UPSTREAM_SPOKE);
         return n;
     }
     bool bodiless = s->exchange->res.body == BODY_NONE && s->exchange->res.status != 101;
@@ -252,7 +255,7 @@ static size_t feed_body(struct upstream_conn *u, const char *p, size_t n)
             return taken;
     }
     if (r == H1_ERROR)
-        fail(u, u->h1.body.reason, u->h1.body.detail, false);
+        fail(u, u->h1.body.reason, u->h1.body.detail, UPSTREAM_SPOKE);
     else if (r == H1_DONE)
         response_end(u, n - taken);
     return taken;
@@ -290,15 +293,15 @@ static void on_eof(struct upstream_conn *u)
     switch ((enum upstream_h1_phase)u->h1.phase) {
     case UPSTREAM_H1_HEAD:
         if (u->h1.received)
-            fail(u, REASON_UPSTREAM_TRUNCATED, "response head cut", false);
+            fail(u, REASON_UPSTREAM_TRUNCATED, "response head cut", UPSTREAM_SPOKE);
         else
-            fail(u, REASON_UPSTREAM_CLOSED, NULL, is_stale(u));
+            fail(u, REASON_UPSTREAM_CLOSED, NULL, silence_of(u));
         break;
     case UPSTREAM_H1_BODY:
         if (u->h1.body.kind == BODY_CLOSE && !u->h1.reset)
             stream_on_response_end(s);
         else
-            fail(u, REASON_UPSTREAM_TRUNCATED, "response body cut", false);
+            fail(u, REASON_UPSTREAM_TRUNCATED, "response body cut", UPSTREAM_SPOKE);
         break;
     case UPSTREAM_H1_RAW:
         stream_on_response_end(s);
@@ -313,7 +316,7 @@ static void on_broken(struct upstream_conn *u, int err)
         return;
     }
     enum reason reason = err == ENOMEM ? REASON_OUT_OF_MEMORY : REASON_UPSTREAM_RESET;
-    fail(u, reason, NULL, is_stale(u));
+    fail(u, reason, NULL, silence_of(u));
 }
 
 static void on_readable(struct conn *c)

@@ -26,9 +26,13 @@ static struct upstream_h2 *of(struct conn *c)
 /* Of a stream that the connection's end finds without a byte of its response. That the server has
  * not seen it is likely only where nothing has come from it since: it closed the idle connection
  * while the request was on its way. */
-static bool is_stale(const struct upstream_h2 *h2, const struct upstream_h2_stream *hs)
+static enum upstream_silence silence_of(const struct upstream_h2 *h2,
+                                        const struct upstream_h2_stream *hs)
 {
-    return !hs->st.head_done && h2->heard <= hs->since && (h2->u->pooled || h2->u->requests > 1);
+    if (hs->st.head_done)
+        return UPSTREAM_SPOKE;
+    bool idle = h2->heard <= hs->since && (h2->u->pooled || h2->u->requests > 1);
+    return idle ? UPSTREAM_STALE : UPSTREAM_SILENT;
 }
 
 /* All streams end with this reason, and the connection with them. */
@@ -47,11 +51,11 @@ static void die(struct upstream_h2 *h2, enum reason reason, const char *detail)
     /* Each lets go of its side; the last one closes the connection. */
     while ((first = list_first(&h2->streams)) != NULL) {
         struct upstream_h2_stream *hs = LIST_ENTRY(first, struct upstream_h2_stream, link);
-        bool stale = is_stale(h2, hs);
+        enum upstream_silence silence = silence_of(h2, hs);
         enum reason why = reason == REASON_UPSTREAM_CLOSED && hs->st.head_done
                               ? REASON_UPSTREAM_TRUNCATED
                               : reason;
-        stream_on_upstream_failed(hs->side.stream, why, detail, stale);
+        stream_on_upstream_failed(hs->side.stream, why, detail, silence);
         CHECK(list_first(&h2->streams) != first);
     }
 }

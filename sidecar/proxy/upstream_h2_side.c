@@ -69,7 +69,7 @@ void upstream_h2_flush(struct upstream_h2 *h2)
         if (hs->not_taken)
             tell_unprocessed(hs, "no stream is free");
         else if (hs->failed != REASON_NONE)
-            stream_on_upstream_failed(s, hs->failed, hs->failed_detail, false);
+            stream_on_upstream_failed(s, hs->failed, hs->failed_detail, UPSTREAM_SPOKE);
         else if (s->step != STREAM_FINISHED && s->down)
             s->down->ops->flush(s->down);
     }
@@ -289,7 +289,7 @@ static void on_head(struct h2_stream *st)
     if (st->trailers)
         stream_on_response(s);
     else
-        stream_on_upstream_failed(s, REASON_OUT_OF_MEMORY, NULL, false);
+        stream_on_upstream_failed(s, REASON_OUT_OF_MEMORY, NULL, UPSTREAM_SPOKE);
 }
 
 static void on_interim(struct h2_stream *st)
@@ -322,7 +322,7 @@ static void on_end(struct h2_stream *st)
 
 static void on_bad(struct h2_stream *st, enum reason reason, const char *detail)
 {
-    stream_on_upstream_failed(of_codec(st)->side.stream, reason, detail, false);
+    stream_on_upstream_failed(of_codec(st)->side.stream, reason, detail, UPSTREAM_SPOKE);
 }
 
 static const char *reset_text(enum h2_error code)
@@ -364,7 +364,8 @@ static void on_closed(struct h2_stream *st, enum h2_error code, bool ours, bool 
     enum reason reason = ours                ? REASON_UPSTREAM_PROTOCOL
                          : s->response_begun ? REASON_UPSTREAM_TRUNCATED
                                              : REASON_UPSTREAM_RESET;
-    stream_on_upstream_failed(s, reason, ours ? "invalid response" : reset_text(code), false);
+    stream_on_upstream_failed(s, reason, ours ? "invalid response" : reset_text(code),
+                              UPSTREAM_SPOKE);
 }
 
 static void on_writable(struct h2_stream *st)

@@ -9,6 +9,7 @@ import signal
 import time
 
 from rig import Sluice, deep_update, forward, is_open, wait_for
+import h2wire  # from where rig looks
 
 Sample = collections.namedtuple("Sample", "begin end status method")  # status 0: no answer
 
@@ -58,6 +59,40 @@ class Endpoint:
     def stop(self):
         if self.process.is_alive():
             self.kill()
+
+
+class EndpointH2(Endpoint):
+    """The same by HTTP/2; what is asked is not looked at."""
+
+    async def _answer(self, writer, stream):
+        with self.seen.get_lock():
+            self.seen.value += 1
+        await asyncio.sleep(self.delay_ms.value / 1000)
+        writer.write(
+            h2wire.frame(h2wire.HEADERS, h2wire.END_HEADERS, stream,
+                         h2wire.block([(":status", str(self.status.value)), ("content-length", "2")])) +
+            h2wire.frame(h2wire.DATA, h2wire.END_STREAM, stream, b"ok"))
+
+    async def _connection(self, reader, writer):
+        answers = set()
+        try:
+            await reader.readexactly(len(h2wire.PREFACE))
+            writer.write(h2wire.frame(h2wire.SETTINGS))
+            while True:
+                head = await reader.readexactly(9)
+                payload = await reader.readexactly(int.from_bytes(head[:3], "big"))
+                kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big")
+                if kind in (h2wire.SETTINGS, h2wire.PING) and not flags & h2wire.ACK:
+                    writer.write(h2wire.frame(kind, h2wire.ACK, 0,
+                                              payload if kind == h2wire.PING else b""))
+                elif kind in (h2wire.HEADERS, h2wire.DATA) and flags & h2wire.END_STREAM:
+                    answer = asyncio.create_task(self._answer(writer, stream))
+                    answers.add(answer)
+                    answer.add_done_callback(answers.discard)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
 
 
 class Load:

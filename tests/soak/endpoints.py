@@ -17,7 +17,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import netns  # noqa: E402
-from endpoint_rig import Endpoint, Load, percentile, start  # noqa: E402
+from endpoint_rig import Endpoint, EndpointH2, Load, percentile, start  # noqa: E402
 from ports import free_port  # noqa: E402
 from rig import LOAD, Tally, ended_well  # noqa: E402
 
@@ -30,8 +30,8 @@ class Case:
         self.tally, self.directory, self.short, self.n = tally, directory, short, 0
         self.rest = []
 
-    def endpoints(self, n):
-        made = [Endpoint(f"127.0.0.{i + 2}:{free_port()}") for i in range(n)]
+    def endpoints(self, n, kind=Endpoint):
+        made = [kind(f"127.0.0.{i + 2}:{free_port()}") for i in range(n)]
         self.rest += made
         return made
 
@@ -58,27 +58,36 @@ def since(samples, fault):
     return max((x.end - fault for x in samples), default=0.0)
 
 
+def kill_one_of(c, endpoints, what, **how):
+    for e in endpoints:
+        e.delay_ms.value = 5
+    s = c.sluice(endpoints, **how)
+    fault = []
+
+    def kill(victim=endpoints[0]):
+        fault.append(time.monotonic())
+        victim.kill()
+    samples = asyncio.run(Load(s.address, 400).run(4, [(1.5, kill)]))
+    bad = failed(samples)
+    gets = [x for x in bad if x.method == "GET"]
+    c.tally.say(since(bad, fault[0]) <= KILL_BOUND and not gets,
+                f"one of {len(endpoints)} killed, {what}: {len(samples)} requests, {len(bad)} failed, "
+                f"the last {since(bad, fault[0]) * 1000:.0f} ms after it (bound "
+                f"{KILL_BOUND * 1000:.0f}); of idempotent ones {len(gets)}")
+    c.end(s)
+
+
 def killed(c):
     for n, workers, route in [(4, 1, None), (4, 2, None), (2, 1, None), (2, 2, None),
                               (4, 2, {"retry": {}})][:2 if c.short else None]:
-        endpoints = c.endpoints(n)
-        for e in endpoints:
-            e.delay_ms.value = 5
-        s = c.sluice(endpoints, workers=workers, route=route)
-        fault = []
+        kill_one_of(c, c.endpoints(n), f"{workers} workers, settings: {route or 'none'}",
+                    workers=workers, route=route)
 
-        def kill(victim=endpoints[0]):
-            fault.append(time.monotonic())
-            victim.kill()
-        samples = asyncio.run(Load(s.address, 400).run(4, [(1.5, kill)]))
-        bad = failed(samples)
-        gets = [x for x in bad if x.method == "GET"]
-        what = f"one of {n} killed, {workers} workers, settings: {route or 'none'}"
-        c.tally.say(since(bad, fault[0]) <= KILL_BOUND and not gets,
-                    f"{what}: {len(samples)} requests, {len(bad)} failed, the last "
-                    f"{since(bad, fault[0]) * 1000:.0f} ms after it (bound {KILL_BOUND * 1000:.0f}); "
-                    f"of idempotent ones {len(gets)}")
-        c.end(s)
+
+def killed_h2(c):
+    for n, workers in [(4, 1), (4, 2), (2, 2)][:1 if c.short else None]:
+        kill_one_of(c, c.endpoints(n, EndpointH2), f"HTTP/2, {workers} workers, settings: none",
+                    workers=workers, protocol="http2")
 
 
 def report_blackhole(c, s, what, samples, fault, back, get_through):
@@ -208,7 +217,7 @@ def storm(c):
     c.end(s)
 
 
-CASES = {"killed": killed, "blackholed": blackholed, "blackholed-h2": blackholed_h2,
+CASES = {"killed": killed, "killed-h2": killed_h2, "blackholed": blackholed, "blackholed-h2": blackholed_h2,
          "brownout": brownout, "turns-bad": turns_bad, "storm": storm}
 
 

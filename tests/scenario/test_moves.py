@@ -1,0 +1,235 @@
+"""Requests that are sent once more without their route's asking for it: their connection was lost
+before a byte of an answer, and another endpoint is there."""
+
+import pytest
+
+import h2wire
+from h2wire import INTERNAL_ERROR
+from harness import assert_problem, ok_app
+from wire import wait_for
+
+
+def closes(conn):
+    conn.request()
+
+
+def resets(conn):
+    conn.request()
+    conn.reset()
+
+
+def start(sc, bad=closes, good=ok_app, route=None, **upstream):
+    """(bad, good): they take turns, so of two requests one goes to the bad one first."""
+    pair = sc.backend(bad), sc.backend(good)
+    sc.proxy(backend=pair[0], route=route, upstream={
+        "endpoints": [b.address for b in pair], "balance": "roundRobin", **upstream})
+    return pair
+
+
+def moved(sc):
+    return sc.s.metrics().get("sluice_upstream_moved_total", upstream="app", why="connection_lost")
+
+
+def refused(sc, why):
+    return sc.s.metrics().get("sluice_upstream_retries_refused_total", upstream="app", why=why)
+
+
+def two(sc, method="GET", **how):
+    """The answer of the one that began at the good endpoint, and of the one that did not."""
+    answers = sorted((sc.ask(method, **how) for _ in range(2)), key=lambda r: r.status)
+    assert answers[0].status == 200
+    return answers[1]
+
+
+@pytest.mark.parametrize("script", [closes, resets])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE", "PUT", "TRACE"])
+def test_goes_to_another_endpoint(sc, script, method):
+    bad, good = start(sc, script)
+    assert two(sc, method).status == 200
+    assert len(bad.requests) == 1 and len(good.requests) == 2
+    assert moved(sc) == 1
+    assert sorted(r["tries"] for r in sc.s.wait_access_log(2)) == [1, 2]
+    endpoints = sc.s.status()["upstreams"][0]["endpoints"]
+    assert [e["errors"] for e in endpoints] == [1, 0], "the bad one hears of it"
+
+
+@pytest.mark.parametrize("method,how", [
+    ("POST", {}), ("PATCH", {"body": b"x"}), ("PUT", {"body": b"x"})])
+def test_stays_where_it_may_have_acted(sc, method, how):
+    """What is not idempotent; and what has a body, which is not kept."""
+    bad, good = start(sc)
+    assert_problem(two(sc, method, **how), "upstream_closed")
+    assert len(bad.requests) == 1 and len(good.requests) == 1 and moved(sc) == 0
+
+
+@pytest.mark.parametrize("begin,code", [
+    (b"H", "upstream_truncated"), (b"HTTP/1.1 103 Early Hints\r\n\r\n", "upstream_closed")])
+def test_stays_behind_the_first_byte(sc, begin, code):
+    def script(conn):
+        conn.request()
+        conn.send(begin)
+    bad, good = start(sc, script)
+    client = sc.client()
+    seen = []
+    for _ in range(2):
+        client.request()
+        r = client.response()
+        while r.status == 103:
+            r = client.response()
+        seen.append(r)
+        if client.is_closed():
+            client = sc.client()
+    failed = [r for r in seen if r.status != 200]
+    assert len(failed) == 1
+    assert_problem(failed[0], code)
+    assert len(bad.requests) == 1 and len(good.requests) == 1 and moved(sc) == 0
+
+
+def test_once_only(sc):
+    bad, good = start(sc, closes, closes, outlierDetection={})
+    for _ in range(3):
+        assert_problem(sc.ask(), "upstream_closed")
+    assert len(bad.requests) == 3 and len(good.requests) == 3 and moved(sc) == 3
+
+
+def test_from_a_closed_connection_to_one_that_is_lost(sc):
+    """A killed one: the connection that was kept is reset, the next one is let into its backlog, and
+    lost too."""
+    def killed(conn):
+        if conn.number > 0:
+            return
+        conn.request()
+        conn.answer(b"first")
+        conn.request()
+    bad, good = sc.backend(killed), sc.backend()
+    sc.proxy(backend=bad, upstream={"endpoints": [bad.address, good.address], "balance": "roundRobin",
+                                    "pool": {"idleTimeout": "60s"}})
+    for _ in range(4):
+        assert sc.ask().status == 200
+    assert len(bad.requests) >= 2
+    assert len(bad.requests) + len(good.requests) >= 5
+
+
+def test_not_of_one_endpoint(sc):
+    sc.proxy(script=[closes])
+    assert_problem(sc.ask(), "upstream_closed")
+    assert len(sc.app.requests) == 1 and moved(sc) == 0
+
+
+def test_a_drained_endpoint_is_no_other(sc):
+    bad, good = start(sc)
+    sc.s.admin("POST", "/v1/endpoints", body={"upstream": "app", "address": good.address,
+                                              "action": "drain"})
+    assert_problem(sc.ask(), "upstream_closed")
+    assert not good.requests and moved(sc) == 0
+
+
+def test_a_route_with_rules_decides_by_them(sc):
+    bad, good = start(sc, route={"retry": {"on": ["connect-failure"]}})
+    assert_problem(two(sc), "upstream_closed")
+    assert len(bad.requests) == 1 and moved(sc) == 0
+
+
+def test_rules_that_only_count(sc):
+    bad, good = start(sc, route={"retry": {"dryRun": True}})
+    assert two(sc).status == 200
+    assert moved(sc) == 1 and refused(sc, "dry_run") == 1
+
+
+def test_no_budget(sc):
+    bad, good = start(sc, retryBudget={"percent": 0, "minPerSecond": 0})
+    assert_problem(two(sc), "upstream_closed")
+    assert moved(sc) == 0 and refused(sc, "budget") == 1
+
+
+def test_the_budget_bounds_them(sc):
+    bad, good = start(sc, retryBudget={"percent": 0, "minPerSecond": 1, "window": "60s"})
+    statuses = [sc.ask().status for _ in range(160)]
+    assert statuses.count(502) >= 10
+    assert moved(sc) == statuses[:160].count(200) - 80 <= 61
+
+
+def test_not_where_it_opens_the_breaker(sc):
+    bad, good = start(sc, circuitBreaker={"consecutiveErrors": 1, "openDuration": "60s"})
+    answers = [sc.ask() for _ in range(3)]
+    codes = [200 if r.status == 200 else r.json()["code"] for r in answers]
+    assert codes in ([200, "upstream_closed", "breaker_open"],
+                     ["upstream_closed", "breaker_open", "breaker_open"])
+    assert moved(sc) == 0 and refused(sc, "breaker") == 1
+
+
+def test_a_websocket_is_not_moved(sc):
+    bad, good = start(sc, closes, closes, route={"upgrade": ["websocket"]})
+    r = sc.ask(headers={"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+                        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    assert_problem(r, "upstream_closed")
+    assert len(bad.requests) + len(good.requests) == 1
+
+
+# --- HTTP/2 upstreams ---
+
+def h2_start(sc, script, good=h2wire.ok_app, **upstream):
+    pair = h2wire.Backend(script), h2wire.Backend(good)
+    sc.backends += pair
+    sc.proxy(backend=pair[0], upstream={"endpoints": [b.address for b in pair], "protocol": "http2",
+                                        "balance": "roundRobin", **upstream})
+    return pair
+
+
+def takes(n):
+    """Answers nothing; ends the connection when it has so many requests."""
+    def script(conn):
+        for _ in range(n):
+            conn.request()
+    return script
+
+
+def test_all_streams_of_a_lost_connection(sc):
+    """Those under way at once; of a connection that has just spoken."""
+    def script(conn):
+        conn.answer(conn.request(), b"first")
+        held = [conn.request() for _ in range(4)]
+        conn.answer(held[0], b"last")
+    bad, good = h2_start(sc, script)
+    clients = [sc.client() for _ in range(12)]
+    answers = []
+    for c in clients[:2]:
+        answers.append(c.ask().status)  # both have a connection
+    for c in clients[2:10]:
+        c.request()
+    bad.wait_requests(5)
+    answers += [c.response("GET").status for c in clients[2:10]]
+    assert answers == [200] * 10
+    assert moved(sc) == 3
+    assert len(good.requests) == 1 + 4 + 3
+
+
+def test_a_post_is_lost_with_its_connection(sc):
+    bad, good = h2_start(sc, takes(2))
+    clients = [sc.client() for _ in range(4)]
+    for i, c in enumerate(clients):
+        c.request("POST" if i < 2 else "GET", body=b"x" if i < 2 else b"")
+        wait_for(lambda i=i: len(bad.requests) + len(good.requests) > i, "one of them has it")
+    answers = [c.response() for c in clients]
+    assert sorted(r.status for r in answers) == [200, 200, 200, 502]
+    assert_problem(next(r for r in answers if r.status == 502), "upstream_closed")
+    assert moved(sc) == 1 and len(bad.requests) == 2
+
+
+def test_a_reset_stream_is_an_answer(sc):
+    def script(conn):
+        conn.rst(conn.request().id, INTERNAL_ERROR)
+        conn.request()
+    bad, good = h2_start(sc, script)
+    assert_problem(two(sc), "upstream_reset")
+    assert len(bad.requests) == 1 and len(good.requests) == 1 and moved(sc) == 0
+
+
+def test_what_breaks_the_protocol_is_an_answer(sc):
+    def script(conn):
+        conn.request()
+        conn.send_raw(b"\x00\x00\x01\x05\x04\x00\x00\x00\x01\x00")  # PUSH_PROMISE, which we forbid
+        conn.request()
+    bad, good = h2_start(sc, script)
+    assert_problem(two(sc), "upstream_protocol")
+    assert len(bad.requests) == 1 and len(good.requests) == 1 and moved(sc) == 0
