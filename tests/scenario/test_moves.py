@@ -1,6 +1,8 @@
 """Requests that are sent once more without their route's asking for it: their connection was lost
 before a byte of an answer, and another endpoint is there."""
 
+import json
+
 import pytest
 
 import h2wire
@@ -19,7 +21,7 @@ def resets(conn):
 
 
 def start(sc, bad=closes, good=ok_app, route=None, **upstream):
-    """(bad, good): they take turns, so of two requests one goes to the bad one first."""
+    """(bad, good): they take turns, the bad one first."""
     pair = sc.backend(bad), sc.backend(good)
     sc.proxy(backend=pair[0], route=route, upstream={
         "endpoints": [b.address for b in pair], "balance": "roundRobin", **upstream})
@@ -34,21 +36,14 @@ def refused(sc, why):
     return sc.s.metrics().get("sluice_upstream_retries_refused_total", upstream="app", why=why)
 
 
-def two(sc, method="GET", **how):
-    """The answer of the one that began at the good endpoint, and of the one that did not."""
-    answers = sorted((sc.ask(method, **how) for _ in range(2)), key=lambda r: r.status)
-    assert answers[0].status == 200
-    return answers[1]
-
-
 @pytest.mark.parametrize("script", [closes, resets])
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE", "PUT", "TRACE"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE", "PUT"])
 def test_goes_to_another_endpoint(sc, script, method):
     bad, good = start(sc, script)
-    assert two(sc, method).status == 200
-    assert len(bad.requests) == 1 and len(good.requests) == 2
+    assert sc.ask(method).status == 200
+    assert len(bad.requests) == 1 and len(good.requests) == 1
     assert moved(sc) == 1
-    assert sorted(r["tries"] for r in sc.s.wait_access_log(2)) == [1, 2]
+    assert sc.s.wait_access_log(1)[0]["tries"] == 2
     endpoints = sc.s.status()["upstreams"][0]["endpoints"]
     assert [e["errors"] for e in endpoints] == [1, 0], "the bad one hears of it"
 
@@ -58,31 +53,18 @@ def test_goes_to_another_endpoint(sc, script, method):
 def test_stays_where_it_may_have_acted(sc, method, how):
     """What is not idempotent; and what has a body, which is not kept."""
     bad, good = start(sc)
-    assert_problem(two(sc, method, **how), "upstream_closed")
-    assert len(bad.requests) == 1 and len(good.requests) == 1 and moved(sc) == 0
+    assert_problem(sc.ask(method, **how), "upstream_closed")
+    assert len(bad.requests) == 1 and not good.requests and moved(sc) == 0
 
 
-@pytest.mark.parametrize("begin,code", [
-    (b"H", "upstream_truncated"), (b"HTTP/1.1 103 Early Hints\r\n\r\n", "upstream_closed")])
-def test_stays_behind_the_first_byte(sc, begin, code):
+@pytest.mark.parametrize("begin", [b"H", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+def test_stays_behind_the_first_byte(sc, begin):
     def script(conn):
         conn.request()
         conn.send(begin)
     bad, good = start(sc, script)
-    client = sc.client()
-    seen = []
-    for _ in range(2):
-        client.request()
-        r = client.response()
-        while r.status == 103:
-            r = client.response()
-        seen.append(r)
-        if client.is_closed():
-            client = sc.client()
-    failed = [r for r in seen if r.status != 200]
-    assert len(failed) == 1
-    assert_problem(failed[0], code)
-    assert len(bad.requests) == 1 and len(good.requests) == 1 and moved(sc) == 0
+    assert_problem(sc.ask(), "upstream_truncated")
+    assert len(bad.requests) == 1 and not good.requests and moved(sc) == 0
 
 
 def test_once_only(sc):
@@ -118,48 +100,46 @@ def test_not_of_one_endpoint(sc):
 
 def test_a_drained_endpoint_is_no_other(sc):
     bad, good = start(sc)
-    sc.s.admin("POST", "/v1/endpoints", body={"upstream": "app", "address": good.address,
-                                              "action": "drain"})
+    sc.s.admin("POST", "/v1/endpoints", body=json.dumps(
+        {"upstream": "app", "address": good.address, "action": "drain"}).encode())
     assert_problem(sc.ask(), "upstream_closed")
     assert not good.requests and moved(sc) == 0
 
 
 def test_a_route_with_rules_decides_by_them(sc):
     bad, good = start(sc, route={"retry": {"on": ["connect-failure"]}})
-    assert_problem(two(sc), "upstream_closed")
-    assert len(bad.requests) == 1 and moved(sc) == 0
+    assert_problem(sc.ask(), "upstream_closed")
+    assert len(bad.requests) == 1 and not good.requests and moved(sc) == 0
 
 
 def test_rules_that_only_count(sc):
     bad, good = start(sc, route={"retry": {"dryRun": True}})
-    assert two(sc).status == 200
+    assert sc.ask().status == 200
     assert moved(sc) == 1 and refused(sc, "dry_run") == 1
 
 
 def test_no_budget(sc):
     bad, good = start(sc, retryBudget={"percent": 0, "minPerSecond": 0})
-    assert_problem(two(sc), "upstream_closed")
+    assert_problem(sc.ask(), "upstream_closed")
     assert moved(sc) == 0 and refused(sc, "budget") == 1
 
 
 def test_the_budget_bounds_them(sc):
     bad, good = start(sc, retryBudget={"percent": 0, "minPerSecond": 1, "window": "60s"})
-    statuses = [sc.ask().status for _ in range(160)]
-    assert statuses.count(502) >= 10
-    assert moved(sc) == statuses[:160].count(200) - 80 <= 61
+    statuses = [sc.ask().status for _ in range(100)]
+    assert statuses[:60] == [200] * 60 and statuses.count(502) >= 15
+    assert moved(sc) == 60
 
 
 def test_not_where_it_opens_the_breaker(sc):
     bad, good = start(sc, circuitBreaker={"consecutiveErrors": 1, "openDuration": "60s"})
-    answers = [sc.ask() for _ in range(3)]
-    codes = [200 if r.status == 200 else r.json()["code"] for r in answers]
-    assert codes in ([200, "upstream_closed", "breaker_open"],
-                     ["upstream_closed", "breaker_open", "breaker_open"])
+    assert_problem(sc.ask(), "upstream_closed")
+    assert_problem(sc.ask(), "breaker_open")
     assert moved(sc) == 0 and refused(sc, "breaker") == 1
 
 
 def test_a_websocket_is_not_moved(sc):
-    bad, good = start(sc, closes, closes, route={"upgrade": ["websocket"]})
+    bad, good = start(sc, closes, closes)
     r = sc.ask(headers={"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
                         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
     assert_problem(r, "upstream_closed")
@@ -206,14 +186,16 @@ def test_all_streams_of_a_lost_connection(sc):
 
 def test_a_post_is_lost_with_its_connection(sc):
     bad, good = h2_start(sc, takes(2))
-    clients = [sc.client() for _ in range(4)]
+    clients = [sc.client() for _ in range(3)]
     for i, c in enumerate(clients):
-        c.request("POST" if i < 2 else "GET", body=b"x" if i < 2 else b"")
+        c.request("POST" if i < 2 else "GET", body=b"x" if i < 2 else None)
         wait_for(lambda i=i: len(bad.requests) + len(good.requests) > i, "one of them has it")
     answers = [c.response() for c in clients]
-    assert sorted(r.status for r in answers) == [200, 200, 200, 502]
-    assert_problem(next(r for r in answers if r.status == 502), "upstream_closed")
-    assert moved(sc) == 1 and len(bad.requests) == 2
+    assert [r.status for r in answers] == [502, 200, 200]
+    assert_problem(answers[0], "upstream_closed")
+    # Nothing may have come since the GET went out: then it is taken for one that was never seen.
+    assert moved(sc) + sc.s.metrics().get("sluice_upstream_resent_total") == 1
+    assert len(bad.requests) == 2 and len(good.requests) == 2
 
 
 def test_a_reset_stream_is_an_answer(sc):
@@ -221,15 +203,15 @@ def test_a_reset_stream_is_an_answer(sc):
         conn.rst(conn.request().id, INTERNAL_ERROR)
         conn.request()
     bad, good = h2_start(sc, script)
-    assert_problem(two(sc), "upstream_reset")
-    assert len(bad.requests) == 1 and len(good.requests) == 1 and moved(sc) == 0
+    assert_problem(sc.ask(), "upstream_reset")
+    assert len(bad.requests) == 1 and not good.requests and moved(sc) == 0
 
 
 def test_what_breaks_the_protocol_is_an_answer(sc):
     def script(conn):
         conn.request()
-        conn.send_raw(b"\x00\x00\x01\x05\x04\x00\x00\x00\x01\x00")  # PUSH_PROMISE, which we forbid
+        conn.send(b"\x00\x00\x01\x05\x04\x00\x00\x00\x01\x00")  # PUSH_PROMISE, which we forbid
         conn.request()
     bad, good = h2_start(sc, script)
-    assert_problem(two(sc), "upstream_protocol")
-    assert len(bad.requests) == 1 and len(good.requests) == 1 and moved(sc) == 0
+    assert_problem(sc.ask(), "upstream_protocol")
+    assert len(bad.requests) == 1 and not good.requests and moved(sc) == 0
