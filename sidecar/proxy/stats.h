@@ -62,8 +62,8 @@ struct upstream_stats {
     counter_t connections, connecting, active, idle, pending;
     counter_t http2_streams; /* requests on connections that speak HTTP/2 */
     counter_t opened, reused, connect_failed, retried;
-    counter_t endpoints_full;      /* requests that found all endpoints at limits of their own */
-    counter_t unreachable;         /* times that an endpoint was found to be */
+    counter_t endpoints_full; /* requests that found all endpoints at limits of their own */
+    counter_t unreachable;    /* times that an endpoint was found to be */
     counter_t unreachable_dry_run;
     counter_t moved[MOVED_CAUSES]; /* requests that went from one endpoint to another */
     counter_t retries[RETRY_CONDITIONS];
