@@ -5,6 +5,8 @@
  * by themselves how long the code is. */
 #include "http/hpack_decode.h"
 
+#include <endian.h>
+
 /* Numbers of 32 bits, of which a code is the first few. */
 static const struct {
     uint32_t from, end;  /* of the codes of this length; end is the next one's from */
@@ -64,29 +66,100 @@ static const uint8_t symbols[256] = {
 };
 /* clang-format on */
 
+/* By the next eight bits: nearly all of what people write has codes no longer than that. bits 0:
+ * the code is longer. */
+#define CODE_5(n, s) [(n)*8 ...(n) * 8 + 7] = {s, 5}
+#define CODE_6(n, s) [(n)*4 ...(n) * 4 + 3] = {s, 6}
+#define CODE_7(n, s) [(n)*2 ...(n) * 2 + 1] = {s, 7}
+#define CODE_8(n, s) [n] = {s, 8}
+
+/* clang-format off */
+static const struct {
+    uint8_t symbol, bits;
+} short_codes[256] = {
+    CODE_5(0, 48), CODE_5(1, 49), CODE_5(2, 50), CODE_5(3, 97), CODE_5(4, 99), CODE_5(5, 101),
+    CODE_5(6, 105), CODE_5(7, 111), CODE_5(8, 115), CODE_5(9, 116),
+    CODE_6(20, 32), CODE_6(21, 37), CODE_6(22, 45), CODE_6(23, 46), CODE_6(24, 47),
+    CODE_6(25, 51), CODE_6(26, 52), CODE_6(27, 53), CODE_6(28, 54), CODE_6(29, 55),
+    CODE_6(30, 56), CODE_6(31, 57), CODE_6(32, 61), CODE_6(33, 65), CODE_6(34, 95),
+    CODE_6(35, 98), CODE_6(36, 100), CODE_6(37, 102), CODE_6(38, 103), CODE_6(39, 104),
+    CODE_6(40, 108), CODE_6(41, 109), CODE_6(42, 110), CODE_6(43, 112), CODE_6(44, 114),
+    CODE_6(45, 117),
+    CODE_7(92, 58), CODE_7(93, 66), CODE_7(94, 67), CODE_7(95, 68), CODE_7(96, 69),
+    CODE_7(97, 70), CODE_7(98, 71), CODE_7(99, 72), CODE_7(100, 73), CODE_7(101, 74),
+    CODE_7(102, 75), CODE_7(103, 76), CODE_7(104, 77), CODE_7(105, 78), CODE_7(106, 79),
+    CODE_7(107, 80), CODE_7(108, 81), CODE_7(109, 82), CODE_7(110, 83), CODE_7(111, 84),
+    CODE_7(112, 85), CODE_7(113, 86), CODE_7(114, 87), CODE_7(115, 89), CODE_7(116, 106),
+    CODE_7(117, 107), CODE_7(118, 113), CODE_7(119, 118), CODE_7(120, 119), CODE_7(121, 120),
+    CODE_7(122, 121), CODE_7(123, 122),
+    CODE_8(248, 38), CODE_8(249, 42), CODE_8(250, 44), CODE_8(251, 59), CODE_8(252, 88),
+    CODE_8(253, 90),
+};
+/* clang-format on */
+
+struct reader {
+    const unsigned char *p, *end;
+    uint64_t bits; /* the next ones, at the top; zeros behind them */
+    unsigned have;
+};
+
+static inline void refill(struct reader *r)
+{
+    if (r->end - r->p >= 8) {
+        uint64_t word;
+        memcpy(&word, r->p, sizeof(word));
+        unsigned bytes = (63 - r->have) / 8;
+        /* Those of the last byte that do not fit are read again with the next. */
+        r->bits |= be64toh(word) >> r->have;
+        r->bits &= UINT64_MAX << (64 - r->have - bytes * 8);
+        r->p += bytes;
+        r->have += bytes * 8;
+        return;
+    }
+    while (r->have <= 56 && r->p < r->end) {
+        r->bits |= (uint64_t)*r->p++ << (56 - r->have);
+        r->have += 8;
+    }
+}
+
+enum { DONE = -1, BROKEN = -2 };
+
+/* Any next symbol. */
+static int next(struct reader *r)
+{
+    uint32_t top = (uint32_t)(r->bits >> 32);
+    if (r->have < 32)
+        top |= UINT32_MAX >> r->have; /* what is not there is padding: ones (§5.2) */
+    if (top >= EOS)
+        return r->have < 8 ? DONE : BROKEN;
+    unsigned i = 0;
+    while (top >= rows[i].end)
+        i++;
+    if (rows[i].bits > r->have)
+        return BROKEN;
+    r->bits <<= rows[i].bits;
+    r->have -= rows[i].bits;
+    return symbols[rows[i].first + ((top - rows[i].from) >> (32 - rows[i].bits))];
+}
+
 ssize_t hpack_unhuffman(const char *from, size_t n, char *to)
 {
-    const unsigned char *p = (const unsigned char *)from, *end = p + n;
+    struct reader r = {(const unsigned char *)from, (const unsigned char *)from + n, 0, 0};
     char *at = to;
-    uint64_t bits = 0; /* the next ones, at the top */
-    unsigned have = 0;
     for (;;) {
-        while (have <= 56 && p < end) {
-            bits |= (uint64_t)*p++ << (56 - have);
-            have += 8;
+        refill(&r);
+        while (r.have >= 8 && short_codes[r.bits >> 56].bits) {
+            unsigned bits = short_codes[r.bits >> 56].bits;
+            *at++ = (char)short_codes[r.bits >> 56].symbol;
+            r.bits <<= bits;
+            r.have -= bits;
         }
-        uint32_t top = (uint32_t)(bits >> 32);
-        if (have < 32)
-            top |= UINT32_MAX >> have; /* what is not there is padding: ones (§5.2) */
-        if (top >= EOS)
-            return have < 8 ? at - to : -1;
-        unsigned i = 0;
-        while (top >= rows[i].end)
-            i++;
-        if (rows[i].bits > have)
-            return -1;
-        *at++ = (char)symbols[rows[i].first + ((top - rows[i].from) >> (32 - rows[i].bits))];
-        bits <<= rows[i].bits;
-        have -= rows[i].bits;
+        refill(&r);
+        if (r.have >= 8 && short_codes[r.bits >> 56].bits)
+            continue;
+        int symbol = next(&r);
+        if (symbol < 0)
+            return symbol == DONE ? at - to : -1;
+        *at++ = (char)symbol;
     }
 }
