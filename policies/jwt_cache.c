@@ -1,38 +1,34 @@
-/* jwt_cache.c - tokens that were verified: chains by the digest's first bytes, and a list by use.
- */
+/* jwt_cache.c - tokens that were verified: chains by the key's first bits, and a list by use. */
 #include "policies/jwt_cache.h"
 
 #include "base/list.h"
 #include "base/mem.h"
-
-#include <openssl/evp.h>
+#include "base/siphash.h"
 
 enum { BUCKETS_MIN = 16 };
 
 struct entry {
     struct list link;   /* on lru, the latest used first */
     struct entry *next; /* in its bucket */
-    unsigned char key[JWT_CACHE_KEY];
+    struct jwt_cache_key key;
     struct jwt_claims claims;
 };
 
 struct jwt_cache {
     uint32_t max, n, mask;
-    EVP_MD_CTX *digest; /* set up once: that costs more than a token's hash */
+    uint64_t secret[2];
     struct list lru;
     struct entry **buckets; /* NULL: nothing was put in yet */
 };
 
-struct jwt_cache *jwt_cache_new(uint32_t max)
+struct jwt_cache *jwt_cache_new(uint32_t max, const uint64_t secret[2])
 {
     struct jwt_cache *c = mem_zalloc(sizeof(*c));
     if (!c)
         return NULL;
     c->max = max < JWT_CACHE_MAX ? max : JWT_CACHE_MAX;
+    memcpy(c->secret, secret, sizeof(c->secret));
     list_init(&c->lru);
-    c->digest = EVP_MD_CTX_new();
-    if (!c->digest || EVP_DigestInit_ex(c->digest, EVP_sha256(), NULL) != 1)
-        return jwt_cache_free(c);
     return c;
 }
 
@@ -41,34 +37,30 @@ struct jwt_cache *jwt_cache_free(struct jwt_cache *c)
     if (!c)
         return NULL;
     jwt_cache_flush(c);
-    EVP_MD_CTX_free(c->digest);
     free(c->buckets);
     free(c);
     return NULL;
 }
 
-bool jwt_cache_key(struct jwt_cache *c, struct str token, unsigned char ret[JWT_CACHE_KEY])
+struct jwt_cache_key jwt_cache_key(const struct jwt_cache *c, struct str token)
 {
-    /* The digest that the context has already. */
-    return EVP_DigestInit_ex(c->digest, NULL, NULL) == 1 &&
-           EVP_DigestUpdate(c->digest, token.p, token.n) == 1 &&
-           EVP_DigestFinal_ex(c->digest, ret, NULL) == 1;
+    struct jwt_cache_key key;
+    siphash_128(c->secret, token, key.bits);
+    return key;
 }
 
-/* Of a digest that nobody can choose: any of its bytes are as good as a hash. */
-static struct entry **bucket_of(const struct jwt_cache *c, const unsigned char *key)
+/* What nobody can choose: any of its bits are as good as a hash. */
+static struct entry **bucket_of(const struct jwt_cache *c, struct jwt_cache_key key)
 {
-    uint32_t h;
-    memcpy(&h, key, sizeof(h));
-    return &c->buckets[h & c->mask];
+    return &c->buckets[(uint32_t)key.bits[0] & c->mask];
 }
 
-static struct entry **find(const struct jwt_cache *c, const unsigned char *key)
+static struct entry **find(const struct jwt_cache *c, struct jwt_cache_key key)
 {
     if (c->n == 0)
         return NULL;
     for (struct entry **e = bucket_of(c, key); *e; e = &(*e)->next) {
-        if (memcmp((*e)->key, key, JWT_CACHE_KEY) == 0)
+        if ((*e)->key.bits[0] == key.bits[0] && (*e)->key.bits[1] == key.bits[1])
             return e;
     }
     return NULL;
@@ -84,7 +76,7 @@ static void drop(struct jwt_cache *c, struct entry **where)
     c->n--;
 }
 
-const struct jwt_claims *jwt_cache_get(struct jwt_cache *c, const unsigned char key[JWT_CACHE_KEY])
+const struct jwt_claims *jwt_cache_get(struct jwt_cache *c, struct jwt_cache_key key)
 {
     struct entry **where = find(c, key);
     if (!where)
@@ -118,7 +110,7 @@ static void shrink(struct jwt_cache *c, uint32_t most)
     }
 }
 
-const struct jwt_claims *jwt_cache_put(struct jwt_cache *c, const unsigned char key[JWT_CACHE_KEY],
+const struct jwt_claims *jwt_cache_put(struct jwt_cache *c, struct jwt_cache_key key,
                                        struct jwt_claims *claims)
 {
     if (c->max == 0 || (!c->buckets && !make_buckets(c)))
@@ -127,7 +119,7 @@ const struct jwt_claims *jwt_cache_put(struct jwt_cache *c, const unsigned char 
     if (!e)
         return NULL;
     shrink(c, c->max - 1);
-    memcpy(e->key, key, JWT_CACHE_KEY);
+    e->key = key;
     e->claims = *claims;
     *claims = (struct jwt_claims){0};
     struct entry **bucket = bucket_of(c, key);
@@ -138,7 +130,7 @@ const struct jwt_claims *jwt_cache_put(struct jwt_cache *c, const unsigned char 
     return &e->claims;
 }
 
-void jwt_cache_remove(struct jwt_cache *c, const unsigned char key[JWT_CACHE_KEY])
+void jwt_cache_remove(struct jwt_cache *c, struct jwt_cache_key key)
 {
     struct entry **where = find(c, key);
     if (where)

@@ -35,25 +35,51 @@ static inline void take(struct sip *v, uint64_t word)
     v->a ^= word;
 }
 
-uint64_t siphash(const uint64_t key[2], struct str text)
+static struct sip begin(const uint64_t key[2])
 {
-    struct sip v = {
+    return (struct sip){
         key[0] ^ UINT64_C(0x736f6d6570736575),
         key[1] ^ UINT64_C(0x646f72616e646f6d),
         key[0] ^ UINT64_C(0x6c7967656e657261),
         key[1] ^ UINT64_C(0x7465646279746573),
     };
+}
+
+static inline void take_all(struct sip *v, struct str text)
+{
     uint64_t word;
     size_t at = 0;
     for (; text.n - at >= sizeof(word); at += sizeof(word)) {
         memcpy(&word, text.p + at, sizeof(word));
-        take(&v, le64toh(word));
+        take(v, le64toh(word));
     }
     word = 0;
     if (at < text.n)
         memcpy(&word, text.p + at, text.n - at);
-    take(&v, le64toh(word) | (uint64_t)text.n << 56);
+    take(v, le64toh(word) | (uint64_t)text.n << 56);
+}
+
+static inline uint64_t finish(struct sip *v)
+{
+    rounds(v, 4);
+    return v->a ^ v->b ^ v->c ^ v->d;
+}
+
+uint64_t siphash(const uint64_t key[2], struct str text)
+{
+    struct sip v = begin(key);
+    take_all(&v, text);
     v.c ^= 0xff;
-    rounds(&v, 4);
-    return v.a ^ v.b ^ v.c ^ v.d;
+    return finish(&v);
+}
+
+void siphash_128(const uint64_t key[2], struct str text, uint64_t ret[2])
+{
+    struct sip v = begin(key);
+    v.b ^= 0xee;
+    take_all(&v, text);
+    v.c ^= 0xee;
+    ret[0] = finish(&v);
+    v.b ^= 0xdd;
+    ret[1] = finish(&v);
 }

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <pthread.h>
+#include <sys/random.h>
 
 struct jwt_slot {
     _Atomic uint32_t refs;
@@ -82,7 +83,9 @@ struct jwt_state *jwt_state_new(struct jwt_slot *slot)
     struct jwt_state *st = mem_zalloc(sizeof(*st));
     if (!st)
         return NULL;
-    st->cache = jwt_cache_new(0); /* of a size with the first rules */
+    uint64_t secret[2];
+    bool have = getrandom(secret, sizeof(secret), 0) == (ssize_t)sizeof(secret);
+    st->cache = have ? jwt_cache_new(0, secret) : NULL; /* of a size with the first rules */
     if (!st->cache) {
         free(st);
         return NULL;
@@ -122,7 +125,7 @@ static void look_for_changes(struct jwt_state *st, const struct conf_jwt *conf)
 }
 
 static enum jwt_result verify(struct jwt_state *st, const struct conf_jwt *conf, struct str token,
-                              int64_t now, const unsigned char *key, struct jwt_claims *own,
+                              int64_t now, struct jwt_cache_key key, struct jwt_claims *own,
                               const struct jwt_claims **ret_claims)
 {
     enum jwt_result result = jwt_verify(&conf->rules, st->keys, token, now, own);
@@ -138,14 +141,12 @@ enum jwt_result jwt_state_check(struct jwt_state *st, const struct conf_jwt *con
                                 int64_t now, struct jwt_claims *own,
                                 const struct jwt_claims **ret_claims)
 {
-    unsigned char key[JWT_CACHE_KEY];
     look_for_changes(st, conf);
     if (token.n > JWT_TOKEN_MAX) {
         count_add(&st->results[JWT_MALFORMED], 1);
         return JWT_MALFORMED;
     }
-    if (!jwt_cache_key(st->cache, token, key))
-        return JWT_NO_MEMORY;
+    struct jwt_cache_key key = jwt_cache_key(st->cache, token);
     const struct jwt_claims *known = jwt_cache_get(st->cache, key);
     if (!known)
         return verify(st, conf, token, now, key, own, ret_claims);

@@ -11,19 +11,19 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-static void key_of(struct jwt_cache *c, uint32_t i, unsigned char key[JWT_CACHE_KEY])
+static const uint64_t secret[2] = {1, 2};
+
+static struct jwt_cache_key key_of(struct jwt_cache *c, uint32_t i)
 {
     char text[32];
     int n = snprintf(text, sizeof(text), "token %u", i);
-    assert_true(jwt_cache_key(c, (struct str){text, (size_t)n}, key));
+    return jwt_cache_key(c, (struct str){text, (size_t)n});
 }
 
 static const struct jwt_claims *put(struct jwt_cache *c, uint32_t i)
 {
-    unsigned char key[JWT_CACHE_KEY];
     struct jwt_claims claims = {.json = json_object(), .exp = i};
-    key_of(c, i, key);
-    const struct jwt_claims *kept = jwt_cache_put(c, key, &claims);
+    const struct jwt_claims *kept = jwt_cache_put(c, key_of(c, i), &claims);
     assert_int_equal(kept == NULL, claims.json != NULL);
     jwt_claims_free(&claims);
     return kept;
@@ -31,28 +31,27 @@ static const struct jwt_claims *put(struct jwt_cache *c, uint32_t i)
 
 static const struct jwt_claims *get(struct jwt_cache *c, uint32_t i)
 {
-    unsigned char key[JWT_CACHE_KEY];
-    key_of(c, i, key);
-    return jwt_cache_get(c, key);
+    return jwt_cache_get(c, key_of(c, i));
 }
 
-/* FIPS 180-4: SHA-256 of "abc", twice, as the context is used again. */
+/* By the secret, and by all of the text. */
 static void test_key(UNUSED void **state)
 {
-    static const unsigned char abc[] = {0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea};
-    unsigned char key[JWT_CACHE_KEY];
-    struct jwt_cache *c = jwt_cache_new(4);
-    for (int i = 0; i < 2; i++) {
-        assert_true(jwt_cache_key(c, STR("abc"), key));
-        assert_memory_equal(key, abc, sizeof(abc));
-    }
+    static const uint64_t another[2] = {1, 3};
+    struct jwt_cache *c = jwt_cache_new(4, secret), *d = jwt_cache_new(4, another);
+    struct jwt_cache_key abc = jwt_cache_key(c, STR("abc")), same = jwt_cache_key(c, STR("abc")),
+                         abd = jwt_cache_key(c, STR("abd")), other = jwt_cache_key(d, STR("abc"));
+    assert_memory_equal(&abc, &same, sizeof(abc));
+    assert_memory_not_equal(&abc, &abd, sizeof(abc));
+    assert_memory_not_equal(&abc, &other, sizeof(abc));
     assert_null(jwt_cache_free(c));
+    assert_null(jwt_cache_free(d));
     assert_null(jwt_cache_free(NULL));
 }
 
 static void test_least_recently_used_goes(UNUSED void **state)
 {
-    struct jwt_cache *c = jwt_cache_new(3);
+    struct jwt_cache *c = jwt_cache_new(3, secret);
     for (uint32_t i = 0; i < 3; i++)
         assert_non_null(put(c, i));
     assert_non_null(get(c, 0));
@@ -71,7 +70,7 @@ static void test_least_recently_used_goes(UNUSED void **state)
 
 static void test_none_is_kept(UNUSED void **state)
 {
-    struct jwt_cache *c = jwt_cache_new(0);
+    struct jwt_cache *c = jwt_cache_new(0, secret);
     assert_null(put(c, 1));
     assert_null(get(c, 1));
     jwt_cache_resize(c, 1);
@@ -90,12 +89,11 @@ static void test_random(UNUSED void **state)
 {
     enum { MAX = 24, TOKENS = 64 };
     uint32_t model[MAX], n = 0; /* the latest used last */
-    struct jwt_cache *c = jwt_cache_new(MAX);
+    struct jwt_cache *c = jwt_cache_new(MAX, secret);
     struct rng rng;
     rng_init(&rng, 7);
     for (int step = 0; step < 20000; step++) {
         uint32_t i = rng_below(&rng, TOKENS), at = 0;
-        unsigned char key[JWT_CACHE_KEY];
         while (at < n && model[at] != i)
             at++;
         const struct jwt_claims *claims = get(c, i);
@@ -107,8 +105,7 @@ static void test_random(UNUSED void **state)
             n--;
         }
         if (rng_below(&rng, 8) == 0) {
-            key_of(c, i, key);
-            jwt_cache_remove(c, key);
+            jwt_cache_remove(c, key_of(c, i));
         } else {
             if (!claims)
                 assert_non_null(put(c, i));
@@ -126,9 +123,9 @@ static void test_random(UNUSED void **state)
 static void test_no_memory(UNUSED void **state)
 {
     mem_fail_at(1, false);
-    assert_null(jwt_cache_new(4));
+    assert_null(jwt_cache_new(4, secret));
     mem_fail_at(0, false);
-    struct jwt_cache *c = jwt_cache_new(4);
+    struct jwt_cache *c = jwt_cache_new(4, secret);
     for (int i = 0; i < 2; i++) { /* the buckets, the entry */
         mem_fail_at((uint64_t)i + 1, false);
         assert_null(put(c, 1));
