@@ -206,30 +206,27 @@ bool header_removes(const struct header_remove *r, struct str name, bool request
 static void remove_all(const struct header_rules *r, const struct header_fields *f,
                        struct header_changes *changes)
 {
-    uint32_t n = r->n_removes > 0 ? f->count(f->ctx) : 0;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t k = 0; k < r->n_removes; k++) {
+        const struct header_remove *remove = &r->removes[k];
+        const struct header_wanted wanted = {remove->name, remove->prefix};
         struct str name;
-        bool goes = false;
-        if (!f->name(f->ctx, i, &name))
-            continue;
-        for (uint32_t k = 0; k < r->n_removes && !goes; k++)
-            goes = header_removes(&r->removes[k], name, r->request);
-        if (!goes)
-            continue;
-        changes->removed++;
-        if (!r->dry_run)
-            f->drop(f->ctx, i);
+        for (uint32_t i = 0; f->find(f->ctx, &wanted, &i, &name); i++) {
+            if (remove->prefix && header_rules_refuses(name, r->request))
+                continue;
+            changes->removed++;
+            if (!r->dry_run)
+                f->drop(f->ctx, i);
+        }
     }
 }
 
 /* How many there are of that name; with `drop` they go. */
 static uint32_t find(const struct header_fields *f, struct str name, bool drop)
 {
-    uint32_t found = 0, n = f->count(f->ctx);
-    for (uint32_t i = 0; i < n; i++) {
-        struct str its;
-        if (!f->name(f->ctx, i, &its) || !str_ieq(its, name))
-            continue;
+    const struct header_wanted wanted = {name, false};
+    uint32_t found = 0;
+    struct str its;
+    for (uint32_t i = 0; f->find(f->ctx, &wanted, &i, &its); i++) {
         found++;
         if (drop)
             f->drop(f->ctx, i);

@@ -86,10 +86,16 @@ struct header_values {
     const void *ctx;
 };
 
+/* Which of a message's fields: those of that name, or whose names begin so. Without case. */
+struct header_wanted {
+    struct str name;
+    bool prefix;
+};
+
 /* The message's fields by their index; those that are added come behind the others. */
 struct header_fields {
-    uint32_t (*count)(const void *ctx);
-    bool (*name)(const void *ctx, uint32_t i, struct str *ret); /* false: it is not there */
+    /* The first one at *i or behind it, with its name; false: there is none. */
+    bool (*find)(const void *ctx, const struct header_wanted *wanted, uint32_t *i, struct str *ret);
     void (*drop)(void *ctx, uint32_t i);
     int (*add)(void *ctx, struct str name, struct str value); /* 0 or -ENOMEM */
     void *ctx;

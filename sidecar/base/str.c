@@ -1,6 +1,47 @@
 /* str.c - what slices can be asked. */
 #include "base/str.h"
 
+/* Do they differ, byte by byte, in nothing but the case of letters? */
+static inline bool same_word(uint64_t a, uint64_t b)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101), high = each << 7, low = ~high;
+    uint64_t differ = a ^ b;
+    if (differ == 0)
+        return true;
+    if (differ & ~(each * 0x20))
+        return false;
+    /* 0x80 where a byte is a letter: 7 bits each, so that no sum reaches the next byte. */
+    uint64_t small = (a | each * 0x20) & low;
+    uint64_t letters = (small + each * (0x80 - 'a')) & ~(small + each * (0x7f - 'z')) & ~a & high;
+    return (differ & ~(letters >> 2)) == 0;
+}
+
+static inline uint64_t word_of(const char *p, size_t n)
+{
+    uint64_t word = 0;
+    memcpy(&word, p, n);
+    return word;
+}
+
+bool str_ieq_bytes(const char *a, const char *b, size_t n)
+{
+    if (n >= 8) {
+        for (size_t i = 0; i + 8 < n; i += 8) {
+            if (!same_word(word_of(a + i, 8), word_of(b + i, 8)))
+                return false;
+        }
+        return same_word(word_of(a + n - 8, 8), word_of(b + n - 8, 8));
+    }
+    if (n >= 4)
+        return same_word(word_of(a, 4), word_of(b, 4)) &&
+               same_word(word_of(a + n - 4, 4), word_of(b + n - 4, 4));
+    for (size_t i = 0; i < n; i++) {
+        if (ascii_lower(a[i]) != ascii_lower(b[i]))
+            return false;
+    }
+    return true;
+}
+
 bool str_list_next(struct str *rest, struct str *ret_item)
 {
     while (rest->n > 0) {

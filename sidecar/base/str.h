@@ -31,15 +31,12 @@ static inline char ascii_lower(char c)
     return (c >= 'A' && c <= 'Z') ? (char)(c | 0x20) : c;
 }
 
+/* n bytes of each. */
+bool str_ieq_bytes(const char *a, const char *b, size_t n);
+
 static inline bool str_ieq(struct str a, struct str b)
 {
-    if (a.n != b.n)
-        return false;
-    for (size_t i = 0; i < a.n; i++) {
-        if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
-            return false;
-    }
-    return true;
+    return a.n == b.n && str_ieq_bytes(a.p, b.p, a.n);
 }
 
 static inline bool str_starts(struct str s, struct str prefix)

@@ -35,9 +35,9 @@ static bool draw(struct stream *s, const struct fault_rules *r, struct fault_sta
     struct rng *rng = &s->worker->loop.rng;
     uint64_t delay_bits = rng_next(rng), abort_bits = rng_next(rng);
     s->fault_drawn = true;
-    if (!concerns(s, r))
-        return false;
     struct fault_verdict v = fault_decide(r, delay_bits, abort_bits);
+    if ((!v.delay && !v.abort) || !concerns(s, r))
+        return false;
     if (r->dry_run) {
         count(&state->dry_delayed, v.delay);
         count(&state->dry_aborted, v.abort);

@@ -53,16 +53,21 @@ static struct str header(const void *ctx, struct str name)
 
 /* --- the message that is changed --- */
 
-static uint32_t count(const void *ctx)
-{
-    return ((const struct message *)ctx)->n_fields;
-}
-
-static bool name_at(const void *ctx, uint32_t i, struct str *ret)
+static bool find(const void *ctx, const struct header_wanted *wanted, uint32_t *i, struct str *ret)
 {
     const struct message *m = ctx;
-    *ret = field_name(m, &m->fields[i]);
-    return !m->fields[i].dropped;
+    size_t n = wanted->name.n;
+    for (uint32_t k = *i; k < m->n_fields; k++) {
+        const struct field *f = &m->fields[k];
+        if ((f->name_len != n && !(wanted->prefix && f->name_len > n)) || f->dropped)
+            continue;
+        *ret = field_name(m, f);
+        if (str_ieq_bytes(ret->p, wanted->name.p, n)) {
+            *i = k;
+            return true;
+        }
+    }
+    return false;
 }
 
 static void drop(void *ctx, uint32_t i)
@@ -79,7 +84,7 @@ static int add(void *ctx, struct str name, struct str value)
 static int apply(struct stream *s, const struct header_rules *r, struct message *m)
 {
     const struct header_values values = {variable, header, s};
-    const struct header_fields fields = {count, name_at, drop, add, m};
+    const struct header_fields fields = {find, drop, add, m};
     struct header_changes changes = {0};
     counter_t *counts = s->worker->stats.header_rules[r->request ? 0 : 1];
     int rc = header_rules_apply(r, &values, &fields, &changes);

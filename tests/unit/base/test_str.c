@@ -33,6 +33,44 @@ static void test_compare(UNUSED void **state)
     assert_int_equal(str_of("xy").n, 2);
 }
 
+/* Every pair of bytes, at places of texts of every length up to some words. */
+static void test_compare_without_case(UNUSED void **state)
+{
+    char a[20], b[20];
+    for (unsigned x = 0; x < 256; x++) {
+        for (unsigned y = 0; y < 256; y++) {
+            bool same = ascii_lower((char)x) == ascii_lower((char)y);
+            size_t n = 1 + (x + y) % sizeof(a), at = (x ^ y) % n;
+            memset(a, 'q', n);
+            memset(b, 'Q', n);
+            a[at] = (char)x;
+            b[at] = (char)y;
+            assert_int_equal(str_ieq((struct str){a, n}, (struct str){b, n}), same);
+        }
+    }
+}
+
+/* Beside neighbours that stand next to the letters. */
+static void test_compare_every_place(UNUSED void **state)
+{
+    char a[20], b[20];
+    memset(a, '{', sizeof(a));
+    memset(b, '{', sizeof(b));
+    for (size_t n = 0; n <= sizeof(a); n++) {
+        for (size_t at = 0; at < n; at++) {
+            a[at] = 'Z';
+            b[at] = 'z';
+            assert_true(str_ieq((struct str){a, n}, (struct str){b, n}));
+            b[at] = 'y';
+            assert_false(str_ieq((struct str){a, n}, (struct str){b, n}));
+            a[at] = '[';
+            b[at] = '{';
+            assert_false(str_ieq((struct str){a, n}, (struct str){b, n}));
+            a[at] = '{';
+        }
+    }
+}
+
 static void test_trim(UNUSED void **state)
 {
     assert_true(str_eq(str_trim(STR(" \t a b\t ")), STR("a b")));
@@ -135,8 +173,12 @@ static void test_distance(UNUSED void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_compare),  cmocka_unit_test(test_trim),
-        cmocka_unit_test(test_list),     cmocka_unit_test(test_to_u64),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_compare_without_case),
+        cmocka_unit_test(test_compare_every_place),
+        cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_to_u64),
         cmocka_unit_test(test_distance),
     };
     return cmocka_run_group_tests_name("str", tests, NULL, NULL);

@@ -25,15 +25,16 @@ static struct fields {
     int fail_in; /* the add that fails; 0: none */
 } m;
 
-static uint32_t count(UNUSED const void *ctx)
+static bool find(UNUSED const void *ctx, const struct header_wanted *wanted, uint32_t *i,
+                 struct str *ret)
 {
-    return m.n;
-}
-
-static bool name_at(UNUSED const void *ctx, uint32_t i, struct str *ret)
-{
-    *ret = str_of(m.f[i].name);
-    return !m.f[i].gone;
+    for (; *i < m.n; (*i)++) {
+        *ret = str_of(m.f[*i].name);
+        struct str begin = {ret->p, ret->n < wanted->name.n ? ret->n : wanted->name.n};
+        if (!m.f[*i].gone && str_ieq(wanted->prefix ? begin : *ret, wanted->name))
+            return true;
+    }
+    return false;
 }
 
 static void drop(UNUSED void *ctx, uint32_t i)
@@ -53,7 +54,7 @@ static int add(UNUSED void *ctx, struct str name, struct str value)
     return 0;
 }
 
-static const struct header_fields fields = {count, name_at, drop, add, NULL};
+static const struct header_fields fields = {find, drop, add, NULL};
 
 static void has(const char *name, const char *value)
 {
