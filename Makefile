@@ -90,11 +90,11 @@ $(BUILD)/unit/%: tests/unit/%.c $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call Q,TEST)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -o $@ $< $(LIBRARY) -fno-lto $(LDFLAGS) -lcmocka $(LDLIBS)
 
-$(BUILD)/tools/load/%: tests/load/%.c $(LOAD_LIB) $(wildcard tests/load/lib/*.h)
+$(BUILD)/tools/load/%: tests/load/%.c $(LOAD_LIB) sidecar/base/str.c $(wildcard tests/load/lib/*.h)
 	@mkdir -p $(@D)
 	$(call Q,TOOL)$(CC) $(CPPFLAGS) $(CFLAGS) -MF $@.d -o $@ $(filter %.c,$^) $(LDFLAGS) -lm
 
-$(BUILD)/tools/load/open: tests/load/open.c $(wildcard tests/load/open/*.[ch]) tests/load/lib/response.c
+$(BUILD)/tools/load/open: tests/load/open.c $(wildcard tests/load/open/*.[ch]) tests/load/lib/response.c sidecar/base/str.c
 	@mkdir -p $(@D)
 	$(call Q,TOOL)$(CC) $(CPPFLAGS) -Itests/load $(CFLAGS) -MF $@.d -o $@ $(filter %.c,$^) $(LDFLAGS) -lnghttp2 -lm
 

@@ -153,6 +153,7 @@ int header_write_compile(struct arena *a, struct str text, struct header_write *
 /* The value of each write, in one piece of memory; .p NULL: it is left out. */
 struct rendered {
     struct str value[HEADER_WRITES_MAX];
+    uint32_t n_values;
     size_t n;
     char bytes[HEADER_WRITTEN_MAX];
 };
@@ -188,6 +189,7 @@ static int render_all(const struct header_rules *r, const struct header_values *
     CHECK(r->n_writes <= HEADER_WRITES_MAX);
     for (uint32_t i = 0; i < r->n_writes; i++) {
         int rc = render(&r->writes[i], v, out, &out->value[i]);
+        out->n_values++;
         if (rc == -EMSGSIZE)
             return rc;
         changes->left_out += rc < 0;
@@ -264,11 +266,12 @@ int header_rules_apply(const struct header_rules *r, const struct header_values 
 {
     struct rendered out;
     struct header_changes changes = {0};
+    out.n_values = 0;
     out.n = 0;
     int rc = render_all(r, v, &out, &changes);
     if (rc == 0)
         remove_all(r, f, &changes);
-    for (uint32_t i = 0; i < r->n_writes && rc == 0; i++)
+    for (uint32_t i = 0; i < out.n_values && rc == 0; i++)
         rc = write_one(r, &r->writes[i], out.value[i], f, &changes);
     if (rc == 0)
         *ret = changes;

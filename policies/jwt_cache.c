@@ -44,7 +44,7 @@ struct jwt_cache *jwt_cache_free(struct jwt_cache *c)
 
 struct jwt_cache_key jwt_cache_key(const struct jwt_cache *c, struct str token)
 {
-    struct jwt_cache_key key;
+    struct jwt_cache_key key = {{0, 0}};
     siphash_128(c->secret, token, key.bits);
     return key;
 }
