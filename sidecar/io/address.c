@@ -7,6 +7,17 @@
 #include <errno.h>
 #include <stdio.h>
 
+/* It stands in logs, in metrics and in JSON. */
+static bool can_be_told(struct str path)
+{
+    for (size_t i = 0; i < path.n; i++) {
+        unsigned char b = (unsigned char)path.p[i];
+        if (b < 0x20 || b == 0x7f || b == '"' || b == '\\')
+            return false;
+    }
+    return true;
+}
+
 static int parse_unix(struct str path, struct address *ret, const char **ret_why)
 {
     if (path.n == 0 || path.p[0] != '/') {
@@ -19,6 +30,10 @@ static int parse_unix(struct str path, struct address *ret, const char **ret_why
     }
     if (memchr(path.p, '\0', path.n)) {
         *ret_why = "the path of a Unix socket contains a NUL";
+        return -EINVAL;
+    }
+    if (!can_be_told(path)) {
+        *ret_why = "the path of a Unix socket contains a quote, a backslash or a control character";
         return -EINVAL;
     }
     *ret = (struct address){0};
