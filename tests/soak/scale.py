@@ -106,7 +106,8 @@ class Scale:
             n = sum(count for name, (count, _, _) in turns.read().items() if name.startswith(prefix))
             work = max((t.cpu for t in seen), default=0)
             wait = max((waited(t) for t in seen), default=0)
-            self.tally.say(work <= bound, f"longest turn of {what}: {work * 1000:.2f} ms of work (bound "
+            # None at all: turns.so was not there to see them.
+            self.tally.say(n > 0 and work <= bound, f"longest turn of {what}: {work * 1000:.2f} ms of work (bound "
                            f"{bound * 1000:.0f}), of {n} turns, {sum(t.cpu > STALL for t in seen)} above "
                            f"{STALL * 1000:.0f} ms")
             self.tally.say(wait <= max(bound, m.pace()), f"longest wait in a turn of {what}: "
