@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "io/child.h"
+#include "io/socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -137,7 +138,7 @@ static int run(struct probe_exec *x, int out)
  * told as what it is all the same, or nobody would look. What we are short of is no such thing. */
 static void could_not(struct probe *p, int error)
 {
-    bool short_of = error == ENOMEM || error == EAGAIN || error == EMFILE || error == ENFILE;
+    bool short_of = socket_error_is_ours(error) || error == EAGAIN; /* a process too many */
     probe_end(p, short_of ? CHECK_SOCKERR : CHECK_PROCERR, 0, strerror(error));
 }
 

@@ -493,6 +493,12 @@ static void go_on(struct stream *s)
         s->deadline_changed(s);
 }
 
+void stream_send_again(struct stream *s)
+{
+    s->step = STREAM_PICK;
+    go_on(s);
+}
+
 void stream_on_admitted(struct stream *s)
 {
     CHECK(s->step == STREAM_PICK && s->admitted);

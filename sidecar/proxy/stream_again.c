@@ -17,14 +17,6 @@ bool stream_is_repeatable(const struct stream *s)
            s->interims == 0;
 }
 
-static void send_again(struct stream *s)
-{
-    s->step = STREAM_PICK;
-    stream_run(s);
-    if (s->step != STREAM_FINISHED && s->up)
-        s->up->ops->flush(s->up);
-}
-
 static void go_elsewhere(struct stream *s, enum reason reason, enum moved why)
 {
     struct endpoint *e = endpoint_ref(s->endpoint);
@@ -32,10 +24,7 @@ static void go_elsewhere(struct stream *s, enum reason reason, enum moved why)
     stream_drop_upstream(s, false, reason);
     endpoint_declined(e, s);
     endpoint_unref(e);
-    s->active_at = s->worker->loop.now;
-    send_again(s);
-    if (s->step != STREAM_FINISHED && s->deadline_changed)
-        s->deadline_changed(s);
+    stream_send_again(s);
 }
 
 void stream_move(struct stream *s, enum reason reason, enum moved why)
@@ -55,7 +44,7 @@ static bool resend(struct stream *s, enum reason reason)
     stream_drop_upstream(s, false, reason);
     s->fresh = true;
     count_add(&s->pool->stats->retried, 1);
-    send_again(s);
+    stream_send_again(s);
     return true;
 }
 
@@ -132,5 +121,5 @@ void stream_on_upstream_unprocessed(struct stream *s, const char *detail, const 
     stream_drop_upstream(s, false, REASON_UPSTREAM_RESET);
     endpoint_declined(s->endpoint, s);
     count_add(&s->pool->stats->retried, 1);
-    send_again(s);
+    stream_send_again(s);
 }

@@ -322,12 +322,6 @@ bool stream_retry_check(struct stream *s, usec_t now)
             stream_reply(s, REASON_TRY_TIMEOUT, NULL);
         return true;
     }
-    s->active_at = now;
-    s->step = STREAM_PICK;
-    stream_run(s);
-    if (s->step != STREAM_FINISHED && s->up)
-        s->up->ops->flush(s->up);
-    if (s->step != STREAM_FINISHED && s->deadline_changed)
-        s->deadline_changed(s);
+    stream_send_again(s);
     return true;
 }

@@ -6,6 +6,8 @@
 
 /* The driver: runs steps until one waits. */
 void stream_run(struct stream *s);
+/* From the choice of an endpoint on, once more: it has no upstream. It may have ended then. */
+void stream_send_again(struct stream *s);
 
 /* Answers in the upstream's place with problem+json, for gRPC with a grpc-status (or cuts what has
  * begun), and finishes. */

@@ -1,32 +1,9 @@
 /* test_tls_memory.c - every allocation of a connection's life fails once, OpenSSL's too; and what a
  * connection that rests costs. */
-#include "base/mem.h"
-
+#include "tests/unit/openssl_memory.h"
 #include "tests/unit/io/tls_peers.h"
 
 #include <malloc.h>
-#include <openssl/crypto.h>
-
-static void *crypto_alloc(size_t n, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return mem_alloc(n);
-}
-
-static void *crypto_realloc(void *p, size_t n, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return mem_realloc(p, n);
-}
-
-static void crypto_free(void *p, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    free(p);
-}
 
 /* Contexts, a handshake, a byte each way, the end. How far it came is not asked: that nothing is
  * touched that is not there is what the sanitizers tell. */
@@ -145,7 +122,7 @@ int main(void)
         cmocka_unit_test(test_resting_connection),
     };
     /* Before OpenSSL's first allocation. */
-    if (CRYPTO_set_mem_functions(crypto_alloc, crypto_realloc, crypto_free) != 1)
+    if (!openssl_memory_is_ours())
         return 1;
     return cmocka_run_group_tests(tests, cast_make, cast_free);
 }

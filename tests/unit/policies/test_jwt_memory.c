@@ -1,33 +1,11 @@
 /* test_jwt_memory.c - each allocation of reading a key and of looking at a signature fails once,
  * OpenSSL's and jansson's too: what is not right is never taken, and nothing of it stays. */
-#include "base/mem.h"
 #include "policies/jwt_parts.h"
+#include "tests/unit/openssl_memory.h"
 #include "tests/unit/policies/jwt_make.h"
 
-#include <openssl/crypto.h>
 #include <setjmp.h>
 #include <cmocka.h>
-
-static void *crypto_alloc(size_t n, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return mem_alloc(n);
-}
-
-static void *crypto_realloc(void *p, size_t n, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return mem_realloc(p, n);
-}
-
-static void crypto_free(void *p, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    free(p);
-}
 
 static const enum jwt_algorithm each[] = {JWT_RS256, JWT_PS384, JWT_ES256, JWT_ES384,
                                           JWT_ES512, JWT_EDDSA, JWT_HS256};
@@ -120,7 +98,7 @@ int main(void)
         cmocka_unit_test(test_each_allocation_fails),
     };
     /* Before the first allocation of theirs. */
-    if (CRYPTO_set_mem_functions(crypto_alloc, crypto_realloc, crypto_free) != 1)
+    if (!openssl_memory_is_ours())
         return 1;
     json_set_alloc_funcs(mem_alloc, free);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,20 +10,6 @@ static const struct conf_route plain = {.name = STR("r")};
 static const struct retry_rules counts_only = {.attempts = 1, .dry_run = true};
 static const struct retry_rules others = {.attempts = 1, .on = RETRY_BIT(RETRY_ON_CONNECT_FAILURE)};
 
-/* A GET that comes to where a connection is needed. */
-static struct stream *request_for(struct fixture *f)
-{
-    struct stream *s = stream_for(f);
-    s->tcp = false;
-    s->req.method = METHOD_GET;
-    s->req.version_minor = 1;
-    assert_int_equal(message_append(&s->req, "GET", 3, &s->req.method_text), 0);
-    assert_int_equal(message_append(&s->req, "/", 1, &s->req.path), 0);
-    assert_int_equal(message_append(&s->req, "test", 4, &s->req.authority), 0);
-    s->request_ended = true;
-    return s;
-}
-
 /* A GET that has gone out on a new connection; its server says nothing. */
 static struct stream *sent(struct fixture *f, const struct conf_route *route)
 {

@@ -363,22 +363,6 @@ static void test_mail_to_a_pool_that_went(void **state)
 
 /* --- HTTP/2: many streams on a connection --- */
 
-/* A GET that comes to where a connection is needed. The servers take it in and say nothing. */
-static struct stream *request_for(struct fixture *f)
-{
-    static const struct conf_route plain;
-    struct stream *s = stream_for(f);
-    s->route = &plain;
-    s->tcp = false;
-    s->req.method = METHOD_GET;
-    s->req.version_minor = 1;
-    assert_int_equal(message_append(&s->req, "GET", 3, &s->req.method_text), 0);
-    assert_int_equal(message_append(&s->req, "/", 1, &s->req.path), 0);
-    assert_int_equal(message_append(&s->req, "test", 4, &s->req.authority), 0);
-    s->request_ended = true;
-    return s;
-}
-
 static void speak_http2(struct fixture *f, uint32_t streams, uint32_t connections)
 {
     f->conf.protocol = UPSTREAM_HTTP2;

@@ -1,7 +1,8 @@
-/* test_pool_many.c - are hundreds of idle connections closed in several turns, and all of them? */
+/* test_pool_many.c - are hundreds of idle connections opened and closed in several turns, and all
+ * of them? */
 #include "pool_fixture.h"
 
-enum { MANY = 150, MOST_A_TURN = 64 };
+enum { MANY = 150, MOST_A_TURN = 64, OPENED_A_TURN = 32 };
 
 static int setup_many(void **state)
 {
@@ -79,12 +80,37 @@ static void test_end(void **state)
     assert_int_equal(f->shared->connections, 0);
 }
 
+/* Those that minIdle asks for come a few a turn, and then no more. */
+static void test_min_idle(void **state)
+{
+    struct fixture *f = *state;
+    struct pool *p = f->pool;
+    usec_t until = clock_mono() + PATIENCE_MS * USEC_PER_MSEC;
+    uint32_t turns = 1;
+    f->conf.max_connections = 2 * MANY;
+    f->conf.min_idle = MANY;
+    pool_fill(p);
+    uint32_t opened = p->n_connecting;
+    assert_in_range(opened, 1, OPENED_A_TURN);
+    while (p->n_idle < MANY) {
+        assert_true(clock_mono() < until);
+        turn(f);
+        assert_in_range(p->n_idle + p->n_connecting, opened, opened + OPENED_A_TURN);
+        turns += p->n_idle + p->n_connecting > opened;
+        opened = p->n_idle + p->n_connecting;
+    }
+    assert_true(turns >= MANY / OPENED_A_TURN);
+    turn(f);
+    assert_int_equal(f->shared->connections, MANY);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_many, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_endpoints_go),       TEST(test_retired), TEST(test_other_rules),
-        TEST(test_their_time_is_over), TEST(test_end),
+        TEST(test_endpoints_go), TEST(test_retired),
+        TEST(test_other_rules),  TEST(test_their_time_is_over),
+        TEST(test_end),          cmocka_unit_test_setup_teardown(test_min_idle, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
