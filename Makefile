@@ -44,9 +44,10 @@ C_FILES    = $(shell find $(C_DIRS) -name '*.[ch]' | sort)
 DEPS_BUILD := gcc libc6-dev make libev-dev libyaml-dev libjansson-dev libpcre2-dev libnghttp2-dev \
               libssl-dev libc-ares-dev libcurl4-openssl-dev uthash-dev ca-certificates
 DEPS       := $(DEPS_BUILD) clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck \
-              libcmocka-dev python3 python3-pytest python3-venv util-linux procps curl man-db openssl
+              libcmocka-dev python3 python3-pytest python3-venv util-linux procps curl man-db openssl \
+              nftables iproute2
 DEPS_GO    := $(DEPS) golang-go
-DEPS_K8S   := $(DEPS) containerd runc containernetworking-plugins nftables iproute2
+DEPS_K8S   := $(DEPS) containerd runc containernetworking-plugins
 DEPS_BENCH := $(DEPS) haproxy nginx libnginx-mod-stream nghttp2-proxy nghttp2-client \
               nghttp2-server wrk linux-perf
 

@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import harness  # noqa: E402
+import netns  # noqa: E402
 
 
 LIMIT = 600  # seconds for one test, whatever it waits for
@@ -51,6 +52,17 @@ def pytest_runtest_protocol(item):
     signal.alarm(LIMIT)
     yield
     signal.alarm(0)
+
+
+@pytest.fixture
+def space():
+    """A network namespace of the test's own: what is started from here on is in it."""
+    why = netns.why_not()
+    if why:
+        pytest.skip(f"NOT CHECKED: no network namespace: {why}")
+    made = netns.Namespace()
+    yield made
+    made.leave()
 
 
 @pytest.fixture

@@ -7,20 +7,9 @@ import time
 
 import pytest
 
-import netns
 from wire import wait_for
 
 BAD, GOOD = "127.0.0.2", "127.0.0.3"
-
-
-@pytest.fixture
-def space():
-    why = netns.why_not()
-    if why:
-        pytest.skip(f"NOT CHECKED: no network namespace: {why}")
-    made = netns.Namespace()
-    yield made
-    made.leave()
 
 
 def holds(conn):
