@@ -4,7 +4,7 @@
 #ifndef SLUICE_TESTS_MISTAKES_MORE_H
 #define SLUICE_TESTS_MISTAKES_MORE_H
 
-#include "mistakes.h"
+#include "mistake.h"
 
 static const struct mistake more_mistakes[] = {
     {"\357\273\277version: 1\nworkers: x\n" GOOD_LISTENERS TAIL, 2, 10, "workers",

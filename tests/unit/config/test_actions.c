@@ -1,15 +1,6 @@
 /* test_actions.c - header rules, faults and redaction of a configuration: what is built, and what
  * is refused where. */
-#include "env.h"
-#include "mistakes.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <unistd.h>
-
-#include <cmocka.h>
+#include "build_rig.h"
 
 #define RQ          R0 ".requestHeaderModifier"
 #define RS          R0 ".responseHeaderModifier"
@@ -78,32 +69,9 @@ static const struct mistake wrong[] = {
      "has no meaning with protocol: tcp"},
 };
 
-static struct conf *build(const char *text, struct config_problems *p)
-{
-    *p = (struct config_problems){0};
-    return config_build_env("test", text, strlen(text), &test_env, p);
-}
-
 static void test_mistakes(UNUSED void **state)
 {
-    unsigned bad = 0;
-    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
-        struct config_problems p;
-        const struct mistake *m = &wrong[i];
-        struct conf *c = build(m->text, &p);
-        const struct config_problem *it = p.items;
-        if (c || p.n != 1 || it->line != m->line || it->column != m->column ||
-            strcmp(it->path, m->path) != 0 || !strstr(it->message, m->message) ||
-            strstr(it->message, secret)) {
-            (void)fprintf(stderr, "--- expected %u:%u %s: %s\n%s---\n", m->line, m->column, m->path,
-                          m->message, m->text);
-            config_problems_print(&p, "got", STDERR_FILENO);
-            bad++;
-        }
-        (void)config_free(c);
-        config_problems_free(&p);
-    }
-    assert_int_equal(bad, 0);
+    assert_mistakes(wrong, ARRAY_LEN(wrong));
 }
 
 static struct conf *good(const char *text)

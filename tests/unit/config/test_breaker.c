@@ -1,7 +1,7 @@
 /* test_breaker.c - circuitBreaker: what turns it on, and what it is then. */
 #include "config/build.h"
 #include "env.h"
-#include "mistakes.h"
+#include "mistake.h"
 #include "rich.h"
 
 #include <setjmp.h>

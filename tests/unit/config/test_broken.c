@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "config/text_place.h"
 #include "env.h"
-#include "mistakes.h"
+#include "mistake.h"
 #include "rich.h"
 #include "tests/unit/slow.h"
 

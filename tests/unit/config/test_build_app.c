@@ -1,23 +1,6 @@
 /* test_build_app.c - does app.leakWatch become what it says, and what it does not say? */
-#include "config/build.h"
-
-#include "env.h"
-#include "mistakes.h"
+#include "build_rig.h"
 #include "rich.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <cmocka.h>
-
-static struct conf *build(const char *text, struct config_problems *p)
-{
-    *p = (struct config_problems){0};
-    return config_build_env("test", text, strlen(text), &test_env, p);
-}
-
 static void test_defaults(UNUSED void **state)
 {
     struct config_problems p;

@@ -1,29 +1,16 @@
 /* test_build_concurrency.c - the adaptive concurrency limit, as configured. */
-#include "config/build.h"
-#include "env.h"
+#include "build_rig.h"
 #include "rich.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-static struct conf *build_good(const char *text)
-{
-    struct config_problems p = {0};
-    struct conf *c = config_build_env("test.yaml", text, strlen(text), &test_env, &p);
-    config_problems_print(&p, "test.yaml", STDERR_FILENO);
-    assert_non_null(c);
-    config_problems_free(&p);
-    return c;
-}
 
 static void test_defaults(UNUSED void **state)
 {
     struct conf *c =
         build_good("version: 1\n"
-                   "listeners: [{name: l, address: \"127.0.0.1:1\", routes: [{upstream: a}]}]\n"
+                   "listeners:\n- name: l\n  address: 127.0.0.1:1\n  routes:\n"
+                   "  - {match: {path: /b}, upstream: b}\n"
+                   "  - {match: {path: /c}, upstream: c}\n"
+                   "  - {match: {path: /d}, upstream: d}\n"
+                   "  - {upstream: a}\n"
                    "upstreams:\n"
                    "- {name: a, endpoints: [\"127.0.0.1:9\"], concurrency: {}}\n"
                    "- {name: b, endpoints: [\"127.0.0.1:9\"]}\n"

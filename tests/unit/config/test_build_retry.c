@@ -1,25 +1,6 @@
 /* test_build_retry.c - what a route's retries are made of, given and by default. */
-#include "config/build.h"
-#include "env.h"
-#include "mistakes.h"
+#include "build_rig.h"
 #include "rich.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-static struct conf *build_good(const char *text)
-{
-    struct config_problems p = {0};
-    struct conf *c = config_build_env("test.yaml", text, strlen(text), &test_env, &p);
-    config_problems_print(&p, "test.yaml", STDERR_FILENO);
-    assert_int_equal(p.n, 0);
-    assert_non_null(c);
-    config_problems_free(&p);
-    return c;
-}
 
 static uint32_t method_bits(const char *const *names, size_t n)
 {

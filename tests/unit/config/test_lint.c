@@ -1,7 +1,7 @@
 /* test_lint.c - what can never take effect, and what looks like it and does. */
 #include "config/lint.h"
 #include "env.h"
-#include "mistakes.h"
+#include "mistake.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,7 +3,7 @@
 #include "config/flatten.h"
 #include "config/substitute.h"
 #include "env.h"
-#include "mistakes.h"
+#include "mistake.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

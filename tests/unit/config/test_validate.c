@@ -1,6 +1,6 @@
 /* test_validate.c - what `sluice validate` prints, and its exit codes. */
 #include "cmd_validate.h"
-#include "mistakes.h"
+#include "mistake.h"
 
 #include <jansson.h>
 #include <setjmp.h>
