@@ -83,8 +83,41 @@ static bool is_ambiguous(struct str path)
     }
 }
 
+/* Nothing in it can be read in two ways. */
+static bool is_plain(struct str path)
+{
+    char before = 0;
+    for (size_t i = 0; i < path.n; i++) {
+        char c = path.p[i];
+        if (c == '%' || c == '\\' || c == ';' || ((c == '/' || c == '.') && before == '/'))
+            return false;
+        before = c;
+    }
+    return true;
+}
+
+static bool plain_fits(struct str pattern, struct str path)
+{
+    bool below = pattern.n >= 2 && pattern.p[pattern.n - 1] == '*';
+    if (!below)
+        return str_eq(pattern, path);
+    struct str top = {pattern.p, pattern.n - 2};
+    return str_starts(path, top) && (path.n == top.n || path.p[top.n] == '/');
+}
+
+static bool plain_fits_one(const struct authz_rule *rule, struct str path)
+{
+    for (uint32_t i = 0; i < rule->n_paths; i++) {
+        if (plain_fits(rule->paths[i], path))
+            return true;
+    }
+    return false;
+}
+
 static bool paths_fit(const struct authz_rule *rule, struct str path)
 {
+    if (is_plain(path))
+        return plain_fits_one(rule, path);
     bool ambiguous = is_ambiguous(path);
     for (uint32_t i = 0; i < rule->n_paths && !ambiguous; i++) {
         bool plain = fits_path(rule->paths[i], path, false);

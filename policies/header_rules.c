@@ -150,33 +150,50 @@ int header_write_compile(struct arena *a, struct str text, struct header_write *
 
 /* --- acting --- */
 
-/* The value of each write, in one piece of memory; .p NULL: it is left out. */
+/* The value of each write; .p NULL: it is left out. What is not the rule's own text is in bytes. */
 struct rendered {
     struct str value[HEADER_WRITES_MAX];
     uint32_t n_values;
-    size_t n;
+    size_t n; /* written, or to be written */
     char bytes[HEADER_WRITTEN_MAX];
 };
+
+static int render_values(const struct header_write *w, const struct header_values *v, char *to,
+                         size_t room, size_t *ret_n)
+{
+    struct str values[HEADER_VARIABLES + HEADER_NAMES_MAX];
+    uint32_t variables = w->value.uses & ((UINT32_C(1) << HEADER_VARIABLES) - 1);
+    for (; variables != 0; variables &= variables - 1) {
+        unsigned i = (unsigned)__builtin_ctz(variables);
+        values[i] = v->variable(v->ctx, (enum header_variable)i);
+    }
+    for (uint32_t i = 0; i < w->n_headers; i++)
+        values[HEADER_VARIABLES + i] = v->header(v->ctx, w->headers[i]);
+    return template_render(&w->value, values, to, room, ret_n);
+}
 
 static int render(const struct header_write *w, const struct header_values *v, struct rendered *out,
                   struct str *ret)
 {
-    struct str values[HEADER_VARIABLES + HEADER_NAMES_MAX];
-    size_t room = sizeof(out->bytes) - out->n, n = 0;
-    for (uint32_t i = 0; i < HEADER_VARIABLES; i++)
-        values[i] =
-            w->value.uses >> i & 1 ? v->variable(v->ctx, (enum header_variable)i) : STR_NONE;
-    for (uint32_t i = 0; i < w->n_headers; i++)
-        values[HEADER_VARIABLES + i] = v->header(v->ctx, w->headers[i]);
+    const size_t around = w->name.n + 4;
+    size_t room = sizeof(out->bytes) - out->n;
+    struct str value;
     *ret = STR_NONE;
-    if (w->name.n + 4 > room)
+    if (around > room)
         return -EMSGSIZE;
-    int rc = template_render(&w->value, values, out->bytes + out->n, room - w->name.n - 4, &n);
-    if (rc < 0)
-        return rc;
+    if (w->value.uses == 0) {
+        value = template_literal(&w->value);
+        if (value.n > room - around)
+            return -EMSGSIZE;
+    } else {
+        value.p = out->bytes + out->n;
+        int rc = render_values(w, v, out->bytes + out->n, room - around, &value.n);
+        if (rc < 0)
+            return rc;
+    }
+    out->n += value.n + around;
     /* No space may stand at its ends (RFC 9113 §8.2.1). */
-    struct str value = str_trim((struct str){out->bytes + out->n, n});
-    out->n += n + w->name.n + 4;
+    value = str_trim(value);
     if (value.n == 0)
         return -ENOENT;
     *ret = value;

@@ -42,7 +42,7 @@ static struct rate_verdict take_token(rate_word *w, const struct rate_rule *r, u
             return (struct rate_verdict){.wait = ((debt - whole) >> TIME_SHIFT) + 1};
     } while (!atomic_compare_exchange_weak_explicit(w, &full_at, t + debt, memory_order_relaxed,
                                                     memory_order_relaxed));
-    return (struct rate_verdict){true, (uint32_t)((whole - debt) / token), 0, full_at, t + debt};
+    return (struct rate_verdict){true, 0, full_at, t + debt};
 }
 
 /* --- windows: the number of the present one, and counts --- */
@@ -124,7 +124,7 @@ static struct rate_verdict take_of_window(rate_word *w, const struct rate_rule *
         s.now++;
     } while (!atomic_compare_exchange_weak_explicit(w, &word, pack(r, s), memory_order_relaxed,
                                                     memory_order_relaxed));
-    return (struct rate_verdict){true, r->requests - used - 1, 0, word, pack(r, s)};
+    return (struct rate_verdict){true, 0, word, pack(r, s)};
 }
 
 /* --- any --- */

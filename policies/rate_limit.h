@@ -33,7 +33,6 @@ typedef _Atomic uint64_t rate_word;
 
 struct rate_verdict {
     bool allowed;
-    uint32_t remaining;     /* that would be allowed now, behind this one */
     usec_t wait;            /* refused: until one is allowed, if nobody else comes; else 0 */
     uint64_t before, after; /* allowed: the word's, for rate_give_back() */
 };

@@ -73,13 +73,10 @@ static uint32_t bits_of(const struct retry_failure *f)
 bool retry_fits(uint32_t on, const struct retry_failure *f, enum retry_condition *ret)
 {
     uint32_t bits = bits_of(f) & on;
-    for (int c = 0; c < RETRY_CONDITIONS; c++) {
-        if (bits & RETRY_BIT(c)) {
-            *ret = (enum retry_condition)c;
-            return true;
-        }
-    }
-    return false;
+    if (bits == 0)
+        return false;
+    *ret = (enum retry_condition)__builtin_ctz(bits);
+    return true;
 }
 
 /* --- when --- */

@@ -251,15 +251,6 @@ static bool is_json_word(struct str v)
     return i == v.n;
 }
 
-static bool has_control(struct str v)
-{
-    for (size_t i = 0; i < v.n; i++) {
-        if (is_control(v.p[i]))
-            return true;
-    }
-    return false;
-}
-
 static bool is_utf8(struct str v)
 {
     while (v.n > 0) {
@@ -274,14 +265,20 @@ static bool is_utf8(struct str v)
 static void put_value(struct out *o, const struct template *t, const struct template_piece *piece,
                       struct str v)
 {
+    if (t->place == TEMPLATE_HEADER) {
+        if (str_has_control(v))
+            o->rc = -EINVAL;
+        else
+            put(o, v.p, v.n);
+        return;
+    }
     bool bare = t->place == TEMPLATE_JSON && piece->bare;
-    bool refuses = t->place == TEMPLATE_HEADER || t->place == TEMPLATE_XML;
-    bool text = t->place == TEMPLATE_JSON || t->place == TEMPLATE_XML;
-    if ((bare && !is_json_word(v)) || (refuses && has_control(v)) || (text && !is_utf8(v))) {
+    bool xml = t->place == TEMPLATE_XML, text = xml || t->place == TEMPLATE_JSON;
+    if ((bare && !is_json_word(v)) || (xml && str_has_control(v)) || (text && !is_utf8(v))) {
         o->rc = -EINVAL;
         return;
     }
-    if (bare || t->place == TEMPLATE_HEADER || t->place == TEMPLATE_PLAIN) {
+    if (bare || t->place == TEMPLATE_PLAIN) {
         put(o, v.p, v.n);
         return;
     }

@@ -53,8 +53,14 @@ bool template_is_name(struct str s);
 int template_compile(struct arena *a, struct str text, enum template_place place,
                      const struct str *names, uint32_t n, struct template *ret,
                      struct template_problem *problem);
-/* values[i] for names[i]; .p NULL: there is none. 0 with *ret_len bytes at out; -ENOENT: a value
- * that it uses is missing or empty; -EINVAL: one cannot stand there; -EMSGSIZE: longer than cap. */
+/* All of the text, where uses is 0. */
+static inline struct str template_literal(const struct template *t)
+{
+    return t->pieces[0].literal;
+}
+/* values[i] for names[i], of those that it uses; .p NULL: there is none. 0 with *ret_len bytes at
+ * out; -ENOENT: a value that it uses is missing or empty; -EINVAL: one cannot stand there;
+ * -EMSGSIZE: longer than cap. */
 int template_render(const struct template *t, const struct str *values, char *out, size_t cap,
                     size_t *ret_len);
 

@@ -26,12 +26,20 @@ static inline usec_t clock_mono(void)
     return clock_timespec_usec(&ts);
 }
 
-/* CLOCK_REALTIME: log lines, Date fields and certificates only. */
+/* CLOCK_REALTIME: log lines, Date fields, certificates and tokens only. */
 static inline usec_t clock_wall(void)
 {
     struct timespec ts;
     (void)clock_gettime(CLOCK_REALTIME, &ts);
     return clock_timespec_usec(&ts);
+}
+
+/* Since 1970, up to a tick of the kernel's late: where seconds are enough, as in tokens. */
+static inline int64_t clock_wall_seconds(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+    return (int64_t)ts.tv_sec;
 }
 
 #define CLOCK_RFC3339_LEN sizeof("2026-01-01T00:00:00.000Z")

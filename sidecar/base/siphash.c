@@ -59,27 +59,11 @@ static inline void take_all(struct sip *v, struct str text)
     take(v, le64toh(word) | (uint64_t)text.n << 56);
 }
 
-static inline uint64_t finish(struct sip *v)
-{
-    rounds(v, 4);
-    return v->a ^ v->b ^ v->c ^ v->d;
-}
-
 uint64_t siphash(const uint64_t key[2], struct str text)
 {
     struct sip v = begin(key);
     take_all(&v, text);
     v.c ^= 0xff;
-    return finish(&v);
-}
-
-void siphash_128(const uint64_t key[2], struct str text, uint64_t ret[2])
-{
-    struct sip v = begin(key);
-    v.b ^= 0xee;
-    take_all(&v, text);
-    v.c ^= 0xee;
-    ret[0] = finish(&v);
-    v.b ^= 0xdd;
-    ret[1] = finish(&v);
+    rounds(&v, 4);
+    return v.a ^ v.b ^ v.c ^ v.d;
 }

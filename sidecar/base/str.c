@@ -42,6 +42,29 @@ bool str_ieq_bytes(const char *a, const char *b, size_t n)
     return true;
 }
 
+/* "hasless" and "haszero" of S. E. Anderson's Bit Twiddling Hacks: exact for the word as a whole.
+ */
+static bool word_has_control(uint64_t w)
+{
+    const uint64_t ones = UINT64_MAX / 255, tops = ones << 7;
+    uint64_t del = w ^ ones * 0x7f;
+    return (((w - ones * 0x20) & ~w) | ((del - ones) & ~del)) & tops;
+}
+
+bool str_has_control(struct str s)
+{
+    size_t i = 0;
+    for (; s.n - i >= 8; i += 8) {
+        if (word_has_control(word_of(s.p + i, 8)))
+            return true;
+    }
+    for (; i < s.n; i++) {
+        if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
+            return true;
+    }
+    return false;
+}
+
 bool str_list_next(struct str *rest, struct str *ret_item)
 {
     while (rest->n > 0) {

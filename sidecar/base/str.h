@@ -39,6 +39,9 @@ static inline bool str_ieq(struct str a, struct str b)
     return a.n == b.n && str_ieq_bytes(a.p, b.p, a.n);
 }
 
+/* A byte below 0x20, or DEL: what no header field may carry (RFC 9110 §5.5; a tab too). */
+bool str_has_control(struct str s);
+
 static inline bool str_starts(struct str s, struct str prefix)
 {
     return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);

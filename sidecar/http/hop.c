@@ -397,6 +397,8 @@ int hop_response(struct message *res, struct str via, bool keep_upgrade)
 
 struct str hop_client_address(const struct message *req, struct str peer, uint32_t trusted_hops)
 {
+    if (trusted_hops == 0)
+        return peer;
     /* Those that came with the request: hop_request() marks them dropped and adds its own. */
     bool hop_done = false;
     for (unsigned i = 0; i < req->n_fields; i++)

@@ -393,22 +393,26 @@ int message_add_slice(struct message *m, struct field f)
 /* As a line of HTTP/1.1, so that the writer can copy whole runs of fields at once. */
 int message_add(struct message *m, enum field_id id, struct str name, struct str value)
 {
-    struct aliased an = alias_note(m, name), av = alias_note(m, value);
     size_t n = name.n + value.n + 4;
     if (name.n > UINT16_MAX || value.n > UINT32_MAX / 4)
         return -ENOMEM;
     if (m->n_fields == m->cap_fields && grow_fields(m) < 0)
         return -ENOMEM;
-    char *to = message_reserve(m, n);
-    if (!to)
-        return -ENOMEM;
+    if ((size_t)m->cap - m->len < n) {
+        struct aliased an = alias_note(m, name), av = alias_note(m, value);
+        if (!message_grow(m, n))
+            return -ENOMEM;
+        name.p = alias_get(m, &an);
+        value.p = alias_get(m, &av);
+    }
+    char *to = m->buf + m->len;
     if (name.n > 0)
-        memcpy(to, alias_get(m, &an), name.n);
+        memcpy(to, name.p, name.n);
     to += name.n;
     *to++ = ':';
     *to++ = ' ';
     if (value.n > 0)
-        memcpy(to, alias_get(m, &av), value.n);
+        memcpy(to, value.p, value.n);
     to += value.n;
     *to++ = '\r';
     *to = '\n';
@@ -431,8 +435,8 @@ int message_add_known(struct message *m, enum field_id id, struct str value)
 
 struct field *message_find(const struct message *m, enum field_id id)
 {
-    for (unsigned i = 0; i < m->n_fields; i++) {
-        struct field *f = &m->fields[i];
+    struct field *f = m->fields;
+    for (unsigned left = m->n_fields; left > 0; left--, f++) {
         if (f->id == id && !f->dropped)
             return f;
     }
@@ -444,9 +448,10 @@ struct field *message_find_name(const struct message *m, struct str name)
     enum field_id id = field_id_of(name);
     if (id != FIELD_OTHER)
         return message_find(m, id);
-    for (unsigned i = 0; i < m->n_fields; i++) {
-        struct field *f = &m->fields[i];
-        if (f->id == FIELD_OTHER && !f->dropped && str_ieq(field_name(m, f), name))
+    struct field *f = m->fields;
+    for (unsigned left = m->n_fields; left > 0; left--, f++) {
+        if (f->name_len == name.n && f->id == FIELD_OTHER && !f->dropped &&
+            str_ieq_bytes(m->buf + f->name, name.p, name.n))
             return f;
     }
     return NULL;

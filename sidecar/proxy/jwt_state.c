@@ -83,8 +83,8 @@ struct jwt_state *jwt_state_new(struct jwt_slot *slot)
     struct jwt_state *st = mem_zalloc(sizeof(*st));
     if (!st)
         return NULL;
-    uint64_t secret[2];
-    bool have = getrandom(secret, sizeof(secret), 0) == (ssize_t)sizeof(secret);
+    uint64_t secret;
+    bool have = getrandom(&secret, sizeof(secret), 0) == (ssize_t)sizeof(secret);
     st->cache = have ? jwt_cache_new(0, secret) : NULL; /* of a size with the first rules */
     if (!st->cache) {
         free(st);
@@ -125,14 +125,14 @@ static void look_for_changes(struct jwt_state *st, const struct conf_jwt *conf)
 }
 
 static enum jwt_result verify(struct jwt_state *st, const struct conf_jwt *conf, struct str token,
-                              int64_t now, struct jwt_cache_key key, struct jwt_claims *own,
+                              int64_t now, struct jwt_claims *own,
                               const struct jwt_claims **ret_claims)
 {
     enum jwt_result result = jwt_verify(&conf->rules, st->keys, token, now, own);
     count_add(&st->results[result], 1);
     if (result != JWT_VALID)
         return result;
-    const struct jwt_claims *kept = jwt_cache_put(st->cache, key, own);
+    const struct jwt_claims *kept = jwt_cache_put(st->cache, token, own);
     *ret_claims = kept ? kept : own;
     return JWT_VALID;
 }
@@ -146,10 +146,9 @@ enum jwt_result jwt_state_check(struct jwt_state *st, const struct conf_jwt *con
         count_add(&st->results[JWT_MALFORMED], 1);
         return JWT_MALFORMED;
     }
-    struct jwt_cache_key key = jwt_cache_key(st->cache, token);
-    const struct jwt_claims *known = jwt_cache_get(st->cache, key);
+    const struct jwt_claims *known = jwt_cache_get(st->cache, token);
     if (!known)
-        return verify(st, conf, token, now, key, own, ret_claims);
+        return verify(st, conf, token, now, own, ret_claims);
     enum jwt_result result = jwt_check_time(&conf->rules, known, now);
     if (result == JWT_VALID) {
         count_add(&st->cached, 1);
@@ -157,6 +156,6 @@ enum jwt_result jwt_state_check(struct jwt_state *st, const struct conf_jwt *con
         return JWT_VALID;
     }
     count_add(&st->results[result], 1);
-    jwt_cache_remove(st->cache, key);
+    jwt_cache_remove(st->cache, token);
     return result;
 }

@@ -50,9 +50,9 @@ static bool next_crumb(struct str *rest, struct str *ret_piece, struct str *ret_
     return true;
 }
 
-/* How many there are; *ret is the first. */
+/* How many there are; *ret is the first, of field *ret_at. */
 static uint32_t tokens_in_header(const struct message *m, const struct conf_jwt_from *from,
-                                 struct str *ret)
+                                 struct str *ret, uint32_t *ret_at)
 {
     uint32_t n = 0, others = 0;
     for (uint32_t i = 0; i < m->n_fields; i++) {
@@ -60,10 +60,12 @@ static uint32_t tokens_in_header(const struct message *m, const struct conf_jwt_
         struct str token;
         if (!is_header(m, f, from->header))
             continue;
-        if (!behind_scheme(field_value(m, f), from->scheme, &token))
+        if (!behind_scheme(field_value(m, f), from->scheme, &token)) {
             others++;
-        else if (n++ == 0)
+        } else if (n++ == 0) {
             *ret = token;
+            *ret_at = i;
+        }
     }
     /* Beside one of another scheme: who reads them behind us may take that one. */
     return n > 0 ? n + others : 0;
@@ -95,6 +97,7 @@ struct finding {
     const struct jwt_claims *claims; /* NULL: no token */
     const struct conf_jwt *jwt;      /* whose */
     const struct conf_jwt_from *from;
+    uint32_t at; /* of a header: the field, which is the only one of that name if it is valid */
 };
 
 /* False: that issuer's place has no token. The first that has one decides. */
@@ -104,7 +107,7 @@ static bool try_issuer(struct stream *s, const struct conf_jwt *jwt, int64_t now
     for (uint32_t i = 0; i < jwt->n_from; i++) {
         const struct conf_jwt_from *from = &jwt->from[i];
         struct str token = STR_NONE;
-        uint32_t n = from->header.p ? tokens_in_header(&s->req, from, &token)
+        uint32_t n = from->header.p ? tokens_in_header(&s->req, from, &token, &ret->at)
                                     : tokens_in_cookies(&s->req, from, &token);
         if (n == 0)
             continue;
@@ -140,7 +143,7 @@ static enum reason reason_of(enum jwt_result r)
 static void find_token(struct stream *s, const struct conf_authz *a, struct finding *ret)
 {
     enum jwt_result worst = JWT_RESULTS;
-    int64_t now = (int64_t)(clock_wall() / USEC_PER_SEC);
+    int64_t now = clock_wall_seconds();
     for (uint32_t i = 0; i < a->n_jwts; i++) {
         enum jwt_result result;
         if (!try_issuer(s, a->jwts[i], now, ret, &result))
@@ -266,7 +269,9 @@ static void drop_tokens(struct message *m, const struct conf_jwt *jwt, const str
         const struct conf_jwt_from *from = &jwt->from[i];
         if (f->claims && f->jwt->forward_token && same_place(from, f->from))
             continue;
-        if (from->header.p)
+        if (from->header.p && f->claims && from == f->from)
+            m->fields[f->at].dropped = 1;
+        else if (from->header.p)
             drop_from_headers(m, from);
         else
             drop_from_cookies(m, from);

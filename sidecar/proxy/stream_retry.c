@@ -92,9 +92,9 @@ enum reason stream_retry_reason(const struct stream *s, enum reason reason)
 
 static usec_t time_left(const struct stream *s)
 {
-    usec_t now = clock_mono();
     if (s->deadline == 0)
         return USEC_NEVER;
+    usec_t now = clock_mono();
     return s->deadline > now ? s->deadline - now : 0;
 }
 
@@ -184,24 +184,34 @@ static void wait_for_next_try(struct stream *s, enum reason reason, usec_t wait)
         s->deadline_changed(s);
 }
 
+static usec_t wait_told(const struct stream *s)
+{
+    const struct message *res = &s->exchange->res;
+    const struct field *pushback =
+        s->req.grpc ? message_find_name(res, STR("grpc-retry-pushback-ms")) : NULL;
+    const struct field *after = message_find(res, FIELD_RETRY_AFTER);
+    if (pushback)
+        return retry_pushback(field_value(res, pushback));
+    return after ? retry_after(field_value(res, after), clock_wall()) : 0;
+}
+
 /* True: it waits for its next try (or has ended, as memory is short). */
-static bool try_again(struct stream *s, const struct retry_failure *f, enum reason reason,
-                      usec_t told_wait)
+static bool try_again(struct stream *s, const struct retry_failure *f, enum reason reason)
 {
     struct upstream_stats *stats = s->pool->stats;
+    enum retry_condition condition;
+    if (!retry_fits(rules_of(s)->on, f, &condition)) /* as nearly always */
+        return false;
     const struct retry_ask ask = {
         .made = retry_of(s)->made,
         .method = UINT32_C(1) << s->req.method,
         .body_kept = !retry_of(s)->body_lost,
         .left = time_left(s),
-        .told_wait = told_wait,
+        .told_wait = f->what == RETRY_ANSWER ? wait_told(s) : 0,
         .random = rng_next(&s->worker->loop.rng),
     };
-    enum retry_condition condition;
     usec_t wait = 0;
     enum retry_verdict v = retry_decide(rules_of(s), f, &ask, &wait, &condition);
-    if (v == RETRY_OTHER)
-        return false;
     if (v == RETRY_YES && rules_of(s)->dry_run) {
         v = look(s);
     } else if (v == RETRY_YES) {
@@ -236,22 +246,11 @@ static int8_t grpc_of_answer(const struct stream *s)
     return res->status == 200 ? -1 : (int8_t)grpc_code_of_http(res->status);
 }
 
-static usec_t wait_told(const struct stream *s)
-{
-    const struct message *res = &s->exchange->res;
-    const struct field *pushback =
-        s->req.grpc ? message_find_name(res, STR("grpc-retry-pushback-ms")) : NULL;
-    const struct field *after = message_find(res, FIELD_RETRY_AFTER);
-    if (pushback)
-        return retry_pushback(field_value(res, pushback));
-    return after ? retry_after(field_value(res, after), clock_wall()) : 0;
-}
-
 bool stream_retry_response(struct stream *s)
 {
     const struct retry_failure f = {
         .what = RETRY_ANSWER, .status = s->exchange->res.status, .grpc = grpc_of_answer(s)};
-    if (still_possible(s) && try_again(s, &f, REASON_NONE, wait_told(s)))
+    if (still_possible(s) && try_again(s, &f, REASON_NONE))
         return true;
     /* From here on it is the client's answer. */
     retry_of(s)->try_deadline = 0;
@@ -288,7 +287,7 @@ static bool failed(struct stream *s, enum retry_what what, enum reason reason)
         .grpc = s->req.grpc ? (int8_t)grpc_code_of_reason(reason) : (int8_t)-1,
     };
     /* Behind the head of an answer it is too late, even while that is held back. */
-    return still_possible(s) && s->first_byte == 0 && try_again(s, &f, reason, 0);
+    return still_possible(s) && s->first_byte == 0 && try_again(s, &f, reason);
 }
 
 bool stream_retry_failed(struct stream *s, enum reason reason)

@@ -71,6 +71,24 @@ static void test_compare_every_place(UNUSED void **state)
     }
 }
 
+/* Each byte, in each place of texts around a word's length. */
+static void test_has_control(UNUSED void **state)
+{
+    char text[20];
+    assert_false(str_has_control(STR_NONE));
+    for (size_t n = 1; n <= sizeof(text); n++) {
+        for (size_t at = 0; at < n; at++) {
+            for (int b = 0; b < 256; b++) {
+                memset(text, 0x80, sizeof(text));
+                text[at] = (char)b;
+                if (at > 0)
+                    text[at - 1] = ' ';
+                assert_int_equal(str_has_control((struct str){text, n}), b < 0x20 || b == 0x7f);
+            }
+        }
+    }
+}
+
 static void test_trim(UNUSED void **state)
 {
     assert_true(str_eq(str_trim(STR(" \t a b\t ")), STR("a b")));
@@ -176,6 +194,7 @@ int main(void)
         cmocka_unit_test(test_compare),
         cmocka_unit_test(test_compare_without_case),
         cmocka_unit_test(test_compare_every_place),
+        cmocka_unit_test(test_has_control),
         cmocka_unit_test(test_trim),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_to_u64),

@@ -11,19 +11,20 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-static const uint64_t secret[2] = {1, 2};
+static const uint64_t secret = 0x9e3779b97f4a7c15;
 
-static struct jwt_cache_key key_of(struct jwt_cache *c, uint32_t i)
+/* Four of them have one tail. */
+static struct str token(uint32_t i)
 {
-    char text[32];
-    int n = snprintf(text, sizeof(text), "token %u", i);
-    return jwt_cache_key(c, (struct str){text, (size_t)n});
+    static char text[48];
+    int n = snprintf(text, sizeof(text), "%u.claims.signature %u", i, i / 4);
+    return (struct str){text, (size_t)n};
 }
 
 static const struct jwt_claims *put(struct jwt_cache *c, uint32_t i)
 {
     struct jwt_claims claims = {.json = json_object(), .exp = i};
-    const struct jwt_claims *kept = jwt_cache_put(c, key_of(c, i), &claims);
+    const struct jwt_claims *kept = jwt_cache_put(c, token(i), &claims);
     assert_int_equal(kept == NULL, claims.json != NULL);
     jwt_claims_free(&claims);
     return kept;
@@ -31,21 +32,35 @@ static const struct jwt_claims *put(struct jwt_cache *c, uint32_t i)
 
 static const struct jwt_claims *get(struct jwt_cache *c, uint32_t i)
 {
-    return jwt_cache_get(c, key_of(c, i));
+    return jwt_cache_get(c, token(i));
 }
 
-/* By the secret, and by all of the text. */
-static void test_key(UNUSED void **state)
+static const struct jwt_claims *put_text(struct jwt_cache *c, struct str text, int64_t exp)
 {
-    static const uint64_t another[2] = {1, 3};
-    struct jwt_cache *c = jwt_cache_new(4, secret), *d = jwt_cache_new(4, another);
-    struct jwt_cache_key abc = jwt_cache_key(c, STR("abc")), same = jwt_cache_key(c, STR("abc")),
-                         abd = jwt_cache_key(c, STR("abd")), other = jwt_cache_key(d, STR("abc"));
-    assert_memory_equal(&abc, &same, sizeof(abc));
-    assert_memory_not_equal(&abc, &abd, sizeof(abc));
-    assert_memory_not_equal(&abc, &other, sizeof(abc));
+    struct jwt_claims claims = {.json = json_object(), .exp = exp};
+    return jwt_cache_put(c, text, &claims);
+}
+
+/* By all of the text, whatever its length. */
+static void test_the_whole_text(UNUSED void **state)
+{
+    static const char long_text[] = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJtZSJ9.c2lnbmF0dXJlLi4u";
+    const size_t n = sizeof(long_text) - 1;
+    struct jwt_cache *c = jwt_cache_new(64, secret);
+    for (size_t len = 0; len <= n; len += 4)
+        assert_non_null(put_text(c, (struct str){long_text + n - len, len}, (int64_t)len));
+    for (size_t len = 0; len <= n; len++) {
+        const struct jwt_claims *known = jwt_cache_get(c, (struct str){long_text + n - len, len});
+        assert_int_equal(known != NULL, len % 4 == 0);
+        assert_int_equal(known ? known->exp : 0, len % 4 == 0 ? len : 0);
+    }
+    for (size_t i = 0; i < n; i++) {
+        char other[sizeof(long_text)];
+        memcpy(other, long_text, sizeof(other));
+        other[i] ^= 1;
+        assert_null(jwt_cache_get(c, (struct str){other, n}));
+    }
     assert_null(jwt_cache_free(c));
-    assert_null(jwt_cache_free(d));
     assert_null(jwt_cache_free(NULL));
 }
 
@@ -105,7 +120,7 @@ static void test_random(UNUSED void **state)
             n--;
         }
         if (rng_below(&rng, 8) == 0) {
-            jwt_cache_remove(c, key_of(c, i));
+            jwt_cache_remove(c, token(i));
         } else {
             if (!claims)
                 assert_non_null(put(c, i));
@@ -139,8 +154,8 @@ static void test_no_memory(UNUSED void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_key),          cmocka_unit_test(test_least_recently_used_goes),
-        cmocka_unit_test(test_none_is_kept), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_the_whole_text), cmocka_unit_test(test_least_recently_used_goes),
+        cmocka_unit_test(test_none_is_kept),   cmocka_unit_test(test_random),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,7 +34,6 @@ static void test_bucket(UNUSED void **state)
     rate_word w = 0;
     struct rate_verdict v = rate_take(&w, &r, START);
     assert_true(v.allowed);
-    assert_int_equal(v.remaining, 4);
     assert_int_equal(take_all(&w, &r, START), 4);
     v = rate_take(&w, &r, START);
     assert_false(v.allowed);
@@ -93,7 +92,7 @@ static void test_fixed_window(UNUSED void **state)
     struct rate_rule r = {RATE_FIXED_WINDOW, 3, 0, S};
     rate_word w = 0;
     usec_t begin = START * S;
-    assert_int_equal(rate_take(&w, &r, begin + S / 4).remaining, 2);
+    assert_true(rate_take(&w, &r, begin + S / 4).allowed);
     assert_int_equal(take_all(&w, &r, begin + S / 2), 2);
     assert_int_equal(rate_take(&w, &r, begin + S / 2).wait, S / 2);
     assert_false(rate_take(&w, &r, begin + S - 1).allowed);
