@@ -211,7 +211,7 @@ struct access_log {
     uint32_t n_rings;
     struct access_redact *redact;
     uint64_t write_errors;
-    uint32_t batch_records;
+    bool torn; /* the batch begins with the rest of a line that is in the file in part */
     size_t used;
     char batch[BATCH_BYTES];
 };
@@ -256,6 +256,9 @@ int access_log_reopen(struct access_log *l)
         return fd;
     (void)close(l->fd);
     l->fd = fd;
+    l->write_errors += l->torn; /* its rest is nothing for the new file */
+    l->torn = false;
+    l->used = 0;
     return 0;
 }
 
@@ -269,6 +272,21 @@ uint64_t access_log_redacted(const struct access_log *l)
     return access_redact_count(l->redact);
 }
 
+/* The disk is full, or a reader slow: what is not written is lost, but for the rest of a line that
+ * is there in part. That goes first next time, so that each line is whole. */
+static void lose(struct access_log *l, size_t at)
+{
+    bool torn = at > 0 ? l->batch[at - 1] != '\n' : l->torn;
+    size_t rest = 0;
+    if (torn)
+        rest = (size_t)((char *)memchr(l->batch + at, '\n', l->used - at) - (l->batch + at)) + 1;
+    for (size_t i = at + rest; i < l->used; i++)
+        l->write_errors += l->batch[i] == '\n';
+    memmove(l->batch, l->batch + at, rest);
+    l->torn = torn;
+    l->used = rest;
+}
+
 static void write_batch(struct access_log *l)
 {
     size_t at = 0;
@@ -277,13 +295,13 @@ static void write_batch(struct access_log *l)
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            l->write_errors += l->batch_records;
-            break;
+            lose(l, at);
+            return;
         }
         at += (size_t)n;
     }
+    l->torn = false;
     l->used = 0;
-    l->batch_records = 0;
 }
 
 static void put_raw(struct access_log *l, const char *p, size_t n)
@@ -340,7 +358,6 @@ static void put_record(struct access_log *l, const struct record *r)
         text += r->len[i];
     }
     put_raw(l, "}\n", 2);
-    l->batch_records++;
 }
 
 static bool drain_ring(struct access_log *l, struct access_ring *r)
@@ -354,9 +371,13 @@ static bool drain_ring(struct access_log *l, struct access_ring *r)
         if (rec->bytes == 0) {
             at += r->size - offset;
         } else {
-            if (sizeof(l->batch) - l->used < 6 * (size_t)rec->bytes + REDACTION_MOST + LINE_REST)
+            size_t most = 6 * (size_t)rec->bytes + REDACTION_MOST + LINE_REST;
+            if (sizeof(l->batch) - l->used < most)
                 write_batch(l);
-            put_record(l, rec);
+            if (sizeof(l->batch) - l->used < most)
+                l->write_errors++;
+            else
+                put_record(l, rec);
             at += rec->bytes;
         }
         atomic_store_explicit(&r->read, at, memory_order_release);

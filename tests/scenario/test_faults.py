@@ -1,5 +1,8 @@
 """When the machine is short of something: memory, descriptors, disk."""
 
+import fcntl
+import json
+import os
 import re
 import subprocess
 import time
@@ -225,6 +228,41 @@ def test_a_full_disk_costs_no_request(sc):
         assert client.ask().status == 200
     wait_for(lambda: sc.s.metrics().get("sluice_access_log_dropped_total") > 0, "losses are counted")
     assert sc.s.get_health("/readyz")[0] == 200
+
+
+def test_who_reads_the_log_slowly_gets_whole_lines(sc):
+    """A pipe that is full takes a part of what is written. What is lost is lost by the line."""
+    path = os.path.join(sc.directory, "access.fifo")
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    sc.proxy(more={"accessLog": {"path": path}})
+    client, asked, got = sc.client(), 0, b""
+
+    def ask(path):
+        nonlocal asked
+        asked += 1
+        assert client.ask("GET", path).status == 200
+
+    def dropped():
+        return sc.s.metrics().get("sluice_access_log_dropped_total")
+
+    def all_is_told():
+        nonlocal got
+        try:
+            while piece := os.read(reader, 65536):
+                got += piece
+        except BlockingIOError:
+            return got.count(b"\n") + dropped() == asked
+    while not dropped():
+        for _ in range(20):
+            ask("/" + "x" * 900)
+    wait_for(all_is_told, lambda: f"{asked} asked, {dropped()} dropped: {got[-2000:]}")
+    ask("/last")
+    wait_for(all_is_told, "the last one")
+    records = [json.loads(line) for line in got.splitlines()]
+    assert len(records) > 1 and records[-1]["path"] == "/last"
+    os.close(reader)
 
 
 def test_a_log_that_cannot_be_opened(sc):
