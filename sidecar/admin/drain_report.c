@@ -35,8 +35,10 @@ void control_report_end(struct control *c)
     for (uint32_t i = 0; i < c->process.n_workers; i++)
         drain_tally_merge(&c->tally, &c->workers[i].tally);
     char *text = report_text(c, &c->tally);
-    log_info("drain report %s", text ? text : "{}");
+    char *line = text ? drain_report_line(text, LOG_TEXT_MAX - strlen("drain report ")) : NULL;
+    log_info("drain report %s", line ? line : "{\"truncated\":true}");
     write_message(c, text);
+    free(line);
     free(text);
 }
 

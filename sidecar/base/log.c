@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+enum { HEAD_MAX = 128 }; /* the time, the level, the process's name */
+
 static _Atomic int threshold = LOG_INFO; /* a reload sets it while others log */
 static const char *process_name;
 
@@ -34,7 +36,7 @@ static const char priorities[] = {3, 4, 6, 7};
 /* The time and the level are the journal's to note. */
 static bool to_journal(enum log_level level, const char *message, size_t len)
 {
-    char line[sizeof("<7>") + 4096];
+    char line[sizeof("<7>") + LOG_TEXT_MAX];
     if (!log_journal_is_open())
         return false;
     if (log_journal_send(priorities[level], message, len))
@@ -51,7 +53,8 @@ static bool to_journal(enum log_level level, const char *message, size_t len)
 void log_line(enum log_level level, const char *fmt, ...)
 {
     static const char words[][6] = {"error", "warn", "info", "debug"};
-    char line[8192];
+    static const char mark[] = " [truncated]";
+    char line[HEAD_MAX + LOG_TEXT_MAX + sizeof("\n")];
     char when[CLOCK_RFC3339_LEN];
     va_list args;
     int saved = errno; /* who logs a failure often returns -errno next */
@@ -59,18 +62,18 @@ void log_line(enum log_level level, const char *fmt, ...)
     if (!log_enabled(level))
         return;
     clock_format_rfc3339(clock_wall(), when);
-    int head = snprintf(line, sizeof(line), "%s %-5s %s%s", when, words[level],
+    int head = snprintf(line, HEAD_MAX, "%s %-5s %s%s", when, words[level],
                         process_name ? process_name : "", process_name ? ": " : "");
-    if (head < 0 || (size_t)head >= sizeof(line) / 2)
+    if (head < 0 || head >= HEAD_MAX)
         return;
     va_start(args, fmt);
-    int body = vsnprintf(line + head, sizeof(line) - (size_t)head - 1, fmt, args);
+    int body = vsnprintf(line + head, LOG_TEXT_MAX + 1, fmt, args);
     va_end(args);
     if (body < 0)
         return;
-    size_t len = (size_t)head + (size_t)body;
-    if (len > sizeof(line) - 2)
-        len = sizeof(line) - 2;
+    size_t len = (size_t)head + min_u64((uint64_t)body, LOG_TEXT_MAX);
+    if (body > LOG_TEXT_MAX)
+        memcpy(line + len - (sizeof(mark) - 1), mark, sizeof(mark) - 1);
     if (to_journal(level, line + head, len - (size_t)head)) {
         errno = saved;
         return;

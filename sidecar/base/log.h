@@ -3,7 +3,7 @@
  * Text, one line an event: `2026-01-01T00:00:00.000Z warn  message`. Bytes that a peer sent are
  * escaped and capped by the caller through log_quote(). Never a secret. Libraries and codecs
  * don't log; whoever calls them does. Where stderr is systemd's journal, lines go to it natively
- * (log_journal.h). */
+ * (log_journal.h). What is longer than LOG_TEXT_MAX is cut, and says so at its end. */
 #ifndef SLUICE_BASE_LOG_H
 #define SLUICE_BASE_LOG_H
 
@@ -11,6 +11,9 @@
 #include "base/str.h"
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+/* Bytes of a message, without what stands in front of it. */
+enum { LOG_TEXT_MAX = 8000 };
 
 void log_set_level(enum log_level level);
 /* A word in front of every message ("supervisor"); static storage, NULL for none. */

@@ -18,6 +18,7 @@ enum {
     LOOK_DOUBT_MS = 125,       /* at most between them */
     LOOK_MS = 250,             /* else */
     LOOK_DISTURBING_MS = 5000, /* where a look is a connection to the application */
+    PORTS_TOLD = 32,           /* of thousands that endpoints on loopback may be */
 };
 
 struct app {
@@ -296,7 +297,7 @@ uint64_t app_ends(const struct app *a, enum lease_proof proof)
 static json_t *ports_json(const struct app_settings *set)
 {
     json_t *list = json_array();
-    for (uint32_t i = 0; set && i < set->n; i++) {
+    for (uint32_t i = 0; set && i < set->n && i < PORTS_TOLD; i++) {
         char text[ADDRESS_TEXT_MAX];
         (void)json_array_append_new(list, json_string(address_format(&set->at[i], text)));
     }
@@ -322,12 +323,13 @@ json_t *app_json(const struct app *a)
                            : a->settings && a->settings->process && a->process.pid ? "process"
                            : a->settings && a->settings->n                         ? "ports"
                                                                                    : "nothing";
-    return json_pack("{s:s, s:s, s:o, s:o, s:I, s:o, s:o}", "state", app_state_word(a->state),
-                     "known_by", known_by, "pid", pid > 0 ? json_integer(pid) : json_null(),
-                     "ports", ports_json(a->settings), "connections", (json_int_t)a->open, "proof",
-                     a->state == APP_GONE ? json_string(app_proof_word(a->last_proof))
-                                          : json_null(),
-                     "exit", exit_json(&a->child));
+    return json_pack(
+        "{s:s, s:s, s:o, s:o, s:I, s:I, s:o, s:o}", "state", app_state_word(a->state), "known_by",
+        known_by, "pid", pid > 0 ? json_integer(pid) : json_null(), "ports",
+        ports_json(a->settings), "ports_total", (json_int_t)(a->settings ? a->settings->n : 0),
+        "connections", (json_int_t)a->open, "proof",
+        a->state == APP_GONE ? json_string(app_proof_word(a->last_proof)) : json_null(), "exit",
+        exit_json(&a->child));
 }
 
 /* --- from its beginning to its end --- */

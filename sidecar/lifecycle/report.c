@@ -1,6 +1,8 @@
 /* report.c - what the drain did. */
 #include "lifecycle/report.h"
 
+#include "base/mem.h"
+
 #include <stdio.h>
 
 const char *drain_class_word(enum drain_class c)
@@ -142,4 +144,38 @@ char *drain_report_json(const struct drain *d, const struct drain_tally *t, json
     json_decref(cleanups);
     json_decref(o);
     return text;
+}
+
+/* Counts of all of them stand beside the lists. */
+static void shorten_lists(json_t *o, size_t keep)
+{
+    json_t *lists[] = {
+        json_object_get(json_object_get(o, "app"), "ports"),
+        json_object_get(o, "forced"),
+        json_object_get(json_object_get(o, "cleanups"), "runs"),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        while (json_array_size(lists[i]) > keep)
+            (void)json_array_remove(lists[i], json_array_size(lists[i]) - 1);
+    }
+    (void)json_object_set_new(o, "truncated", json_true());
+}
+
+char *drain_report_line(const char *text, size_t most)
+{
+    static const size_t keep[] = {16, 4, 0};
+    if (strlen(text) <= most)
+        return mem_strndup(str_of(text));
+    json_t *o = json_loads(text, 0, NULL);
+    char *line = NULL;
+    for (size_t i = 0; o && !line && i < ARRAY_LEN(keep); i++) {
+        shorten_lists(o, keep[i]);
+        line = json_dumps(o, JSON_COMPACT);
+        if (line && strlen(line) > most) {
+            free(line);
+            line = NULL;
+        }
+    }
+    json_decref(o);
+    return line;
 }

@@ -60,5 +60,8 @@ void drain_tally_merge(struct drain_tally *into, const struct drain_tally *from)
  * taken, NULL: none. */
 char *drain_report_json(const struct drain *d, const struct drain_tally *t, json_t *cleanups,
                         json_t *app, uint64_t open, usec_t now);
+/* That text in at most `most` bytes, for the caller to free: where it is longer, its lists keep
+ * their first few, and "truncated" says so. NULL when memory is short, or nothing of it fits. */
+char *drain_report_line(const char *text, size_t most);
 
 #endif

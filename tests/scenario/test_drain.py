@@ -1,64 +1,17 @@
 """The end: phases, one deadline, and nobody who was let in goes unanswered."""
 
-import json
 import os
 import re
 import signal
-import subprocess
 import threading
 import time
 
 import pytest
 
 import websocket
-from harness import SLUICE, assert_problem, deep_update, forward, free_port, ok_app
-from wire import SLOW, SPARE, Client, wait_for
-
-OVERSHOOT = 0.05 if SLOW == 1 else 0.5
-
-
-def lifecycle(notice="0s", drain="3s", last_call="500ms", **more):
-    return {"lifecycle": {"noticePeriod": notice, "drainTimeout": drain, "lastCall": last_call,
-                          "appCleanup": "0s", **more}}
-
-
-def phase(sc):
-    code, response = sc.s.admin("GET", "/v1/drain")
-    assert code == 200
-    return json.loads(response.body)["phase"]
-
-
-def wait_phase(sc, *wanted):
-    return wait_for(lambda: (p := phase(sc)) in wanted and p, lambda: f"phase {wanted}, it is {phase(sc)}")
-
-
-def report(sc):
-    """The drain report in the log, as JSON."""
-    for line in sc.s.log().splitlines():
-        if "drain" in line and "{" in line:
-            try:
-                found = json.loads(line[line.index("{"):])
-            except json.JSONDecodeError:
-                continue
-            if "classes" in found:
-                return found
-    raise AssertionError(f"no drain report in the log:\n{sc.s.log()}")
-
-
-def stuck(conn):
-    """Takes requests and never answers."""
-    while conn.head() is not None:
-        pass
-
-
-def gated(gate, body=b"whole"):
-    """Answers one request when the gate opens, and waits for the end."""
-    def script(conn):
-        conn.request()
-        gate.wait(20)
-        conn.answer(body)
-        conn.read_to_end()
-    return script
+from drains import OVERSHOOT, gated, lifecycle, phase, report, stuck, wait_phase
+from harness import assert_problem, deep_update, forward, free_port, ok_app
+from wire import SPARE, Client, wait_for
 
 
 # --- phases -----------------------------------------------------------------------------------
@@ -484,83 +437,6 @@ def test_a_second_sigint_forces(sc):
     client.close()
 
 
-# --- by the admin API -------------------------------------------------------------------------
-
-def test_drain_by_the_admin_api_stays_up(sc):
-    sc.proxy(more=lifecycle())
-    client = sc.client()
-    client.ask()
-    code, response = sc.s.admin("POST", "/v1/drain")
-    assert code in (200, 202), response
-    assert sc.s.get_health("/readyz")[0] == 503
-    client.expect_fin()
-    wait_phase(sc, "drained", "exit")
-    assert sc.s.process.poll() is None, "only signals exit"
-    assert sc.s.get_health("/livez")[0] == 200
-    code, response = sc.s.admin("GET", "/v1/drain")
-    found = json.loads(response.body)
-    assert found["trigger"] == "admin" and found["forced_total"] == 0
-    sc.s.stop()
-
-
-def test_sluice_drain_wait(sc):
-    gate = threading.Event()
-
-    def script(conn):
-        conn.request()
-        gate.wait(20)
-        conn.answer(b"whole")
-        conn.read_to_end()
-
-    sc.proxy(script=script, more=lifecycle(drain="10s"))
-    client = sc.client().request()
-    sc.app.wait_requests(1)
-    command = subprocess.Popen([SLUICE, "drain", "--wait", "--admin", sc.s.socket_path],
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    wait_phase(sc, "drain")
-    assert command.poll() is None, "it waits"
-    gate.set()
-    assert client.response().body == b"whole"
-    output, _ = command.communicate(timeout=20)
-    assert command.returncode == 0, output
-    assert output.strip()
-    sc.s.stop()
-
-
-def test_sluice_status_while_draining(sc):
-    gate = threading.Event()
-    sc.proxy(script=gated(gate), more=lifecycle(drain="20s"))
-    client = sc.client().request()
-    sc.app.wait_requests(1)
-    sc.s.signal(signal.SIGTERM)
-    wait_phase(sc, "drain")
-    run = subprocess.run([SLUICE, "status", "--admin", sc.s.socket_path], capture_output=True)
-    assert run.returncode in (0, 1), run
-    assert b"drain" in run.stdout, run.stdout
-    gate.set()
-    assert client.response().status == 200
-    sc.s.stop()
-
-
-def test_the_report(sc):
-    """Every class with how it ended, the budget, and a time."""
-    sc.proxy(more=lifecycle(notice="200ms", drain="3s"))
-    client = sc.client()
-    client.ask()
-    sc.s.signal(signal.SIGTERM)
-    client.expect_fin()
-    sc.s.stop()
-    found = report(sc)
-    assert set(found["classes"]) == {"h1_idle", "h1_active", "h2_idle", "h2_active", "grpc",
-                                     "websocket", "tcp"}
-    for counts in found["classes"].values():
-        assert set(counts) == {"completed", "closed", "peer", "last_call", "failed", "forced"}
-    assert found["phase"] == "exit" and found["open"] == 0
-    assert 190 <= found["budget"]["notice_ms"] <= 200 + SPARE * 1000
-    assert found["elapsed_ms"] <= found["deadline_ms"]
-    assert found["started"].endswith("Z")
-
-
 # --- other protocols and directions -----------------------------------------------------------
 
 def test_tcp_ends_as_the_peers_do(sc):
@@ -649,21 +525,6 @@ def test_pipelined_requests_in_a_drain(sc):
     client.close()
     sc.s.stop()
     assert len(sc.app.requests) == 1
-
-
-def test_a_deadline_given_to_the_command(sc):
-    """`sluice drain --deadline` shortens what is configured, never lengthens it."""
-    sc.proxy(script=stuck, more=lifecycle(drain="20s", last_call="500ms"))
-    client = sc.client().request()
-    sc.app.wait_requests(1)
-    start = time.monotonic()
-    run = subprocess.run([SLUICE, "drain", "--wait", "--deadline", "1s", "--admin", sc.s.socket_path],
-                         capture_output=True, timeout=30)
-    assert run.returncode == 0, run
-    assert time.monotonic() - start < 10
-    assert client.response().status == 503
-    client.close()
-    sc.s.stop()
 
 
 def test_outbound_goes_on_while_inbound_drains(sc):

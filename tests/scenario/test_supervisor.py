@@ -10,8 +10,8 @@ import time
 
 import pytest
 
+from drains import lifecycle, stuck, wait_phase
 from harness import SLUICE, forward, free_port, ok_app
-from test_drain import lifecycle, stuck, wait_phase
 from wire import SLOW, SPARE, TIMEOUT, Client, wait_for, within
 
 AGAIN = 0.05 if SLOW == 1 else 2.0  # about 0.02 where nothing else runs

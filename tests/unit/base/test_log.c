@@ -97,9 +97,24 @@ static void test_long(UNUSED void **state)
     size_t n = capture_end(got, sizeof(got));
     char *end = strchr(got, '\n');
     assert_non_null(end);
-    assert_true(end - got > 8000 && end - got < 8192);
-    assert_int_equal(end[-1], 'x');
+    assert_int_equal(end - (got + 31), LOG_TEXT_MAX);
+    assert_memory_equal(end - 13, "x [truncated]", 13);
     assert_string_equal(got + n - 6, " next\n");
+}
+
+/* Whole, whatever stands in front of it. */
+static void test_longest(UNUSED void **state)
+{
+    static char text[LOG_TEXT_MAX + 1], got[20000];
+    memset(text, 'x', sizeof(text) - 1);
+    log_set_name("supervisor");
+    capture_begin();
+    log_info("%s", text);
+    (void)capture_end(got, sizeof(got));
+    char *at = strchr(got, 'x');
+    assert_memory_equal(at - 12, "supervisor: ", 12);
+    assert_memory_equal(at, text, LOG_TEXT_MAX);
+    assert_string_equal(at + LOG_TEXT_MAX, "\n");
 }
 
 static void test_keeps_errno(UNUSED void **state)
@@ -142,6 +157,7 @@ int main(void)
         cmocka_unit_test_teardown(test_level, teardown),
         cmocka_unit_test_teardown(test_name, teardown),
         cmocka_unit_test_teardown(test_long, teardown),
+        cmocka_unit_test_teardown(test_longest, teardown),
         cmocka_unit_test_teardown(test_keeps_errno, teardown),
         cmocka_unit_test_teardown(test_quote, teardown),
     };

@@ -2,6 +2,7 @@
 #include "lifecycle/report.h"
 
 #include "base/check.h"
+#include "base/log.h"
 
 #include <jansson.h>
 #include <setjmp.h>
@@ -165,6 +166,69 @@ static void test_json_after_the_end(UNUSED void **state)
     json_decref(o);
 }
 
+static size_t length(const json_t *o, const char *object, const char *list)
+{
+    return json_array_size(json_object_get(object ? json_object_get(o, object) : o, list));
+}
+
+/* With lists as long as they get, of names that JSON makes longer. */
+static char *longest_report(void)
+{
+    static const struct conf_lifecycle c = {.drain_timeout = 8 * USEC_PER_SEC};
+    struct drain d;
+    struct drain_tally t = {0};
+    char name[DRAIN_NAME_MAX];
+    json_t *ports = json_array(), *runs = json_array();
+    memset(name, '\x01', sizeof(name));
+    struct str s = {name, sizeof(name)};
+    drain_init(&d);
+    (void)drain_begin(&d, &c, DRAIN_BY_SIGNAL, 0, T0, T0);
+    for (uint32_t i = 0; i < 100; i++)
+        drain_tally_add(&t, DRAIN_TCP, DRAIN_FORCED, REASON_FORCED, 7, s, s);
+    for (int i = 0; i < 32; i++) {
+        (void)json_array_append_new(ports, json_string("unix:/run/application/some.sock"));
+        (void)json_array_append_new(
+            runs, json_pack("{s:s, s:s}", "name", "registry", "error", "connection refused"));
+    }
+    char *text = drain_report_json(&d, &t, json_pack("{s:i, s:o}", "failed", 5000, "runs", runs),
+                                   json_pack("{s:o, s:i}", "ports", ports, "ports_total", 5000), 7,
+                                   T0 + USEC_PER_SEC);
+    assert_non_null(text);
+    return text;
+}
+
+/* However short the line has to be, it is JSON, and what it leaves out is told. */
+static void test_a_line(UNUSED void **state)
+{
+    char *text = longest_report();
+    size_t whole = strlen(text), kept = SIZE_MAX;
+    assert_true(whole > 20000);
+    char *line = drain_report_line(text, whole);
+    assert_string_equal(line, text);
+    free(line);
+    for (size_t most = whole - 1; (line = drain_report_line(text, most)); most -= 7) {
+        assert_true(strlen(line) <= most);
+        json_t *o = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+        assert_non_null(o);
+        assert_true(json_is_true(json_object_get(o, "truncated")));
+        assert_int_equal(number(o, "forced_total"), 100);
+        assert_int_equal(number(json_object_get(o, "app"), "ports_total"), 5000);
+        assert_int_equal(number(json_object_get(o, "cleanups"), "failed"), 5000);
+        assert_true(length(o, NULL, "forced") <= kept);
+        kept = length(o, NULL, "forced");
+        assert_int_equal(length(o, "app", "ports"), kept);
+        assert_int_equal(length(o, "cleanups", "runs"), kept);
+        json_decref(o);
+        free(line);
+    }
+    assert_int_equal(kept, 0);
+    /* The log has room for what is left at the least. */
+    line = drain_report_line(text, LOG_TEXT_MAX / 2);
+    assert_non_null(line);
+    free(line);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +239,7 @@ int main(void)
         cmocka_unit_test(test_json_while_serving),
         cmocka_unit_test(test_json_of_a_drain),
         cmocka_unit_test(test_json_after_the_end),
+        cmocka_unit_test(test_a_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
