@@ -188,19 +188,21 @@ static int open_log(struct control *c)
         if (!c->rings[i])
             return -ENOMEM;
     }
+    /* A crash must not end what goes on, for a file that was good when it began. */
+    bool lenient = channel_restarted();
     const char *why = NULL;
-    struct access_redact *redact = access_redact_new(conf, &why);
-    if (!redact) {
-        log_error("access log: redaction: %.*s%s%s", STR_FMT(conf->salt_file),
-                  conf->salt_file.n ? ": " : "", why);
+    struct access_redact *redact = access_redact_new(conf, lenient, &why);
+    if (why)
+        log_error("access log: redaction: %.*s%s%s%s", STR_FMT(conf->salt_file),
+                  conf->salt_file.n ? ": " : "", why,
+                  redact ? "; a random salt stands in for it until a reload finds it" : "");
+    if (!redact)
         return -EINVAL;
-    }
-    c->log = access_log_open(conf->path.p, c->rings, c->process.n_workers, redact, &error);
-    if (!c->log) {
-        log_error("access log: cannot open %.*s: %s", STR_FMT(conf->path), strerror(-error));
-        return error;
-    }
-    return 0;
+    c->log = access_log_open(conf->path.p, c->rings, c->process.n_workers, redact, lenient, &error);
+    if (error < 0)
+        log_error("access log: cannot open %.*s: %s%s", STR_FMT(conf->path), strerror(-error),
+                  c->log ? "; what it would tell is lost until it is reopened (SIGUSR1)" : "");
+    return c->log ? 0 : error;
 }
 
 static int start_workers(struct control *c)

@@ -15,7 +15,7 @@ static void make_redaction(struct config_job *j)
     const char *why = NULL;
     if (!j->has_log || !log->enabled)
         return;
-    j->redact = access_redact_new(log, &why);
+    j->redact = access_redact_new(log, false, &why);
     if (!j->redact)
         problem_add(&j->problems, 0, 0, "accessLog.redact", false, "%.*s%s%s",
                     STR_FMT(log->salt_file), log->salt_file.n ? ": " : "", why);
@@ -46,9 +46,12 @@ void config_job_build(struct config_job *j)
  */
 static void look_at_files(struct config_job *j)
 {
+    const char *why;
     j->looked = true;
     (void)tls_files_load(j->conf_in_force, j->conf_in_force, j->tls_in_force, time(NULL), &j->tls,
                          &j->tls_problems);
+    if (j->salt_stands_in)
+        j->redact = access_redact_new(&j->conf_in_force->access_log, false, &why);
 }
 
 static void load_text(struct config_job *j)

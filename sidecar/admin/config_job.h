@@ -40,8 +40,9 @@ struct config_job {
     bool lenient;
     struct tls_set tls;
     struct config_problems tls_problems;
-    /* in: there is an access log; out: what `conf` tells it to redact. */
-    bool has_log;
+    /* in: there is an access log, and its salt is not the file's; out: what `conf` tells it to
+     * redact, or where there is no new one, that in force with the file's salt. */
+    bool has_log, salt_stands_in;
     struct access_redact *redact;
     /* The configuration was refused for one of its files: all of them, which may change. */
     struct conf *refused;

@@ -206,15 +206,22 @@ static void on_addresses_changed(void *ctx, const struct conf_upstream *u)
                   STR_FMT(u->name));
 }
 
+static bool take_redaction(struct control *c)
+{
+    struct config_job *j = &c->reload->job;
+    if (!c->log || !j->redact)
+        return false;
+    access_log_redact_by(c->log, j->redact);
+    j->redact = NULL;
+    return true;
+}
+
 static void take_process_settings(struct control *c)
 {
     const struct conf *conf = c->snapshot->conf;
     struct reload *r = c->reload;
     log_set_level(conf->log_level);
-    if (c->log && r->job.redact) {
-        access_log_redact_by(c->log, r->job.redact);
-        r->job.redact = NULL;
-    }
+    (void)take_redaction(c);
     c->process.close_listeners_at_drain = control_closes_listeners_at_drain(&conf->lifecycle);
     control_update_max_connections(c);
     if (r->watch)
@@ -321,6 +328,8 @@ static void on_read(struct mail *m, void *owner)
     if (c->process.stopping)
         return;
     config_job_join(j);
+    if (j->looked && take_redaction(c))
+        log_info("access log: redaction: the salt is the file's again");
     if (j->looked && !ends(c))
         certificates_look(&c->certificates, c->generation, c->config.file, &j->tls,
                           &j->tls_problems);
@@ -361,6 +370,7 @@ static struct config_job new_job(struct control *c)
         .done = on_read,
         .conf_in_force = c->snapshot->conf,
         .has_log = c->log != NULL,
+        .salt_stands_in = c->log && access_log_salt_stands_in(c->log),
         .tls_in_force = &c->certificates.set,
     };
 }

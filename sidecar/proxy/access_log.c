@@ -223,7 +223,7 @@ static int open_file(const char *path)
 }
 
 struct access_log *access_log_open(const char *path, struct access_ring **rings, uint32_t n_rings,
-                                   struct access_redact *redact, int *ret_error)
+                                   struct access_redact *redact, bool lenient, int *ret_error)
 {
     struct access_log *l = mem_zalloc(sizeof(*l));
     *ret_error = -ENOMEM;
@@ -240,11 +240,8 @@ struct access_log *access_log_open(const char *path, struct access_ring **rings,
     if (!l->path)
         return access_log_close(l);
     l->fd = l->is_stdout ? STDOUT_FILENO : open_file(path);
-    if (l->fd < 0) {
-        *ret_error = l->fd;
-        return access_log_close(l);
-    }
-    return l;
+    *ret_error = l->fd < 0 ? l->fd : 0;
+    return l->fd >= 0 || lenient ? l : access_log_close(l);
 }
 
 int access_log_reopen(struct access_log *l)
@@ -254,7 +251,8 @@ int access_log_reopen(struct access_log *l)
     int fd = open_file(l->path);
     if (fd < 0)
         return fd;
-    (void)close(l->fd);
+    if (l->fd >= 0)
+        (void)close(l->fd);
     l->fd = fd;
     l->write_errors += l->torn; /* its rest is nothing for the new file */
     l->torn = false;
@@ -265,6 +263,11 @@ int access_log_reopen(struct access_log *l)
 uint64_t access_log_write_errors(const struct access_log *l)
 {
     return l->write_errors;
+}
+
+bool access_log_salt_stands_in(const struct access_log *l)
+{
+    return access_redact_stands_in(l->redact);
 }
 
 uint64_t access_log_redacted(const struct access_log *l)

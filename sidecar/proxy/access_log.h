@@ -23,9 +23,10 @@ void access_ring_add(struct access_ring *r, const struct stream *s, const struct
 uint64_t access_ring_dropped(const struct access_ring *r);
 
 /* On the control thread. The file is opened for appending; NULL with a negative errno in
- * *ret_error. `redact` is taken over in any case. */
+ * *ret_error. `redact` is taken over in any case. `lenient`: without a file it loses what comes,
+ * and counts it, until it is opened anew; *ret_error says why (0: it has one). */
 struct access_log *access_log_open(const char *path, struct access_ring **rings, uint32_t n_rings,
-                                   struct access_redact *redact, int *ret_error);
+                                   struct access_redact *redact, bool lenient, int *ret_error);
 /* Takes what the rings hold and writes it. Returns true when there was anything. */
 bool access_log_drain(struct access_log *l);
 /* SIGUSR1: the path is opened anew (after a rotation). 0 or -errno, when the old file stays. */
@@ -33,6 +34,7 @@ int access_log_reopen(struct access_log *l);
 /* Tells what comes from now on by these rules; what the rings hold is told by those before. Taken
  * over. */
 void access_log_redact_by(struct access_log *l, struct access_redact *redact);
+bool access_log_salt_stands_in(const struct access_log *l);   /* access_redact_stands_in() */
 uint64_t access_log_redacted(const struct access_log *l);     /* values that were told as hashes */
 uint64_t access_log_write_errors(const struct access_log *l); /* records lost to a failing disk */
 struct access_log *access_log_close(struct access_log *l);

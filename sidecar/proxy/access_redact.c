@@ -16,6 +16,7 @@ struct access_redact {
     char *texts; /* of rules.names: the configuration goes with a reload */
     struct str *names;
     bool random;        /* the salt is nobody's but ours */
+    bool stands_in;     /* for that of a file */
     EVP_MD_CTX *salted; /* has taken the salt; copied for each value */
     EVP_MD_CTX *scratch;
     uint64_t redacted;
@@ -94,7 +95,15 @@ static bool copy_names(struct access_redact *a, const struct str *names, uint32_
     return true;
 }
 
-struct access_redact *access_redact_new(const struct conf_access_log *conf, const char **ret_why)
+static void forget_salt(struct access_redact *a)
+{
+    EVP_MD_CTX_free(a->salted);
+    EVP_MD_CTX_free(a->scratch);
+    a->salted = a->scratch = NULL;
+}
+
+struct access_redact *access_redact_new(const struct conf_access_log *conf, bool lenient,
+                                        const char **ret_why)
 {
     struct access_redact *a = mem_zalloc(sizeof(*a));
     *ret_why = "out of memory";
@@ -106,12 +115,19 @@ struct access_redact *access_redact_new(const struct conf_access_log *conf, cons
         return access_redact_free(a);
     for (uint32_t i = 0; i < conf->n_redacted; i++)
         a->rules.fields |= (uint32_t)1 << conf->redacted[i];
-    a->random = conf->salt_file.n == 0;
-    const char *why =
-        conf->salt_file.n > 0 ? salt_from_file(a, conf->salt_file.p) : salt_at_random(a);
-    if (!why)
-        return a;
+    const char *why = conf->salt_file.n > 0 ? salt_from_file(a, conf->salt_file.p) : NULL;
     *ret_why = why;
+    a->stands_in = why != NULL;
+    a->random = why || conf->salt_file.n == 0;
+    if (!why && !a->random)
+        return a;
+    if (!why || lenient) {
+        forget_salt(a);
+        const char *none = salt_at_random(a);
+        if (!none)
+            return a;
+        *ret_why = none;
+    }
     return access_redact_free(a);
 }
 
@@ -119,8 +135,7 @@ struct access_redact *access_redact_free(struct access_redact *a)
 {
     if (!a)
         return NULL;
-    EVP_MD_CTX_free(a->salted);
-    EVP_MD_CTX_free(a->scratch);
+    forget_salt(a);
     free(a->names);
     free(a->texts);
     free(a);
@@ -141,6 +156,11 @@ struct str access_redact(struct access_redact *a, enum redact_field field, struc
                          char *out)
 {
     return redact(&a->rules, &a->hash, field, text, out, &a->redacted);
+}
+
+bool access_redact_stands_in(const struct access_redact *a)
+{
+    return a->stands_in;
 }
 
 uint64_t access_redact_count(const struct access_redact *a)

@@ -4,10 +4,13 @@ import hashlib
 import json
 import os
 import re
+import signal
 
 import pytest
 
 import h2wire
+from test_supervisor import kill_serving
+from wire import wait_for
 
 SALT = b"0123456789abcdef"
 SECRETS = ["tok-5ecret", "c0de-5ecret", "pa55-5ecret", "se55-5ecret"]
@@ -160,3 +163,58 @@ def test_a_bad_salt(sc, tmp_path, salt, why):
     assert code == 1
     assert f"access log: redaction: {path}: {why}" in sc.s.log()
     sc.s.check_end(code, code)
+
+
+@pytest.mark.parametrize("bad", [None, b"short"])
+def test_a_bad_salt_after_a_crash(sc, tmp_path, bad):
+    """It goes on with a salt that nobody knows, and never tells what is to be redacted."""
+    path = salted(tmp_path)
+    proxy(sc, {"saltFile": path}, more={"reload": {"watch": False, "pollInterval": "0"}})
+
+    def told(n):
+        sc.ask(target=TARGET)
+        return sc.s.wait_access_log(n)[n - 1]["query"]
+
+    def reloaded():
+        code, response = sc.s.admin("POST", "/v1/reload")
+        return code, json.loads(response.body)["result"]
+    first = told(1)
+    assert hashed("tok-5ecret") in first
+    if bad is None:
+        os.unlink(path)
+    else:
+        salted(tmp_path, bad)
+    kill_serving(sc.s)
+    wait_for(lambda: "a random salt stands in for it until a reload finds it" in sc.s.log(), sc.s.log)
+    second, third = told(2), told(3)
+    assert re.search("token=sha256:[0-9a-f]{16}&", second) and second == third != first
+    assert reloaded() == (200, "unchanged")
+    assert told(4) == second
+    salted(tmp_path)
+    assert reloaded() == (200, "unchanged")
+    assert told(5) == first
+    assert not any(s in raw_log(sc) for s in SECRETS)
+    sc.s.stop()
+
+
+def test_a_log_that_cannot_be_opened_after_a_crash(sc, tmp_path):
+    """It goes on without one, and has one again when it is told to open it."""
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    path = directory / "access.log"
+    proxy(sc, more={"accessLog": {"path": str(path)}})
+    assert sc.ask().status == 200
+    wait_for(lambda: path.read_text().count("\n") == 1, "it is told")
+    path.rename(tmp_path / "old.log")
+    directory.rmdir()
+    kill_serving(sc.s)
+    wait_for(lambda: f"cannot open {path}" in sc.s.log(), sc.s.log)
+    assert sc.ask().status == 200
+    wait_for(lambda: sc.s.metrics().get("sluice_access_log_dropped_total") == 1, "it is counted")
+    directory.mkdir()
+    sc.s.signal(signal.SIGUSR1)
+    wait_for(path.exists, "it is opened")
+    assert sc.ask(target="/now").status == 200
+    wait_for(lambda: "/now" in path.read_text(), "it is told")
+    assert path.read_text().count("\n") == 1
+    sc.s.stop()
