@@ -30,6 +30,7 @@ static void on_after_wait(struct ev_loop *ev, struct ev_check *w, int events)
     (void)ev;
     (void)events;
     l->now = clock_mono();
+    l->pieces = LOOP_PIECES;
 }
 
 static void on_turn_end(struct ev_loop *ev, struct ev_prepare *w, int events)
@@ -66,6 +67,7 @@ int loop_init(struct loop *l)
         return -ENOMEM;
     }
     l->now = clock_mono();
+    l->pieces = LOOP_PIECES;
     rng_init_random(&l->rng);
     ev_set_userdata(l->ev, l);
     ev_prepare_init(&l->before_wait, on_before_wait);

@@ -9,6 +9,10 @@
 
 #include <ev.h>
 
+/* What one turn does of work that is divided among turns: pieces of 10 to 20 us, which is what the
+ * close of a connection takes. */
+enum { LOOP_PIECES = 32 };
+
 /* One read takes at most this much: what a stalled stream holds in each direction. */
 enum { LOOP_SCRATCH_BYTES = 64 * 1024 };
 
@@ -28,7 +32,8 @@ struct turn_end {
 
 struct loop {
     struct ev_loop *ev;
-    usec_t now; /* monotonic, when this turn's events were fetched */
+    usec_t now;      /* monotonic, when this turn's events were fetched */
+    uint32_t pieces; /* that this turn has left */
     struct list dead;
     struct list turn_ends;
     struct list killed; /* child.c: commands that the kernel has not ended yet */
@@ -46,6 +51,17 @@ void loop_free(struct loop *l);
 void loop_run(struct loop *l);
 /* From a callback: loop_run() returns at the end of this turn. */
 void loop_stop(struct loop *l);
+
+/* For work that a reload, a burst or the like makes much of at once, whoever has it: true, and this
+ * turn may do so many pieces of it more; false, and the rest is for the next turn. One that is more
+ * than is left is begun all the same. */
+static inline bool loop_spend(struct loop *l, uint32_t pieces)
+{
+    if (l->pieces == 0)
+        return false;
+    l->pieces -= pieces < l->pieces ? pieces : l->pieces;
+    return true;
+}
 
 /* What was stopped is forgotten by the kernel too, before the loop waits again: libev leaves it to
  * the descriptor's close, which does not do it for a socket that another process has as well. The

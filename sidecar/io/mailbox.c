@@ -3,7 +3,7 @@
 
 static void run_all(struct mailbox *m)
 {
-    for (;;) {
+    for (m->rests = false; !m->rests;) {
         (void)pthread_mutex_lock(&m->lock);
         struct list *first = list_first(&m->waiting);
         if (first)
@@ -35,7 +35,10 @@ void mailbox_init(struct mailbox *m, struct loop *l, void *owner)
 
 void mailbox_free(struct mailbox *m)
 {
-    run_all(m);
+    do {
+        m->loop->pieces = LOOP_PIECES; /* there are no turns any more */
+        run_all(m);
+    } while (m->rests);
     ev_async_stop(m->loop->ev, &m->wake);
     (void)pthread_mutex_destroy(&m->lock);
 }
@@ -46,6 +49,15 @@ void mailbox_post(struct mailbox *m, struct mail *mail, void (*fn)(struct mail *
     mail->fn = fn;
     (void)pthread_mutex_lock(&m->lock);
     list_push_back(&m->waiting, &mail->link);
+    (void)pthread_mutex_unlock(&m->lock);
+    ev_async_send(m->loop->ev, &m->wake);
+}
+
+void mailbox_again(struct mailbox *m, struct mail *mail)
+{
+    m->rests = true;
+    (void)pthread_mutex_lock(&m->lock);
+    list_push_front(&m->waiting, &mail->link);
     (void)pthread_mutex_unlock(&m->lock);
     ev_async_send(m->loop->ev, &m->wake);
 }

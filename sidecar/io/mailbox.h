@@ -15,6 +15,7 @@ struct mail {
 struct mailbox {
     pthread_mutex_t lock;
     struct list waiting;
+    bool rests; /* what waits is for the next turn */
     struct ev_async wake;
     struct loop *loop;
     void *owner; /* handed to each fn */
@@ -25,5 +26,8 @@ void mailbox_init(struct mailbox *m, struct loop *l, void *owner);
 void mailbox_free(struct mailbox *m);
 /* From any thread. */
 void mailbox_post(struct mailbox *m, struct mail *mail, void (*fn)(struct mail *, void *owner));
+/* From the fn of a mail that has more to do than a turn may take: it is called again in the next
+ * one, before all that waits. */
+void mailbox_again(struct mailbox *m, struct mail *mail);
 
 #endif

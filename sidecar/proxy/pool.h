@@ -47,6 +47,7 @@ struct pool {
     bool retired;              /* nothing becomes idle, nothing is opened ahead */
     struct conf_upstream last; /* retired: what it had, as that snapshot may go before it */
     bool closing;
+    usec_t idle_look;   /* when the idle ones are looked at; USEC_NEVER: there are none */
     struct timer timer; /* idle times, connect times, queue times */
 };
 
@@ -67,8 +68,8 @@ int pool_set_endpoints(struct pool *p, struct endpoint_list *list);
 /* No route of the newest snapshot names it: idle connections close, minIdle is not kept. Streams
  * under way may still lease, and the connection closes behind them. pool_configure() undoes it. */
 void pool_retire(struct pool *p);
-/* Closes idle connections that are out of use, as many as do not hold the loop; the timer closes
- * the others. True: some are idle still, used or not. */
+/* Closes idle connections that are out of use, as many as this turn may; the timer closes the
+ * others. True: some are idle still, used or not. */
 bool pool_close_some(struct pool *p);
 /* Closes what is left; CHECKs that nobody waits, is active or names an endpoint. Also when the
  * worker has stopped, or has never seen it. NULL is harmless; returns NULL. */
@@ -122,7 +123,8 @@ bool pool_others_starve(const struct pool *p);
 void pool_wake_at(struct pool *p, usec_t at);
 /* When one that is being made is looked at next. */
 usec_t pool_connect_look(const struct pool *p, const struct upstream_conn *u, usec_t now);
-usec_t pool_idle_end(const struct pool *p, const struct upstream_conn *u);
+/* One more is idle. */
+void pool_look_at_idle(struct pool *p, const struct upstream_conn *u);
 void pool_on_timer(struct timer *t);
 
 uint32_t pool_connections_now(const struct pool *p);

@@ -18,13 +18,15 @@ static void close_idle(struct pool *p)
         upstream_close(LIST_ENTRY(first, struct upstream_conn, link));
 }
 
-/* Nobody waits for them, and they would not be kept. What has a waiter serves it once. */
+/* Nobody waits for them, and they would not be kept. What has a waiter serves it once. Those that
+ * this turn leaves close when they are made. */
 static void close_connecting(struct pool *p)
 {
     LIST_FOREACH_SAFE (it, &p->connecting) {
         struct upstream_conn *u = LIST_ENTRY(it, struct upstream_conn, link);
         if (u->n_waiters == 0 &&
-            (p->retired || !endpoint_listed(u->endpoint) || endpoint_drained(u->endpoint)))
+            (p->retired || !endpoint_listed(u->endpoint) || endpoint_drained(u->endpoint)) &&
+            (p->closing || loop_spend(&p->worker->loop, 1)))
             upstream_close(u);
     }
 }
@@ -160,6 +162,7 @@ struct pool *pool_new(struct worker *w, const struct conf_upstream *conf,
     }
     p->worker = w;
     p->conf = conf;
+    p->idle_look = USEC_NEVER;
     p->shared = shared;
     p->stats = &shared->worker[w->id].stats;
     p->endpoints = endpoints_of(p, list, &p->n_endpoints, &p->levels);

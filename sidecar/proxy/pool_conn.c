@@ -185,7 +185,7 @@ static void become_idle(struct pool *p, struct upstream_conn *u)
         pool_connections_now(p) > p->conf->max_connections || pool_others_starve(p))
         upstream_close(u);
     else
-        pool_wake_at(p, pool_idle_end(p, u));
+        pool_look_at_idle(p, u);
 }
 
 /* Who waits had better go elsewhere. At the limit also back to a level that has become good again:

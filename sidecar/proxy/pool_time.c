@@ -10,7 +10,11 @@
 #include "proxy/upstream_tls.h"
 #include "proxy/worker.h"
 
-enum { REFILL_MS = 1000, CLOSES_A_TURN = 64, OPENS_A_TURN = 32 };
+enum {
+    REFILL_MS = 1000,
+    OPEN_PIECES = 2,   /* of a turn (loop_spend()) */
+    IDLE_LOOK_MS = 10, /* all are looked at, so not for each of hundreds that end one by one */
+};
 
 void pool_wake_at(struct pool *p, usec_t at)
 {
@@ -24,7 +28,7 @@ static usec_t connect_deadline(const struct pool *p, const struct upstream_conn 
     return u->opened + p->conf->connect_timeout;
 }
 
-usec_t pool_idle_end(const struct pool *p, const struct upstream_conn *u)
+static usec_t idle_end(const struct pool *p, const struct upstream_conn *u)
 {
     usec_t told = u->told_idle_timeout, life = p->conf->max_lifetime;
     usec_t end = u->idle_since + (told != USEC_NEVER ? told : p->conf->idle_timeout);
@@ -107,21 +111,33 @@ static void expire_connecting(struct pool *p, usec_t now)
     }
 }
 
-/* A burst may leave thousands behind, and a reload may take thousands of endpoints away: some are
- * closed now, and the others in the next turns. Of minIdle too: pool_fill() opens fresh ones. */
+void pool_look_at_idle(struct pool *p, const struct upstream_conn *u)
+{
+    p->idle_look = min_u64(p->idle_look, idle_end(p, u));
+    pool_wake_at(p, p->idle_look);
+}
+
+/* A burst may leave thousands behind, and a reload may take thousands of endpoints away, of many
+ * upstreams: some are closed now, and the others in the next turns. Of minIdle too: pool_fill()
+ * opens fresh ones. */
 static void expire_idle(struct pool *p, usec_t now)
 {
-    uint32_t closed = 0;
+    usec_t next = USEC_NEVER;
     LIST_FOREACH_SAFE (it, &p->idle) {
         struct upstream_conn *u = LIST_ENTRY(it, struct upstream_conn, link);
-        if (now < pool_idle_end(p, u) && !p->retired && !pool_worn(p, u))
-            continue;
-        if (closed++ == CLOSES_A_TURN) {
-            pool_wake_at(p, now);
-            return;
+        usec_t end = idle_end(p, u);
+        if (now < end && !p->retired && !pool_worn(p, u)) {
+            next = min_u64(next, end);
+        } else if (loop_spend(&p->worker->loop, 1)) {
+            upstream_close(u);
+        } else {
+            next = now;
+            break;
         }
-        upstream_close(u);
     }
+    p->idle_look =
+        next > now && next != USEC_NEVER ? max_u64(next, now + IDLE_LOOK_MS * USEC_PER_MSEC) : next;
+    pool_wake_at(p, p->idle_look);
 }
 
 bool pool_close_some(struct pool *p)
@@ -150,14 +166,13 @@ void pool_on_timer(struct timer *t)
     struct pool *p = CONTAINER_OF(t, struct pool, timer);
     usec_t now = p->worker->loop.now;
     expire_connecting(p, now);
-    expire_idle(p, now);
+    if (now >= p->idle_look)
+        expire_idle(p, now);
     offer_room(p);
     pool_slot_free(p);
     pool_wake_at(p, expire_queue(p, now));
     pool_fill(p);
-    LIST_FOREACH (it, &p->idle) {
-        pool_wake_at(p, pool_idle_end(p, LIST_ENTRY(it, struct upstream_conn, link)));
-    }
+    pool_wake_at(p, p->idle_look);
     if (!list_empty(&p->unreachable))
         pool_wake_at(p, endpoint_test_unreachable(p, now));
     LIST_FOREACH (it, &p->connecting) {
@@ -167,14 +182,16 @@ void pool_on_timer(struct timer *t)
 
 void pool_fill(struct pool *p)
 {
-    for (int i = 0; !p->retired && p->n_idle + p->n_connecting < p->conf->min_idle; i++) {
+    while (!p->retired && p->n_idle + p->n_connecting < p->conf->min_idle) {
         enum reason why = REASON_NONE;
-        if (i == OPENS_A_TURN) {
+        struct endpoint *e = endpoint_choose_next(p);
+        if (!e)
+            return;
+        if (!loop_spend(&p->worker->loop, OPEN_PIECES)) {
             pool_wake_at(p, p->worker->loop.now);
             return;
         }
-        struct endpoint *e = endpoint_choose_next(p);
-        if (!e || !pool_take_slot(p))
+        if (!pool_take_slot(p))
             return;
         if (!pool_open(p, e, false, &why)) {
             pool_wake_at(p, p->worker->loop.now + REFILL_MS * USEC_PER_MSEC);

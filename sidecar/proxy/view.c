@@ -10,6 +10,8 @@
 #include "proxy/view_reseat.h"
 #include "proxy/worker.h"
 
+enum { ENDPOINTS_A_PIECE = 32 }; /* of a turn (loop_spend()): listed, or let go */
+
 /* --- holding --- */
 
 /* At the end of the loop turn: no stack frame is in one of its pools any more. */
@@ -69,19 +71,31 @@ static void take_routes(struct view *v)
     }
 }
 
-static void take_pools(struct view *v)
+/* A pool's settings and its endpoints go together, so that no request meets the ones without the
+ * others. False: the turn has had enough, and some have yet to come. */
+static bool take_pools(struct view *v)
 {
     const struct conf *c = v->snapshot->conf;
-    for (uint32_t i = 0; i < c->n_upstreams; i++) {
+    struct view_change *change = v->change;
+    while (change->n_taken < c->n_upstreams) {
+        uint32_t i = change->n_taken;
         struct pool *p = v->pools[i];
-        struct endpoint_list *list = v->change->lists ? v->change->lists[i] : NULL;
+        struct endpoint_list *list = change->lists ? change->lists[i] : NULL;
+        if (!loop_spend(&v->worker->loop, 1 + (list ? list->n / ENDPOINTS_A_PIECE : 0)))
+            return false;
+        change->n_taken++;
         pool_configure(p, &c->upstreams[i]);
         if (list) {
-            v->change->lists[i] = NULL;
+            change->lists[i] = NULL;
             (void)pool_set_endpoints(p, list);
         }
         pool_fill(p);
     }
+    return true;
+}
+
+static void retire_pools(struct view *v)
+{
     for (uint32_t i = 0; i < v->change->n_retired; i++)
         pool_retire(v->change->retired[i]);
 }
@@ -95,25 +109,38 @@ static void take_listeners(struct view *v)
         listener_enter(v->listeners[i], v, &c->listeners[i]);
 }
 
-static void on_view(struct mail *m, void *owner)
+static void into_force(struct view *v, usec_t now)
 {
-    struct view *v = CONTAINER_OF(m, struct view, in);
-    struct worker *w = owner;
+    struct worker *w = v->worker;
     struct view *old = w->view;
-    usec_t began = clock_mono();
 
     w->view = v;
     take_routes(v);
-    take_pools(v);
+    retire_pools(v);
     take_listeners(v);
     if (old) {
-        old->replaced = began;
+        old->replaced = now;
         list_push_back(&w->old_views, &old->link);
         leave_if_unused(old);
         view_reseat(w);
     }
-    atomic_store_explicit(&w->stats.swap_us, clock_mono() - began, memory_order_relaxed);
-    if (!w->process->stopping)
+}
+
+static void on_view(struct mail *m, void *owner)
+{
+    struct view *v = CONTAINER_OF(m, struct view, in);
+    struct worker *w = owner;
+    usec_t began = clock_mono();
+    usec_t longest = v->change->n_taken > 0 ? count_read(&w->stats.swap_us) : 0;
+    bool whole = take_pools(v);
+
+    if (whole)
+        into_force(v, began);
+    atomic_store_explicit(&w->stats.swap_us, max_u64(longest, clock_mono() - began),
+                          memory_order_relaxed);
+    if (!whole)
+        mailbox_again(&w->mailbox, m);
+    else if (!w->process->stopping)
         mailbox_post(w->process->control, &v->in, w->process->on_view_entered);
 }
 
@@ -122,21 +149,20 @@ void view_post(struct view *v)
     mailbox_post(&v->worker->mailbox, &v->in, on_view);
 }
 
-/* Hundreds of connections of one pool are closed in several turns. */
+/* Hundreds of connections and endpoints are let go in several turns. */
 static void bury(struct timer *t)
 {
     struct view *v = CONTAINER_OF(t, struct view, bury);
     struct worker *w = v->worker;
-    bool more = false;
-    for (uint32_t i = 0; i < v->n_dead && !more; i++)
-        more = pool_close_some(v->dead[i]);
-    if (more) {
-        timer_set(&w->loop, &v->bury, w->loop.now);
-        return;
+    while (v->n_dead > 0) {
+        struct pool *p = v->dead[v->n_dead - 1];
+        if (pool_close_some(p) || !loop_spend(&w->loop, 1 + p->n_endpoints / ENDPOINTS_A_PIECE)) {
+            timer_set(&w->loop, &v->bury, w->loop.now);
+            return;
+        }
+        v->n_dead--;
+        v->dead[v->n_dead] = pool_free(p);
     }
-    for (uint32_t i = 0; i < v->n_dead; i++)
-        v->dead[i] = pool_free(v->dead[i]);
-    v->n_dead = 0;
     if (!w->process->stopping)
         mailbox_post(w->process->control, &v->out, w->process->on_view_freed);
 }

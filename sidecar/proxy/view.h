@@ -3,7 +3,8 @@
  * What changes at run time (listeners, pools, route states) is keyed by name and outlives
  * snapshots. A view maps the indexes of one snapshot to those objects. The control thread builds a
  * view for each worker, with everything that memory is needed for; the worker takes it in between
- * two events, in a time that does not depend on how long the old streams go on.
+ * two events, in a time that does not depend on how long the old streams go on: first the pools,
+ * in as many turns of the loop as thousands of endpoints need, then all that is left in one.
  *
  *   control: build ──view_post──▸ worker: take in ──▸ control: entered
  *   worker: the last stream of an old view ends ──▸ control: left ──▸ (worker: pools that nothing
@@ -52,6 +53,7 @@ struct view_change {
     struct listener_change *leaving;
     struct pool **retired;        /* pools that the new snapshot does not name */
     struct endpoint_list **lists; /* by conf_upstream.index; NULL: as before */
+    uint32_t n_taken;             /* upstreams whose pools have theirs */
     usec_t drain_timeout;         /* for the listeners that leave */
     usec_t last_call;
 };

@@ -230,6 +230,20 @@ static void test_no_memory(UNUSED void **state)
     assert_null(l.ev);
 }
 
+static void test_pieces_of_a_turn(void **state)
+{
+    struct loop *l = *state;
+    (void)ev_run(l->ev, EVRUN_NOWAIT);
+    for (int i = 0; i < LOOP_PIECES; i++)
+        assert_true(loop_spend(l, 1));
+    assert_false(loop_spend(l, 1));
+    (void)ev_run(l->ev, EVRUN_NOWAIT);
+    assert_true(loop_spend(l, LOOP_PIECES - 1));
+    /* More than there is left: done, and the last. */
+    assert_true(loop_spend(l, 1000));
+    assert_false(loop_spend(l, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +257,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reaper_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reaped_when_the_loop_is_stopped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pieces_of_a_turn, setup, teardown),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -133,12 +133,65 @@ static void test_while_the_loop_forgets(void **state)
     exchange(p, true);
 }
 
+struct work {
+    struct mail mail;
+    uint32_t left, calls;
+};
+
+/* A piece a turn. */
+static void on_work(struct mail *m, void *owner)
+{
+    struct work *w = CONTAINER_OF(m, struct work, mail);
+    struct post *p = owner;
+    w->calls++;
+    if (--w->left > 0)
+        mailbox_again(&p->mailbox, m);
+}
+
+static void turn(struct post *p)
+{
+    (void)ev_run(p->loop.ev, EVRUN_NOWAIT);
+}
+
+/* What has more to do goes on in the next turn, and nothing overtakes it. */
+static void test_again(void **state)
+{
+    struct post *p = *state;
+    struct work w = {.left = 3};
+    struct letter l = {.sender = 0};
+    mailbox_post(&p->mailbox, &w.mail, on_work);
+    mailbox_post(&p->mailbox, &l.mail, on_letter);
+    for (uint32_t i = 1; i <= 3; i++) {
+        assert_false(l.read);
+        turn(p);
+        assert_int_equal(w.calls, i);
+    }
+    assert_true(l.read);
+    turn(p);
+    assert_int_equal(w.calls, 3);
+}
+
+static void test_again_at_the_end(void **state)
+{
+    struct post *p = *state;
+    struct work w = {.left = 5};
+    struct letter l = {.sender = 0};
+    mailbox_post(&p->mailbox, &w.mail, on_work);
+    mailbox_post(&p->mailbox, &l.mail, on_letter);
+    mailbox_free(&p->mailbox);
+    assert_int_equal(w.calls, 5);
+    assert_true(l.read);
+    mailbox_init(&p->mailbox, &p->loop, p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_all_arrive_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_each_wakes_the_receiver, setup, teardown),
         cmocka_unit_test_setup_teardown(test_while_the_loop_forgets, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_again_at_the_end, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
