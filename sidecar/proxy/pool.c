@@ -202,6 +202,8 @@ static struct upstream_conn *take_idle(struct pool *p, struct stream *s, struct 
                 return u;
             continue; /* its server takes nothing at the moment */
         }
+        if (!pool_may_close(p))
+            continue;
         count_add(&p->stats->closed_idle, dead);
         upstream_close(u);
     }

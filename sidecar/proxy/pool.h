@@ -137,6 +137,10 @@ void pool_give_slot(struct pool *p);
 /* Out of use, and so not leased again: old, used up, of an endpoint that is not listed, of a
  * protocol that is not configured any more. */
 bool pool_worn(const struct pool *p, const struct upstream_conn *u);
+/* One idle connection more may be closed in this turn. False: the timer closes it in one of the
+ * next.
+ */
+bool pool_may_close(struct pool *p);
 /* It takes another stream. */
 bool pool_has_room(const struct pool *p, const struct upstream_conn *u);
 /* On the open lists as long as it is active and has room. */

@@ -117,6 +117,15 @@ void pool_look_at_idle(struct pool *p, const struct upstream_conn *u)
     pool_wake_at(p, p->idle_look);
 }
 
+bool pool_may_close(struct pool *p)
+{
+    if (loop_spend(&p->worker->loop, 1))
+        return true;
+    p->idle_look = p->worker->loop.now;
+    pool_wake_at(p, p->idle_look);
+    return false;
+}
+
 /* A burst may leave thousands behind, and a reload may take thousands of endpoints away, of many
  * upstreams: some are closed now, and the others in the next turns. Of minIdle too: pool_fill()
  * opens fresh ones. */

@@ -80,6 +80,28 @@ static void test_their_time_is_over(void **state)
     pool_configure(f->pool, &f->conf);
 }
 
+/* Who looks for a connection among those that are worn closes no more of them, however many look.
+ */
+static void test_leases(void **state)
+{
+    struct fixture *f = *state;
+    struct side clients[2] = {f->client, f->client};
+    struct stream *s[2];
+    enum reason reason;
+    f->conf.max_connections = MANY;
+    f->conf.max_lifetime = 1;
+    for (int i = 0; i < 2; i++) {
+        s[i] = request_for(f);
+        clients[i].stream = s[i];
+        s[i]->down = &clients[i];
+        assert_int_equal(pool_lease(f->pool, s[i], false, &reason), POOL_WAITS);
+    }
+    assert_in_range(f->pool->n_idle, MANY - MOST_A_TURN, MANY - 1);
+    for (int i = 0; i < 2; i++)
+        finish(s[i]);
+    see_them_go(f);
+}
+
 /* At the end there are no turns any more. */
 static void test_end(void **state)
 {
@@ -241,6 +263,7 @@ int main(void)
         TEST(test_end),
         TEST(test_pools_share_a_turn),
         TEST(test_view_in_several_turns),
+        TEST(test_leases),
         cmocka_unit_test_setup_teardown(test_min_idle, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
