@@ -2,6 +2,7 @@
 #include "admin/breaker_api.h"
 
 #include "admin/control.h"
+#include "admin/operator_words.h"
 #include "proxy/breaker_tell.h"
 #include "proxy/stream_permit.h"
 
@@ -118,6 +119,7 @@ static void act(struct http_request *req, struct control *c, const struct conf_u
     breaker_tell(u->name, &u->breaker, &change);
     if (changed && open)
         stream_permits_recall(&c->process, shared);
+    operator_words_hold(c);
     reply_json(req, breaker_json(u, shared, now));
 }
 

@@ -63,6 +63,7 @@ struct control {
     struct process process;
     struct snapshot *snapshot;     /* in force; before the first generation: the one to be */
     struct generation *generation; /* in force; NULL before the first */
+    bool words_held;               /* operator_words.h: the supervisor has some */
     bool series_dropped;           /* at the last look at /metrics; told in the log */
     struct list generations;       /* generation.link, oldest first: all that are alive */
     struct config_state config;

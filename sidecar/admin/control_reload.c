@@ -4,6 +4,7 @@
 
 #include "admin/control.h"
 #include "admin/jwks_refresh.h"
+#include "admin/operator_words.h"
 #include "base/mem.h"
 #include "config/problems.h"
 #include "proxy/access_log.h"
@@ -255,8 +256,11 @@ static void put_in_force(struct control *c, struct generation *g)
     control_leases_configure(c);
     health_checks_configure(c->checks, c->snapshot->conf, g->upstreams);
     c->reload->step = RELOAD_ENTERING;
+    if (c->reload->first)
+        operator_words_take(c);
     generation_post(g);
     reload_hold_in_memory(c);
+    operator_words_hold(c);
     if (c->reload->first)
         control_started(c, true);
 }

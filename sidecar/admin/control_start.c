@@ -5,31 +5,20 @@
 #include "admin/control.h"
 #include "base/mem.h"
 #include "config/last_good.h"
-#include "lifecycle/inherited.h"
+#include "lifecycle/held_text.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
+#include <stdlib.h>
 
-/* The supervisor's word for the text in force. No name of a service manager has a colon. */
+/* The supervisor's word for the text in force. */
 static const char memory_name[] = "sluice:configuration";
 
 /* For the serving process that comes after us should we crash, while the file is bad. */
 void reload_hold_in_memory(struct control *c)
 {
     const struct config_job *j = &c->reload->job;
-    size_t done = 0;
-    int fd = memfd_create(memory_name, MFD_CLOEXEC);
-    while (fd >= 0 && done < j->n) {
-        ssize_t n = write(fd, j->text + done, j->n - done);
-        if (n <= 0)
-            break;
-        done += (size_t)n;
-    }
-    if (fd < 0 || done < j->n || channel_hold(c->channel, memory_name, fd) < 0)
+    if (held_text_put(c->channel, memory_name, j->text, j->n) < 0)
         log_warn("the supervisor does not hold the configuration: after a crash the file must be "
                  "good");
-    if (fd >= 0)
-        (void)close(fd);
 }
 
 static bool build_from(struct reload *r, enum config_source source, char *text, size_t n)
@@ -46,37 +35,20 @@ static bool build_from(struct reload *r, enum config_source source, char *text, 
     return j->conf != NULL;
 }
 
-static char *text_from_memory(int fd, size_t *ret_n)
-{
-    off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
-    char *text = size > 0 ? mem_alloc((size_t)size + 1) : NULL;
-    if (text && pread(fd, text, (size_t)size, 0) != size) {
-        free(text);
-        text = NULL;
-    }
-    if (text) {
-        text[size] = '\0';
-        *ret_n = (size_t)size;
-    }
-    return text;
-}
-
-/* The file is bad: what was good last stands in for it. fd: what the supervisor held, -1: nothing.
- */
-static bool load_stand_in(struct control *c, int fd)
+/* The file is bad: what was good last stands in for it. `held`: what the supervisor held, NULL:
+ * nothing; it is taken over. */
+static bool load_stand_in(struct control *c, char *held, size_t n)
 {
     struct reload *r = c->reload;
-    size_t n = 0;
     int error = 0;
-    char *text = channel_restarted() ? text_from_memory(fd, &n) : NULL;
-    if (text && build_from(r, CONFIG_FROM_MEMORY, text, n)) {
+    if (held && build_from(r, CONFIG_FROM_MEMORY, held, n)) {
         log_error("%s is bad: the configuration that was in force before the crash is taken",
                   c->config.file);
         return true;
     }
     if (!c->last_good)
         return false;
-    text = last_good_load(c->last_good, &n, &error);
+    char *text = last_good_load(c->last_good, &n, &error);
     if (!text) {
         log_error("no last good copy in %s: %s", c->last_good, strerror(-error));
         return false;
@@ -111,10 +83,14 @@ bool control_load(struct control *c)
     r->job.file = c->config.file;
     r->job.lenient = channel_restarted();
     config_job_load(&r->job);
-    int fd = inherited_take(memory_name);
+    size_t held_n = 0;
+    char *held = held_text_take(memory_name, &held_n);
+    if (!channel_restarted()) {
+        free(held);
+        held = NULL;
+    }
     /* A crash must not bring down what a reload had refused: there is a stand-in for this, too. */
-    if (r->job.conf && channel_restarted() && fd >= 0 &&
-        control_open_listeners(c, r->job.conf, &r->job.problems) < 0)
+    if (r->job.conf && held && control_open_listeners(c, r->job.conf, &r->job.problems) < 0)
         r->job.conf = config_free(r->job.conf);
     config_problems_print(&r->job.problems, c->config.file, STDERR_FILENO);
     if (!r->job.conf) {
@@ -124,9 +100,11 @@ bool control_load(struct control *c)
             .trigger = CONFIG_AT_START, .result = CONFIG_REFUSED, .wall = clock_wall()};
         memcpy(c->config.error.sha256, r->job.sha256, sizeof(r->job.sha256));
     }
-    bool good = r->job.conf || load_stand_in(c, fd);
-    if (fd >= 0)
-        (void)close(fd);
+    bool good = r->job.conf != NULL;
+    if (good)
+        free(held);
+    else
+        good = load_stand_in(c, held, held_n);
     if (!good) {
         config_problems_free(&file_problems);
         return false;

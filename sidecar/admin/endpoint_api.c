@@ -3,6 +3,7 @@
 
 #include "admin/control.h"
 #include "admin/health_show.h"
+#include "admin/operator_words.h"
 #include "proxy/endpoint_look.h"
 #include "proxy/endpoint_word.h"
 #include "proxy/levels.h"
@@ -231,6 +232,7 @@ static void change(struct http_request *req, struct control *c, const json_t *o)
         http_reply_problem(req, 503, "out_of_memory", NULL);
     } else {
         tell_log(conf, &w);
+        operator_words_hold(c);
         /* It is in force already. The workers hear of it behind the answer: they free what the mail
          * brings, and would wait for a lock in malloc where we make JSON at the same time. */
         reply_json(req, upstream_json(c, conf));

@@ -62,7 +62,10 @@ static void take_change(struct supervisor *s, struct serving *c, const struct ch
     (void)send(c->channel, &answer, sizeof(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (answer.result == 0 && c->role == ROLE_SERVING && supervisor_find(s, ROLE_COMING)) {
         /* The newcomer was given other sockets, and may have read another configuration. */
-        upgrade_undo(s, "the configuration changed meanwhile; it is started again", SIGUSR2);
+        upgrade_undo(s,
+                     "its sockets, the configuration or an operator's word changed meanwhile; it "
+                     "is started again",
+                     SIGUSR2);
         s->state.upgrade_wanted = true;
     }
 }

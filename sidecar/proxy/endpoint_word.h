@@ -1,8 +1,9 @@
 /* endpoint_word.h - the operator's word on an endpoint: how much of its share it gets, or nothing.
  *
  * Kept by address beside the upstream until it is taken back, so that neither a reload nor DNS that
- * loses and finds the address again undoes it. Lost when the process ends, or when a reload removes
- * the upstream. The control thread's; workers see what it comes to in struct endpoint_shared. */
+ * loses and finds the address again undoes it. Lost when a reload removes the upstream; the next
+ * process has it from the supervisor (admin/operator_words.h). The control thread's; workers see
+ * what it comes to in struct endpoint_shared. */
 #ifndef SLUICE_PROXY_ENDPOINT_WORD_H
 #define SLUICE_PROXY_ENDPOINT_WORD_H
 

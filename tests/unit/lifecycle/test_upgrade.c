@@ -307,7 +307,7 @@ static void test_a_reload_meanwhile(void **state)
     expect_line(s->r, "waiting");
     /* Each of these sockets undoes a newcomer; the one that has all of them is let go on. */
     assert_int_equal(CHANNEL_MAX_HELD - 1, answer(order(s->r->port, 'f'), NULL));
-    expect_line(s->r, "the configuration changed");
+    expect_line(s->r, "the configuration or an operator's word changed meanwhile");
     assert_int_equal(8, write(s->r->in, "gggggggg", 8));
     struct started next;
     do {
