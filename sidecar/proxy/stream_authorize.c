@@ -6,6 +6,7 @@
 #include "proxy/stream_steps.h"
 
 #include "config/conf_authz.h"
+#include "proxy/authz_audit.h"
 #include "proxy/jwt_state.h"
 #include "proxy/route_state.h"
 #include "proxy/view.h"
@@ -96,6 +97,7 @@ struct finding {
     struct jwt_claims own;           /* where no cache holds them */
     const struct jwt_claims *claims; /* NULL: no token */
     const struct conf_jwt *jwt;      /* whose */
+    const struct conf_jwt *refused;  /* by whose rules the token is none; NULL: there is no token */
     const struct conf_jwt_from *from;
     uint32_t at; /* of a header: the field, which is the only one of that name if it is valid */
 };
@@ -148,10 +150,14 @@ static void find_token(struct stream *s, const struct conf_authz *a, struct find
         enum jwt_result result;
         if (!try_issuer(s, a->jwts[i], now, ret, &result))
             continue;
-        if (result == JWT_VALID)
+        if (result == JWT_VALID) {
+            ret->refused = NULL;
             return;
-        if (result < worst)
+        }
+        if (result < worst) {
             worst = result;
+            ret->refused = a->jwts[i];
+        }
     }
     if (worst < JWT_RESULTS) {
         ret->reason = reason_of(worst);
@@ -311,6 +317,21 @@ static void count(struct stream *s, enum authz_decision d)
     count_add(&s->route_state->stats.authz[d], 1);
 }
 
+static void tell(struct stream *s, const struct conf_authz *a, const struct finding *f)
+{
+    const struct authz_refusal r = {
+        .reason = f->reason,
+        .detail = f->detail,
+        .issuer = f->refused  ? f->refused->name
+                  : f->claims ? f->jwt->name
+                              : STR_NONE,
+        .dry_run = a->dry_run,
+    };
+    if (!a->dry_run)
+        (void)stream_prepare(s); /* it has a trace then, which its answer tells too */
+    authz_audit(s, &r);
+}
+
 bool stream_authorize(struct stream *s)
 {
     const struct conf_authz *a = s->route->authz;
@@ -322,6 +343,8 @@ bool stream_authorize(struct stream *s)
     if (f.reason == REASON_NONE && !a->dry_run)
         rc = pass_on(s, a, &f);
     jwt_claims_free(&f.own);
+    if (f.reason != REASON_NONE)
+        tell(s, a, &f);
     count(s, f.reason == REASON_NONE ? AUTHZ_ALLOWED
              : a->dry_run            ? AUTHZ_WOULD_REFUSE
                                      : AUTHZ_REFUSED);

@@ -12,6 +12,7 @@
 #include "lifecycle/drain.h"
 #include "lifecycle/report.h"
 #include "policies/overload.h"
+#include "proxy/authz_audit.h"
 #include "proxy/learning.h"
 #include "proxy/stats.h"
 
@@ -98,6 +99,7 @@ struct worker {
     struct timer reseat_timer; /* while there are many old views */
     struct worker_overload overload;
     struct learn_worker learn;
+    struct authz_audit authz_audit;
     struct drain_tally tally;
     struct phase_mail phase_mails[DRAIN_PHASES];
     struct mail leave_mail;

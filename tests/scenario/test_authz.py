@@ -266,6 +266,56 @@ def test_dry_run(sc):
     assert rig.decided("refused") == 0
 
 
+# --- what is told of it ---------------------------------------------------------------------------
+
+
+def audited(sc):
+    """The lines of the log, from the reason on."""
+    mark = "audit: route main/0: "
+    return [line.partition(mark)[2] for line in sc.s.log().splitlines() if mark in line]
+
+
+def test_refusals_are_audited(sc):
+    rig = Rig(sc, authz={"rules": [{"action": "allow", "paths": ["/open"]}]})
+    expired = key().token(exp=int(time.time()) - 100)
+    forged = key(kid="other").token(header={"kid": "one"}, sub="mallory")
+    good = key().token(sub="somebody")
+    for token, what in [
+            (None, "jwt_missing"), (expired, "jwt_expired, The token has expired, issuer idp"),
+            (forged, "jwt_invalid, The token's signature is wrong, issuer idp"),
+            (key().token(aud="other"), "jwt_invalid, The token is for another audience, issuer idp"),
+            (good, "forbidden, issuer idp")]:
+        trace = json.loads(rig.ask(token, target="/no?secret=1").body)["traceId"]
+        assert audited(sc)[-1] == f"refused: {what}: GET from 127.0.0.1, trace {trace}"
+    assert rig.ask(good, target="/open").status == 200
+    assert len(audited(sc)) == 5
+    rig.never_told(*(t for token in (expired, forged, good) for t in token.split(".")[1:]), "mallory",
+                   "somebody")
+    assert "secret=1" not in sc.s.log()
+
+
+def test_a_dry_run_is_audited(sc):
+    rig = Rig(sc, authz={"dryRun": True})
+    assert rig.ask("wrong").status == 200
+    assert audited(sc) == ["would be refused (dryRun): jwt_invalid, The token is malformed, issuer idp: "
+                           "GET from 127.0.0.1"]
+
+
+def test_many_refusals_are_counted(sc):
+    rig = Rig(sc, more={"workers": 1, "accessLog": {"redact": {"fields": ["client"]}}})
+    client, asked = sc.client(), 0
+
+    def counted():
+        return [int(line.partition("; ")[2].split()[0]) for line in audited(sc) if "not told" in line]
+    while not counted():  # a second goes by
+        assert client.ask().status == 401
+        asked += 1
+    lines, more = audited(sc), counted()
+    assert len(lines) + sum(more) == asked
+    assert len(lines) < asked and rig.decided("refused") == asked
+    assert not any("127.0.0.1" in line for line in lines)
+
+
 def test_answers_of_ours_too(sc):
     """A redirect or a direct response is no way around."""
     file = os.path.join(sc.directory, "jwks.json")
