@@ -56,8 +56,11 @@ void endpoint_on_result(struct endpoint *e, enum result r, usec_t latency)
         count_add(&e->stats->errors, 1);
     if (!result_local(r))
         endpoint_heard(e);
-    if (latency > 0 && e->pool->n_endpoints > 1)
+    if (latency > 0 && e->pool->n_endpoints > 1) {
+        if (pace_is_better(&e->pace, latency))
+            pace_trial_passed(&e->shared->trial);
         pace_note(&e->pace, latency, e->pool->worker->loop.now);
+    }
     if (e->pool->conf->outlier)
         endpoint_judge(e, r, latency);
 }

@@ -7,7 +7,6 @@
 #define SLUICE_PROXY_ENDPOINT_H
 
 #include "base/result.h"
-#include "policies/least_request.h"
 #include "proxy/upstream_shared.h"
 
 struct stream;

@@ -146,16 +146,27 @@ static struct endpoint *draw(struct pool *p, const struct stream *s, enum prefer
     return draw_of_all(p, s, preference, r, but);
 }
 
-static struct endpoint *least_request(struct pool *p, const struct stream *s,
-                                      enum preference preference, const struct endpoint_range *r)
+static struct endpoint *least_of_two(struct pool *p, const struct stream *s,
+                                     enum preference preference, const struct endpoint_range *r)
 {
     struct endpoint *a = draw(p, s, preference, r, NULL);
     struct endpoint *b = a ? draw(p, s, preference, r, a) : NULL;
     if (!b)
         return a;
+    usec_t now = p->worker->loop.now;
     const struct least_request_load la = {a->active, weight_of(p, a), a->pace};
     const struct least_request_load lb = {b->active, weight_of(p, b), b->pace};
-    return least_request_prefers(&la, &lb, p->worker->loop.now) ? b : a;
+    switch (least_request(&la, &lb, now)) {
+    case LEAST_A:
+        return a;
+    case LEAST_B:
+        return b;
+    case LEAST_TRY_A:
+        return pace_trial_begin(&a->shared->trial, now) ? a : b;
+    case LEAST_TRY_B:
+        return pace_trial_begin(&b->shared->trial, now) ? b : a;
+    }
+    CHECK(false);
 }
 
 /* --- round robin: who comes by saves up its weight, and goes when that is whole --- */
@@ -217,7 +228,7 @@ static struct endpoint *choose_in(struct pool *p, const struct stream *s,
 {
     return how == IN_TURN || p->conf->balance == BALANCE_ROUND_ROBIN
                ? in_turn(p, s, preference, r)
-               : least_request(p, s, preference, r);
+               : least_of_two(p, s, preference, r);
 }
 
 /* Where a request goes as long as there is somebody good. */

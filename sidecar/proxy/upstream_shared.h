@@ -12,6 +12,7 @@
 #include "io/tls.h"
 #include "policies/circuit_breaker.h"
 #include "policies/concurrency.h"
+#include "policies/least_request.h"
 #include "policies/outlier.h"
 #include "policies/slow_start.h"
 #include "policies/standing.h"
@@ -52,6 +53,7 @@ struct endpoint_shared {
     _Atomic uint32_t percent;               /* of its share, by the operator; 100 */
     _Atomic uint32_t connections, requests; /* endpoint_limits.h */
     _Atomic usec_t well_since;              /* slow start begins there; 0: long ago */
+    struct pace_trial trial;                /* one worker sees whether it is slow yet */
     struct outlier outlier;
     struct endpoint_looks looks;
     bool named;      /* upstream_shared.c: in the list that comes */

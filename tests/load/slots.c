@@ -30,6 +30,7 @@ static const char help[] = "usage: slots --listen PORT [options]\n"
                            "  --slots K (20)         requests that are worked on at once\n"
                            "  --service MS (10)      how long each takes\n"
                            "  --spread PERCENT (0)   that much more or less, evenly\n"
+                           "  --then MS              how long from SIGUSR1 on\n"
                            "  --connections N (8000) open at once; more wait in the backlog\n"
                            "On loopback, until SIGTERM.\n";
 
@@ -53,7 +54,7 @@ struct slot {
 
 struct upstream {
     int epoll, listener;
-    uint32_t n_slots, service_us, spread_percent, connections_max;
+    uint32_t n_slots, service_us, then_us, spread_percent, connections_max;
     uint32_t connections, queued, queued_max;
     bool paused; /* accepting is */
     uint64_t answered, wasted;
@@ -62,12 +63,11 @@ struct upstream {
     struct slot slot[SLOTS_MAX];
 };
 
-static volatile sig_atomic_t ended;
+static volatile sig_atomic_t ended, changed;
 
 static void on_signal(int signo)
 {
-    (void)signo;
-    ended = 1;
+    *(signo == SIGUSR1 ? &changed : &ended) = 1;
 }
 
 static void set_accepting(struct upstream *u, bool on)
@@ -90,9 +90,9 @@ static void client_close(struct upstream *u, struct client *c)
 
 static usec_t service_time(struct upstream *u)
 {
-    double half = (double)u->service_us * u->spread_percent / 100;
+    double mean = changed ? u->then_us : u->service_us, half = mean * u->spread_percent / 100;
     double at = (double)(rng_next(&u->rng) >> 11) * 0x1p-53; /* 0 to 1 */
-    return (usec_t)((double)u->service_us - half + 2 * half * at);
+    return (usec_t)(mean - half + 2 * half * at);
 }
 
 static void slot_serve(struct upstream *u, struct slot *s, struct client *c)
@@ -242,10 +242,13 @@ static int listen_on(uint16_t port)
 
 static int options_parse(struct upstream *u, int argc, char **argv, uint16_t *ret_port)
 {
-    static const struct option options[] = {
-        {"listen", required_argument, NULL, 'l'},      {"slots", required_argument, NULL, 'k'},
-        {"service", required_argument, NULL, 's'},     {"spread", required_argument, NULL, 'p'},
-        {"connections", required_argument, NULL, 'c'}, {0}};
+    static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
+                                            {"slots", required_argument, NULL, 'k'},
+                                            {"service", required_argument, NULL, 's'},
+                                            {"spread", required_argument, NULL, 'p'},
+                                            {"connections", required_argument, NULL, 'c'},
+                                            {"then", required_argument, NULL, 't'},
+                                            {0}};
     int key;
     while ((key = getopt_long(argc, argv, "", options, NULL)) >= 0) {
         double v = optarg ? strtod(optarg, NULL) : 0;
@@ -255,6 +258,8 @@ static int options_parse(struct upstream *u, int argc, char **argv, uint16_t *re
             u->n_slots = (uint32_t)v;
         else if (key == 's')
             u->service_us = (uint32_t)(v * 1000);
+        else if (key == 't')
+            u->then_us = (uint32_t)(v * 1000);
         else if (key == 'p')
             u->spread_percent = (uint32_t)v;
         else if (key == 'c')
@@ -262,6 +267,8 @@ static int options_parse(struct upstream *u, int argc, char **argv, uint16_t *re
         else
             return -EINVAL;
     }
+    if (u->then_us == 0)
+        u->then_us = u->service_us;
     if (*ret_port == 0 || u->n_slots < 1 || u->n_slots > SLOTS_MAX || u->service_us < 1 ||
         u->spread_percent > 100 || u->connections_max < 1)
         return -EINVAL;
@@ -288,6 +295,7 @@ int main(int argc, char **argv)
     struct sigaction act = {.sa_handler = on_signal};
     (void)sigaction(SIGTERM, &act, NULL);
     (void)sigaction(SIGINT, &act, NULL);
+    (void)sigaction(SIGUSR1, &act, NULL);
     list_init(&u.queue);
     u.epoll = epoll_create1(EPOLL_CLOEXEC);
     u.listener = listen_on(port);

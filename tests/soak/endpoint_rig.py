@@ -157,11 +157,6 @@ class Load:
         return self.samples
 
 
-def percentile(values, share):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
-
-
 def start(directory, endpoints, workers=1, route=None, more=None, **upstream):
     """A sluice with everything to these addresses, and nothing configured but what is given."""
     os.mkdir(directory)

@@ -17,11 +17,12 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import netns  # noqa: E402
-from endpoint_rig import Endpoint, EndpointH2, Load, percentile, start  # noqa: E402
+from brownout import brownout  # noqa: E402
+from endpoint_rig import Endpoint, EndpointH2, Load, start  # noqa: E402
 from ports import free_port  # noqa: E402
 from rig import LOAD, Tally, ended_well  # noqa: E402
 
-KILL_BOUND, BLACKHOLE_BOUND, BROWNOUT_BOUND = 0.050, 3.0, 3.0  # s after the fault
+KILL_BOUND, BLACKHOLE_BOUND = 0.050, 3.0  # s after the fault
 STALL = 0.5  # s: an answer that comes later counts as a stall, besides those that fail
 
 
@@ -152,33 +153,6 @@ def blackholed_h2(c):
     c.end(s)
     c.end(inner)
     space.leave()
-
-
-def brownout(c):
-    for workers, rate in [(1, 300), (2, 300), (2, 100)][:1 if c.short else None]:
-        endpoints = c.endpoints(4)
-        for e in endpoints:
-            e.delay_ms.value = 50
-        s = c.sluice(endpoints, workers=workers)
-        fault = []
-
-        def slow(victim=endpoints[0]):
-            fault.append(time.monotonic())
-            victim.delay_ms.value = 2000
-        samples = asyncio.run(Load(s.address, rate).run(16, [(4, slow)]))
-        before = percentile([x.end - x.begin for x in samples if x.begin < fault[0]], 0.99)
-        settled = 0.0
-        for i in range(22):  # windows of a second, each half a second
-            at = fault[0] + i / 2
-            p99 = percentile([x.end - x.begin for x in samples if at <= x.begin < at + 1], 0.99)
-            if p99 > 1.5 * before:
-                settled = i / 2 + 1
-        slow_ones = sum(x.end - x.begin > 1 for x in samples if x.begin > fault[0] + 3)
-        c.tally.say(settled <= BROWNOUT_BOUND and not failed(samples),
-                    f"one of 4 takes 2 s, {rate} requests/s, {workers} workers, settings: none: p99 "
-                    f"{before * 1000:.0f} ms before, within 1.5 times that after {settled:.1f} s (bound "
-                    f"{BROWNOUT_BOUND}); {slow_ones} slow ones from 3 s on")
-        c.end(s)
 
 
 def turns_bad(c):

@@ -19,11 +19,9 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from endpoint_rig import percentile  # noqa: E402
+from open_loop import ENDS, OpenLoop, Slots, Waiting, percentile  # noqa: E402
 from ports import free_port  # noqa: E402
-from rig import BUILD, LOAD, Sluice, Tally, ended_well, forward, is_open, wait_for, waits  # noqa: E402
-
-OPEN, SLOTS = (os.path.join(BUILD, "tools/load", name) for name in ("open", "slots"))
+from rig import LOAD, Sluice, Tally, ended_well, forward  # noqa: E402
 
 GOODPUT, P99, TIMES = 0.9, 3.0, 3  # of capacity; of unloaded; the load
 # KB that RssAnon's highest of the second half may be above the first half's, and for each connection
@@ -55,19 +53,11 @@ CASES = {
     "none-h1": Case("none"),
     "none-h2": Case("none", http2=True),
 }
-ENDS = {1: "out of patience", 2: "broken off", 3: "not connected", 4: "no connection free",
-        5: "sent late by the clients themselves"}
 
 
-class Upstream:
+class Upstream(Slots):
     def __init__(self, case):
-        port, self.at_once = free_port(), case.slots
-        self.address = f"127.0.0.1:{port}"
-        self.process = subprocess.Popen(
-            [SLOTS, "--listen", str(port), "--slots", str(case.slots), "--service",
-             str(case.service_ms), "--spread", str(case.spread)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        wait_for(lambda: is_open(self.address), "the upstream listens")
+        super().__init__(case.slots, case.service_ms, case.spread)
 
     def measured(self, seconds):
         """Answers a second with more clients than slots, each of which waits for its answer; and how
@@ -78,38 +68,25 @@ class Upstream:
         measured = json.loads(out)
         return measured["rps"], measured["answered"]
 
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        return json.loads(self.process.communicate(timeout=20)[0])
 
-
-class Clients:
-    """An open loop; `result()` when it has ended."""
-
+class Clients(OpenLoop):
     def __init__(self, address, case, rate, seconds, path="/"):
         connections = 100 if case.http2 else int(rate * case.patience_ms / 1000 * 1.2) + 100
-        self.seconds = seconds
-        self.process = subprocess.Popen(
-            [OPEN, "--url", f"http://{address}{path}", "--rate", str(rate), "-t", str(seconds),
-             "-c", str(connections), "--patience", str(case.patience_ms),
-             *(["--http2"] * case.http2)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        super().__init__(f"http://{address}{path}", rate, seconds, connections, case.patience_ms,
+                         case.http2)
 
     def result(self):
-        out = self.process.communicate(timeout=self.seconds + 60)[0]
-        assert self.process.returncode == 0
-        return Result([tuple(map(int, line.split())) for line in out.splitlines()], self.seconds)
+        return Result(self.answers(), self.seconds)
 
 
 class Result:
-    def __init__(self, records, seconds):
-        self.sent = len(records)
-        self.by = collections.Counter(status for _, _, status in records)
-        good = [(due, latency) for due, latency, status in records if status == 200]
+    def __init__(self, answers, seconds):
+        self.sent = len(answers)
+        self.by = collections.Counter(a.status for a in answers)
+        good = [a for a in answers if a.status == 200]
         self.rate = len(good) / seconds
-        latencies = sorted(latency / 1000 for _, latency in good)
-        self.p50, self.p99 = (percentile(latencies, q) for q in (0.5, 0.99))
-        each = collections.Counter((due + latency) // 1000000 for due, latency in good)
+        self.p50, self.p99 = (percentile([a.latency * 1000 for a in good], q) for q in (0.5, 0.99))
+        each = collections.Counter(int(a.due + a.latency) for a in good)
         self.worst_second = min((each[i] for i in range(int(seconds))), default=0)
 
     def ends(self):
@@ -189,7 +166,7 @@ def children_cpu():
 def overloaded(s, upstream, case, capacity, seconds):
     """What became of the requests, of the critical ones, what was seen meanwhile, and CPUs used."""
     begun = time.monotonic()
-    waited = [waits(pid) for pid in (s.pid, upstream.process.pid)]
+    waiting = [Waiting(pid) for pid in (s.pid, upstream.process.pid)]
     before = children_cpu(), s.cpu_seconds(), cpu_of(upstream.process)
     with Watch(s) as watch:
         many = Clients(s.address, case, TIMES * capacity, seconds)
@@ -197,8 +174,7 @@ def overloaded(s, upstream, case, capacity, seconds):
         many, critical = many.result(), critical.result()
     took = time.monotonic() - begun
     print("  sluice was kept waiting for a CPU for {:.1%} of the time, the upstream for {:.1%}".format(
-        *(max(ms - then.get(task, 0) for task, ms in waits(pid).items()) / 1000 / took
-          for pid, then in zip((s.pid, upstream.process.pid), waited))), flush=True)
+        *(w.share() for w in waiting)), flush=True)
     after = children_cpu(), s.cpu_seconds(), cpu_of(upstream.process)
     return many, critical, watch, [(b - a) / took for a, b in zip(before, after)]
 
