@@ -153,7 +153,7 @@ static bool take_place(struct standing_group *g, uint64_t by, bool usable, uint3
 
 bool standing_eject(struct standing_group *g, struct standing *s, uint32_t max_percent, bool dry)
 {
-    uint32_t bit = dry ? STANDING_WOULD_EJECT : STANDING_EJECTED;
+    uint32_t bit = dry ? STANDING_EJECTED_DRY_RUN : STANDING_EJECTED;
     for (;;) {
         uint32_t was = atomic_load(&s->word);
         if (was & (STANDING_NOT_THERE | STANDING_EJECTIONS))

@@ -12,19 +12,19 @@
 #include <stdint.h>
 
 enum standing_bit {
-    STANDING_UNLISTED = 1 << 0,    /* not, or no longer, an endpoint of the group */
-    STANDING_DRAINED = 1 << 1,     /* by the operator: his word stands whatever else is so */
-    STANDING_UNHEALTHY = 1 << 2,   /* by its active check */
-    STANDING_EJECTED = 1 << 3,     /* by outlier detection */
-    STANDING_WOULD_EJECT = 1 << 4, /* the same with dryRun: counted as ejected, and used */
-    STANDING_UNREACHABLE = 1 << 5, /* packets to it are lost */
-    STANDING_WOULD_AVOID = 1 << 6, /* the same with dryRun: said once, and used */
+    STANDING_UNLISTED = 1 << 0,        /* not, or no longer, an endpoint of the group */
+    STANDING_DRAINED = 1 << 1,         /* by the operator: his word stands whatever else is so */
+    STANDING_UNHEALTHY = 1 << 2,       /* by its active check */
+    STANDING_EJECTED = 1 << 3,         /* by outlier detection */
+    STANDING_EJECTED_DRY_RUN = 1 << 4, /* the same with dryRun: counted as ejected, and used */
+    STANDING_UNREACHABLE = 1 << 5,     /* packets to it are lost */
+    STANDING_UNREACHABLE_DRY_RUN = 1 << 6, /* the same with dryRun: said once, and used */
 };
 enum {
     STANDING_NOT_THERE = STANDING_UNLISTED | STANDING_DRAINED,
     STANDING_OUT =
         STANDING_NOT_THERE | STANDING_UNHEALTHY | STANDING_EJECTED | STANDING_UNREACHABLE,
-    STANDING_EJECTIONS = STANDING_EJECTED | STANDING_WOULD_EJECT,
+    STANDING_EJECTIONS = STANDING_EJECTED | STANDING_EJECTED_DRY_RUN,
 };
 
 /* bits of enum standing_bit, and above them the part, so that who changes the one or the other

@@ -44,7 +44,7 @@ static void show_one(struct table *t, const json_t *b)
     json_object_foreach(json_object_get(b, "opened"), key, v) opened += json_integer_value(v);
     table_cell(t, "%s", json_text(b, "upstream"));
     table_cell(t, "%s%s", json_text(b, "state"),
-               json_is_true(json_object_get(b, "dry_run")) ? " (dry run)" : "");
+               json_is_true(json_object_get(b, "dry_run")) ? " (dryRun)" : "");
     show_now(t, b);
     table_cell(t, "%lld", opened);
     table_cell(t, "%lld", json_count(b, "refused"));

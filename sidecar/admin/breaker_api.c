@@ -71,7 +71,7 @@ json_t *breaker_json(const struct conf_upstream *u, const struct upstream_shared
     (void)json_object_set_new(o, "opened", opened_json(&v));
     set_u64(o, "probes", v.probes);
     set_u64(o, "refused", sum(shared, offsetof(struct upstream_stats, breaker_refused)));
-    set_u64(o, "would_refuse", sum(shared, offsetof(struct upstream_stats, breaker_dry_run)));
+    set_u64(o, "refused_dry_run", sum(shared, offsetof(struct upstream_stats, breaker_dry_run)));
     return o;
 }
 

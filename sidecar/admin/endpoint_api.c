@@ -36,7 +36,7 @@ static void add_ejection(json_t *o, const struct endpoint_shared *e, usec_t now)
     set_u64(o, "ejections", atomic_load(&e->outlier.ejections));
     if (!(word & STANDING_EJECTIONS))
         return;
-    (void)json_object_set_new(o, "dry_run", json_boolean(word & STANDING_WOULD_EJECT));
+    (void)json_object_set_new(o, "dry_run", json_boolean(word & STANDING_EJECTED_DRY_RUN));
     (void)json_object_set_new(
         o, "cause",
         json_string(outlier_cause_word((enum outlier_cause)atomic_load(&e->outlier.cause))));
@@ -60,7 +60,7 @@ static json_t *endpoint_json(const struct endpoint_shared *e, const struct conf_
     set_u64(o, "percent", endpoint_percent(e, conf, panics, now));
     set_u64(o, "operator_percent", atomic_load(&e->percent));
     add_ejection(o, e, now);
-    if (standing_word(&e->standing) & STANDING_WOULD_AVOID)
+    if (standing_word(&e->standing) & STANDING_UNREACHABLE_DRY_RUN)
         (void)json_object_set_new(o, "unreachable_dry_run", json_true());
     set_u64(o, "connections", connections);
     set_u64(o, "active", active);

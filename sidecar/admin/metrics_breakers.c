@@ -66,7 +66,7 @@ void metrics_breakers(struct exposition *t, const struct control *c)
         {"breaker_opened_total", "counter", "Times that the circuit breaker opened, by cause.",
          put_opened},
         {"breaker_refused_total", "counter",
-         "Requests that the circuit breaker refused, or in a dry run would have.", put_refused},
+         "Requests that the circuit breaker refused, or would have (dry_run).", put_refused},
         {"breaker_probes_total", "counter", "Requests let through while it was half-open.",
          put_probes},
     };

@@ -75,7 +75,7 @@ void metrics_concurrency(struct exposition *t, const struct control *c)
         {"concurrency_probes_total", "counter",
          "Times that the limit was lowered to see the upstream without a queue.", put_probes},
         {"concurrency_refused_total", "counter",
-         "Requests that the limit refused, or in a dry run would have.", put_refused},
+         "Requests that the limit refused, or would have (dry_run).", put_refused},
     };
     for (size_t f = 0; f < ARRAY_LEN(families); f++) {
         struct concurrency_view v;
@@ -106,6 +106,6 @@ json_t *concurrency_json(const struct conf_upstream *u, const struct upstream_sh
     set(o, "probes", v.probes);
     for (int p = 0; p < PRIORITIES; p++)
         set(refused, priority_word((enum priority)p), v.refused[u->concurrency->dry_run][p]);
-    (void)json_object_set_new(o, u->concurrency->dry_run ? "would_refuse" : "refused", refused);
+    (void)json_object_set_new(o, u->concurrency->dry_run ? "refused_dry_run" : "refused", refused);
     return o;
 }

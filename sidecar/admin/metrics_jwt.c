@@ -34,7 +34,7 @@ static void put_route(struct exposition *t, const struct control *c, const struc
     static const char *const words[AUTHZ_DECISIONS] = {
         [AUTHZ_ALLOWED] = "allowed",
         [AUTHZ_REFUSED] = "refused",
-        [AUTHZ_WOULD_REFUSE] = "would_refuse",
+        [AUTHZ_DRY_RUN] = "dry_run",
     };
     for (int d = 0; d < AUTHZ_DECISIONS; d++) {
         uint64_t n = 0;

@@ -20,7 +20,7 @@ static struct route_limit_stats sum_of(const struct route_limit *l)
         const struct route_limit_stats *s = &l->worker[k].stats;
         sum.allowed += count_read(&s->allowed);
         sum.refused += count_read(&s->refused);
-        sum.would_refuse += count_read(&s->would_refuse);
+        sum.refused_dry_run += count_read(&s->refused_dry_run);
     }
     return sum;
 }
@@ -53,7 +53,7 @@ static void put_requests(void *ctx, const char *labels, const struct route_limit
     metric_put(ctx, "sluice_rate_limit_requests_total{%s,result=\"refused\"} %llu\n", labels,
                (ull)s.refused);
     metric_put(ctx, "sluice_rate_limit_requests_total{%s,result=\"dry_run\"} %llu\n", labels,
-               (ull)s.would_refuse);
+               (ull)s.refused_dry_run);
 }
 
 static void put_keys(void *ctx, const char *labels, const struct route_limit *l)
@@ -92,7 +92,7 @@ json_t *limits_json(const struct control *c, const struct conf_route *r)
                               (int)conf->name.n, "requests", (int)conf->rule.requests, "per_s",
                               (double)conf->rule.per / 1e6, "dry_run", conf->dry_run, "allowed",
                               (json_int_t)s.allowed, "refused", (json_int_t)s.refused,
-                              "would_refuse", (json_int_t)s.would_refuse);
+                              "refused_dry_run", (json_int_t)s.refused_dry_run);
         if (o && l->keys)
             (void)json_object_set_new(o, "keys", json_integer((json_int_t)rate_keys_held(l->keys)));
         (void)json_array_append_new(a, o);

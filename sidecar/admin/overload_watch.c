@@ -111,7 +111,7 @@ static void describe(const struct overload_watch *w, char *out, size_t cap)
 static void tell(const struct overload_watch *w, enum overload_stage was, bool dry_run)
 {
     char cause[96];
-    const char *dry = dry_run ? " (dry run)" : "", *is = overload_stage_word(w->state.stage);
+    const char *dry = dry_run ? " (dryRun)" : "", *is = overload_stage_word(w->state.stage);
     if (w->state.stage == OVERLOAD_NONE) {
         log_info("overload%s: over", dry);
         return;

@@ -36,7 +36,7 @@ void breaker_tell(struct str upstream, const struct breaker_rules *r,
                   const struct breaker_change *c)
 {
     char text[WHY_MAX];
-    const char *dry = r->dry_run ? " (dry run)" : "";
+    const char *dry = r->dry_run ? " (dryRun)" : "";
     if (!c->happened)
         return;
     switch (c->to) {

@@ -53,7 +53,7 @@ static void clear_bit(struct endpoint *e)
 static bool say_lost(struct endpoint *e)
 {
     struct endpoint_shared *s = e->shared;
-    return standing_set(s->group, &s->standing, STANDING_WOULD_AVOID);
+    return standing_set(s->group, &s->standing, STANDING_UNREACHABLE_DRY_RUN);
 }
 
 /* One that flaps is not told each time. */
@@ -98,8 +98,8 @@ void endpoint_heard(struct endpoint *e)
 {
     struct endpoint_shared *s = e->shared;
     e->heard_at = e->pool->worker->loop.now;
-    if (standing_word(&s->standing) & STANDING_WOULD_AVOID)
-        (void)standing_clear(s->group, &s->standing, STANDING_WOULD_AVOID);
+    if (standing_word(&s->standing) & STANDING_UNREACHABLE_DRY_RUN)
+        (void)standing_clear(s->group, &s->standing, STANDING_UNREACHABLE_DRY_RUN);
 }
 
 void endpoint_found(struct endpoint *e)

@@ -11,7 +11,7 @@
 
 struct route_limit_stats {
     counter_t allowed, refused;
-    counter_t would_refuse; /* by dryRun */
+    counter_t refused_dry_run; /* by dryRun */
 };
 
 struct route_limit {

@@ -40,7 +40,7 @@ struct listener_stats {
     struct tls_stats tls;
 };
 
-enum authz_decision { AUTHZ_ALLOWED, AUTHZ_REFUSED, AUTHZ_WOULD_REFUSE, AUTHZ_DECISIONS };
+enum authz_decision { AUTHZ_ALLOWED, AUTHZ_REFUSED, AUTHZ_DRY_RUN, AUTHZ_DECISIONS };
 
 struct route_stats {
     counter_t requests[CODE_CLASSES];

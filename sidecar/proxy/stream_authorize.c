@@ -345,9 +345,7 @@ bool stream_authorize(struct stream *s)
     jwt_claims_free(&f.own);
     if (f.reason != REASON_NONE)
         tell(s, a, &f);
-    count(s, f.reason == REASON_NONE ? AUTHZ_ALLOWED
-             : a->dry_run            ? AUTHZ_WOULD_REFUSE
-                                     : AUTHZ_REFUSED);
+    count(s, f.reason == REASON_NONE ? AUTHZ_ALLOWED : a->dry_run ? AUTHZ_DRY_RUN : AUTHZ_REFUSED);
     if (rc < 0) {
         f.reason = REASON_OUT_OF_MEMORY;
         f.detail = NULL;

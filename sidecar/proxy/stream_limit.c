@@ -84,7 +84,7 @@ bool stream_limit(struct stream *s)
         }
     }
     for (uint32_t i = 0; i < s->route->n_rate_limits; i++)
-        count_add(v[i].allowed ? &stats_of(s, i)->allowed : &stats_of(s, i)->would_refuse, 1);
+        count_add(v[i].allowed ? &stats_of(s, i)->allowed : &stats_of(s, i)->refused_dry_run, 1);
     return true;
 }
 

@@ -14,7 +14,7 @@ static struct breaker *breaker_of(const struct stream *s)
     return &s->pool->shared->breaker;
 }
 
-/* Not in a dry run; but an operator's word holds in any case. */
+/* Not with dryRun; but an operator's word holds in any case. */
 static bool acts(const struct pool *p)
 {
     return (p->conf->breaker.enabled && !p->conf->breaker.dry_run) ||

@@ -262,7 +262,7 @@ def test_dry_run(sc):
     assert rig.ask(key().token(), target="/admin/x").status == 200
     assert rig.ask(key().token(scope="read")).status == 200
     assert rig.passed().has("authorization")
-    assert rig.decided("would_refuse") == 3 and rig.decided("allowed") == 1
+    assert rig.decided("dry_run") == 3 and rig.decided("allowed") == 1
     assert rig.decided("refused") == 0
 
 

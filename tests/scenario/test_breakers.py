@@ -333,9 +333,9 @@ def test_dry_run(sc, moody):
     assert state(sc) == "open"
     for _ in range(3):
         assert sc.ask().status == 200
-    assert look(sc)["would_refuse"] == 3 and look(sc)["refused"] == 0
+    assert look(sc)["refused_dry_run"] == 3 and look(sc)["refused"] == 0
     assert metric(sc, "sluice_breaker_refused_total", dry_run="true") == 3
-    assert "(dry run)" in sc.s.log()
+    assert "(dryRun)" in sc.s.log()
     post(sc, "open")  # an operator means it
     refused(sc)
 

@@ -189,7 +189,7 @@ def test_dry_run(sc, held):
     start(sc, held, {"dryRun": True})
     clients = fill(sc, held, 6)
     assert look(sc)["in_flight"] == 6
-    assert look(sc)["would_refuse"] == {"critical": 0, "normal": 2, "low": 0}
+    assert look(sc)["refused_dry_run"] == {"critical": 0, "normal": 2, "low": 0}
     assert metric(sc, "refused_total", priority="normal", dry_run="true") == 2
     held.free.set()
     assert [c.response().status for c in clients] == [200] * 6

@@ -121,7 +121,7 @@ def test_dry_run(sc):
     proxy(sc, limit(requests=1, dryRun=True))
     for _ in range(4):
         assert sc.ask().status == 200
-    assert (shown(sc)["allowed"], shown(sc)["would_refuse"], shown(sc)["refused"]) == (1, 3, 0)
+    assert (shown(sc)["allowed"], shown(sc)["refused_dry_run"], shown(sc)["refused"]) == (1, 3, 0)
 
 
 def test_answers_of_our_own(sc):

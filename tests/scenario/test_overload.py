@@ -203,7 +203,7 @@ def test_dry_run(sc):
     assert shed(sc, "refused_low", "true") == 1 and shed(sc, "refused_normal", "true") == 2
     assert shed(sc, "keep_alive", "true") == 4
     assert all(shed(sc, a) == 0 for a in ("keep_alive", "idle_closed", "refused_low", "refused_normal"))
-    assert "overload (dry run): stage no_connections" in sc.s.log()
+    assert "overload (dryRun): stage no_connections" in sc.s.log()
     release(sc, busy)
 
 
