@@ -150,10 +150,11 @@ static void add_tls(const struct stream *s, struct str text[TEXTS])
 void access_ring_add(struct access_ring *r, const struct stream *s, const struct outcome *o)
 {
     const struct message *m = &s->req;
+    const struct exchange *asked = s->prepared ? s->exchange : NULL;
     struct str text[TEXTS] = {
         [TEXT_METHOD] = message_str(m, m->method_text),
-        [TEXT_AUTHORITY] = message_str(m, m->authority),
-        [TEXT_PATH] = message_str(m, m->path),
+        [TEXT_AUTHORITY] = message_str(m, asked ? asked->asked_authority : m->authority),
+        [TEXT_PATH] = message_str(m, asked ? asked->asked_path : m->path),
         [TEXT_QUERY] = message_str(m, m->query),
         [TEXT_PEER] = s->peer,
         [TEXT_CLIENT] = hop_client_address(m, s->peer, stream_trusted_hops(s)),

@@ -54,9 +54,20 @@ struct stream *stream_new(struct worker *w, struct listener *l, struct side *dow
     return s;
 }
 
+/* Nothing is sent of the head any more: what is left of it is for the log, which tells what the
+ * client asked for. A release that is learned later has the server's own name. */
+static void forget_rewrite(struct stream *s)
+{
+    if (!s->prepared || s->learn)
+        return;
+    s->req.path = s->exchange->asked_path;
+    s->req.authority = s->exchange->asked_authority;
+}
+
 void stream_end_exchange(struct stream *s)
 {
     CHECK(!list_linked(&s->exchange->wait.link) && !s->exchange->wait.making);
+    forget_rewrite(s);
     /* Where memory is short it stays as it is. */
     if (message_shrink(&s->req, STREAM_KEPT_FIELDS, STREAM_KEPT_MOST) < 0)
         return;
@@ -75,8 +86,15 @@ bool stream_let_head_go(struct stream *s)
     if (message_has_outgrown(&s->req)) {
         if (s->route->headers && s->route->headers->response_uses_request && !s->response_begun)
             return false;
-        if (message_shrink(&s->req, STREAM_KEPT_FIELDS, STREAM_KEPT_LEAST) < 0)
+        struct text path = s->req.path, authority = s->req.authority;
+        forget_rewrite(s);
+        if (message_shrink(&s->req, STREAM_KEPT_FIELDS, STREAM_KEPT_LEAST) < 0) {
+            s->req.path = path;
+            s->req.authority = authority;
             return false;
+        }
+        s->exchange->asked_path = s->req.path;
+        s->exchange->asked_authority = s->req.authority;
         s->head_gone = true;
     }
     if (s->request_ended && s->trailers[0]) {

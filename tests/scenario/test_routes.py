@@ -2,6 +2,8 @@
 
 import pytest
 
+import h2wire
+import websocket
 from harness import assert_problem, forward, free_port
 from wire import wait_for
 
@@ -116,6 +118,52 @@ def test_rewrites(sc):
     assert sc.apps["app"].requests[0].get("host") == "internal:8080"
     assert sc.apps["app"].requests[0].get("x-forwarded-host") == "test"
     assert sc.apps["app"].requests[2].get("host") == "test"
+
+
+def logged(sc, n):
+    return [(r["host"], r["path"], r["reason"]) for r in sc.s.wait_access_log(n)]
+
+
+def test_the_access_log_tells_what_was_asked_for(sc):
+    """Whatever the route made of it, and however the request ended."""
+    start(sc, [
+        {**to("app", pathPrefix="/api"), "rewrite": {"prefix": "/v1", "host": "internal:8080"}},
+        {**to("app", path="/once"), "rewrite": {"path": "/two"},
+         "rateLimits": [{"name": "all", "requests": 1, "per": "1h"}]},
+        {**to("app", pathPrefix="/retried"), "rewrite": {"prefix": "/"}, "retry": {}}])
+    client = sc.client()
+    for target in ("/api/x?y=1", "/once", "/once", "/retried/z"):
+        client.ask("GET", target, host="outer")
+    assert logged(sc, 4) == [("outer", "/api/x", "none"), ("outer", "/once", "none"),
+                             ("outer", "/once", "rate_limited"), ("outer", "/retried/z", "none")]
+    assert [r.target for r in sc.apps["app"].requests] == ["/v1/x?y=1", "/two", "/z"]
+
+
+def test_the_access_log_tells_what_a_websocket_asked_for(sc):
+    sc.proxy(script=websocket.echo, route={"match": {"pathPrefix": "/chat"},
+                                           "rewrite": {"prefix": "/inner", "host": "internal"}})
+    ws = websocket.connect(sc, "/chat/room")
+    ws.close()
+    ws.expect_close(1000, echo=False)
+    assert logged(sc, 1) == [("test", "/chat/room", "none")]
+    assert sc.app.requests[0].target == "/inner/room"
+
+
+def test_the_access_log_tells_what_those_asked_for_whose_heads_have_gone(sc):
+    """On a connection with many others, heads are given back as they have gone out."""
+    def slow(conn):
+        while (st := conn.request()) is not None:
+            conn.answer(st, b"ok")
+    backend = h2wire.Backend(slow)
+    sc.backends.append(backend)
+    sc.proxy(backend=backend, upstream={"protocol": "http2"},
+             route={"match": {"pathPrefix": "/out"}, "rewrite": {"prefix": "/in", "host": "internal"}})
+    client = h2wire.Client(sc.address)
+    streams = [client.request(path=f"/out/{i}", headers=[("x-long", "v" * 3000)]) for i in range(60)]
+    for st in streams:
+        client.response(st)
+    client.close()
+    assert sorted(logged(sc, 60)) == sorted(("test", f"/out/{i}", "none") for i in range(60))
 
 
 @pytest.mark.parametrize("redirect,location,status", [
