@@ -14,6 +14,15 @@ static void check_name(struct builder *b, const struct conf_route *route, uint32
     }
 }
 
+/* "false" would make of a limit for each client one for all of them. */
+static void check_key(struct builder *b, const struct yaml_node *key,
+                      const struct conf_rate_limit *l)
+{
+    if (builder_given(key, "clientAddress") && !l->by_client)
+        problem_at(b->problems, yaml_get(key, "clientAddress"),
+                   "expected true, got \"false\" (one limit for all requests has no \"key\")");
+}
+
 void build_limits(struct builder *b, const struct yaml_node *list, struct conf_route *route)
 {
     for (uint32_t i = 0; i < route->n_rate_limits; i++) {
@@ -21,5 +30,6 @@ void build_limits(struct builder *b, const struct yaml_node *list, struct conf_r
         if (l->rule.burst == 0)
             l->rule.burst = l->rule.requests;
         check_name(b, route, i, list);
+        check_key(b, yaml_get(yaml_at(list, i), "key"), l);
     }
 }

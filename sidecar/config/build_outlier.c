@@ -42,13 +42,38 @@ static uint32_t fixed_endpoints(const struct conf_upstream *u)
     return u->n_endpoints;
 }
 
-static bool looks_at_nothing(const struct outlier_rules *r)
+/* Of n endpoints; 0: of any number. */
+static bool looks_at_nothing(const struct outlier_rules *r, uint32_t n)
 {
     for (int i = 0; i < OUTLIER_STREAKS; i++) {
         if (r->consecutive[i] > 0)
             return false;
     }
-    return r->success_rate.stdev_factor == 0 && r->latency.factor_percent == 0;
+    bool few = n > 0 && n < r->success_rate.min_endpoints;
+    bool few_latencies = n > 0 && n < r->latency.min_endpoints;
+    return (few || r->success_rate.stdev_factor == 0) &&
+           (few_latencies || r->latency.factor_percent == 0);
+}
+
+/* Each row counts what those before it do, and more: so the number of one before it is not reached
+ * when it is the larger one. */
+static void check_shadowed(struct builder *b, const struct outlier_rules *r,
+                           const struct yaml_node *outlier)
+{
+    static const char *const keys[] = {[OUTLIER_LOCAL] = "consecutiveLocalErrors",
+                                       [OUTLIER_GATEWAY] = "consecutiveGatewayErrors",
+                                       [OUTLIER_5XX] = "consecutive5xx"};
+    char text[PROBLEM_QUOTE_MAX];
+    for (int i = 0; i < OUTLIER_STREAKS; i++) {
+        const struct yaml_node *it = yaml_get(outlier, keys[i]);
+        int by = OUTLIER_STREAKS - 1;
+        while (by > i && (r->consecutive[by] == 0 || r->consecutive[by] >= r->consecutive[i]))
+            by--;
+        if (it && by > i)
+            warning_at(b->problems, it,
+                       "%s in a row are never reached: \"%s\" is %u, and counts them too",
+                       builder_number(it, r->consecutive[i], text), keys[by], r->consecutive[by]);
+    }
 }
 
 static void check_few(struct builder *b, const struct conf_upstream *u,
@@ -80,11 +105,17 @@ void lint_outlier(struct builder *b)
         uint32_t n = fixed_endpoints(u);
         if (!it || !u->outlier)
             continue;
-        if (looks_at_nothing(u->outlier))
+        check_shadowed(b, u->outlier, it);
+        if (looks_at_nothing(u->outlier, 0))
             warning_at(b->problems, it, "has no effect: nothing is looked at");
         else if (n == 1)
             warning_at(b->problems, it,
                        "has no effect: there is one endpoint, and the last is never ejected");
+        else if (n > 1 && looks_at_nothing(u->outlier, n))
+            warning_at(b->problems, it,
+                       "has no effect: there are %u endpoints, too few to compare, and nothing "
+                       "else is looked at",
+                       n);
         else if (n > 1)
             check_few(b, u, it, n);
     }

@@ -291,6 +291,19 @@ static const struct warning warnings[] = {
                  "consecutiveGatewayErrors: 0, consecutiveLocalErrors: 0, "
                  "successRate: {stdevFactor: 0}, latency: {factorPercent: 0}}\n"),
       10, 21, U0 ".outlierDetection", "nothing is looked at"}},
+    {"outlier",
+     {UPSTREAM_9(TWO "  outlierDetection: {consecutive5xx: 0, consecutiveGatewayErrors: 0, "
+                     "consecutiveLocalErrors: 0}\n"),
+      10, 21, U0 ".outlierDetection",
+      "there are 2 endpoints, too few to compare, and nothing else is looked at"}},
+    {"outlier",
+     {UPSTREAM_9(TWO "  outlierDetection: {consecutiveGatewayErrors: 10}\n"), 10, 48,
+      U0 ".outlierDetection.consecutiveGatewayErrors",
+      "10 in a row are never reached: \"consecutive5xx\" is 5, and counts them too"}},
+    {"outlier",
+     {UPSTREAM_9(TWO "  outlierDetection: {consecutiveLocalErrors: 6, consecutive5xx: 9}\n"), 10,
+      46, U0 ".outlierDetection.consecutiveLocalErrors",
+      "6 in a row are never reached: \"consecutiveGatewayErrors\" is 5"}},
     {"failover",
      {UPSTREAM_9("  endpoints: [{address: \"127.0.0.1:9\", priority: 2}]\n"), 9, 50,
       U0 ".endpoints[0].priority", "has no effect: all endpoints have priority 2"}},
@@ -374,6 +387,12 @@ static const char *const effective[] = {
                "  endpoints: [\"app.example:80\"]\n"),
     UPSTREAM_9(TWO "  outlierDetection: {}\n  slowStart: {}\n  panicThreshold: 0\n"),
     UPSTREAM_9(TWO "  outlierDetection: {latency: {minimumEndpoints: 2}}\n"),
+    UPSTREAM_9(TWO "  outlierDetection: {latency: {minimumEndpoints: 2}, consecutive5xx: 0, "
+                   "consecutiveGatewayErrors: 0, consecutiveLocalErrors: 0}\n"),
+    UPSTREAM_9(TWO "  outlierDetection: {consecutive5xx: 0, consecutiveGatewayErrors: 9, "
+                   "consecutiveLocalErrors: 9}\n"),
+    UPSTREAM_9(TWO "  outlierDetection: {consecutive5xx: 9, consecutiveGatewayErrors: 4, "
+                   "consecutiveLocalErrors: 4}\n"),
     UPSTREAM_9("  endpoints: [\"127.0.0.1:9\", {address: \"127.0.0.1:8\", priority: 1}]\n"
                "  failover: {overprovisioningPercent: 200}\n"),
     "locality: {zone: a}\n" UPSTREAM_9(
