@@ -251,6 +251,12 @@ void metrics_actions(struct exposition *t, const struct control *c);
 /* metrics_limits.c: the families rate_limit_*; a route's limits for /v1/status. */
 void metrics_limits(struct exposition *t, const struct control *c);
 json_t *limits_json(const struct control *c, const struct conf_route *r);
+/* policies_show.c, for /v1/status: adds to a route what its policies are and did; an upstream's
+ * limits; what header rules did; what the access log lost and hid, null where there is none. */
+void route_policies_json(const struct control *c, const struct conf_route *r, json_t *o);
+json_t *upstream_limits_json(const struct conf_upstream *u, const struct upstream_shared *shared);
+json_t *header_rules_json(const struct control *c);
+json_t *access_log_json(const struct control *c);
 /* metrics_retries.c: the families upstream_retries_*. */
 void metrics_retries(struct exposition *t, const struct control *c);
 

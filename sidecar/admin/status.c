@@ -5,7 +5,6 @@
 #include "admin/endpoint_api.h"
 
 #include "proxy/listener.h"
-#include "proxy/fault_shared.h"
 #include "proxy/route_state.h"
 #include "proxy/upstream_shared.h"
 
@@ -87,19 +86,6 @@ static json_t *backends_json(const struct control *c, const struct conf_route *r
     return a;
 }
 
-static json_t *fault_json(const struct control *c, const struct conf_route *r)
-{
-    struct fault_state *s = &c->generation->views[0]->routes[r->index].state->fault->state;
-    json_t *o = json_object();
-    (void)json_object_set_new(o, "dry_run", json_boolean(r->fault->dry_run));
-    set_u64(o, "delay_ppm", r->fault->delay_ppm);
-    set_u64(o, "abort_ppm", r->fault->abort_ppm);
-    set_u64(o, "active", atomic_load(&s->active));
-    set_u64(o, "delayed", atomic_load(&s->delayed));
-    set_u64(o, "aborted", atomic_load(&s->aborted));
-    return o;
-}
-
 static json_t *routes_json(const struct control *c)
 {
     const struct conf *conf = c->snapshot->conf;
@@ -123,10 +109,7 @@ static json_t *routes_json(const struct control *c)
             set_u64(o, "requests", requests);
             set_u64(o, "errors", errors);
             (void)json_object_set_new(o, "backends", backends_json(c, r));
-            if (r->fault)
-                (void)json_object_set_new(o, "fault", fault_json(c, r));
-            if (r->n_rate_limits > 0)
-                (void)json_object_set_new(o, "rate_limits", limits_json(c, r));
+            route_policies_json(c, r, o);
             (void)json_array_append_new(a, o);
         }
     }
@@ -173,6 +156,7 @@ static json_t *upstreams_json(const struct control *c, usec_t now)
         set_u64(o, "pending", pending);
         set_u64(o, "http2_streams", streams);
         set_u64(o, "max_connections", u->max_connections);
+        (void)json_object_set_new(o, "limits", upstream_limits_json(u, shared));
         (void)json_object_set_new(o, "standing", standing_json(shared, u));
         json_t *retries = retries_json(u, c->generation->upstreams[i], now);
         if (retries)
@@ -236,6 +220,8 @@ char *status_json(struct control *c)
     (void)json_object_set_new(o, "leak_watch", control_leaks_json(c));
     (void)json_object_set_new(o, "config", control_config_json(c));
     (void)json_object_set_new(o, "overload", overload_json(c));
+    (void)json_object_set_new(o, "header_rules", header_rules_json(c));
+    (void)json_object_set_new(o, "access_log", access_log_json(c));
     (void)json_object_set_new(o, "workers", workers_json(c, now));
     (void)json_object_set_new(o, "listeners", listeners_json(c));
     (void)json_object_set_new(o, "routes", routes_json(c));

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import SLUICE, free_port
+from harness import SLUICE, forward, free_port
 from wire import Client, wait_for
 
 
@@ -236,6 +236,66 @@ def test_metrics_are_no_larger_for_many_paths(sc):
     for i in range(100):
         client.ask("GET", f"/{i}", host=f"h{i}.example", headers=[("User-Agent", f"a{i}")])
     assert len(sc.s.metrics().samples) <= before + 60  # histogram buckets at most
+
+
+def test_status_tells_of_policies(sc):
+    sc.proxy(upstream={"circuitBreaker": {"maxRequests": 7, "maxPendingRequests": 8, "maxRetries": 9,
+                                          "maxConnections": 10, "maxRequestsPerEndpoint": 5,
+                                          "queueTimeout": "250ms"},
+                       "pool": {"idleTimeout": "60s"}},
+             listener={"routes": [
+                 {"name": "guarded", "match": {"path": "/guarded"}, "upstream": "app",
+                  "authz": {"rules": [{"action": "allow", "methods": ["GET"]}]}},
+                 {"name": "tried", "match": {"path": "/tried"}, "upstream": "app",
+                  "authz": {"rules": [{"action": "deny"}], "dryRun": True},
+                  "fault": {"abort": {"percent": 100}, "dryRun": True},
+                  "requestHeaderModifier": {"set": [{"name": "X-A", "value": "b"}]},
+                  "responseHeaderModifier": {"set": [{"name": "X-A", "value": "b"}], "dryRun": True}},
+                 forward()]})
+    client = sc.client()
+    assert client.ask("GET", "/guarded").status == 200
+    assert client.ask("HEAD", "/guarded").status == 403
+    assert client.ask("GET", "/tried").status == 200
+    assert client.ask("GET", "/?token=secret").status == 200
+    sc.s.wait_access_log(4)
+    status = sc.s.status()
+    routes = {r["name"]: r for r in status["routes"]}
+    assert routes["guarded"]["authz"] == {"jwt": [], "optional": False, "rules": 1, "dry_run": False,
+                                          "allowed": 1, "refused": 1, "would_refuse": 0}
+    assert routes["tried"]["authz"]["would_refuse"] == 1 and routes["tried"]["authz"]["dry_run"]
+    assert routes["tried"]["fault"]["would_abort"] == 1 and routes["tried"]["fault"]["aborted"] == 0
+    assert not {"authz", "fault"} & set(routes["main/2"])
+    assert status["header_rules"] == {
+        "request": {"changed": 1, "dry_run": 0, "left_out": 0, "refused": 0},
+        "response": {"changed": 0, "dry_run": 1, "left_out": 0, "refused": 0}}
+    assert status["access_log"] == {"dropped": 0, "redacted": 1}
+    assert status["upstreams"][0]["limits"] == {
+        "connections": 1, "max_connections": 10, "requests": 0, "max_requests": 7,
+        "max_pending_requests": 8, "retries": 0, "max_retries": 9, "max_connections_per_endpoint": 0,
+        "max_requests_per_endpoint": 5, "queue_timeout_ms": 250}
+
+
+def test_status_tells_of_limits_in_use(sc):
+    """Requests in flight count against maxRequests, whatever worker has them."""
+    free = threading.Event()
+
+    def held(conn):
+        conn.request()
+        free.wait(30)
+        conn.answer(b"x")
+    sc.proxy(script=held, more={"workers": 2})
+    clients = [sc.client() for _ in range(3)]
+    for client in clients:
+        client.request()
+    sc.app.wait_requests(3)
+
+    def in_use():
+        return sc.s.status()["upstreams"][0]["limits"]["requests"]
+    assert in_use() == 3
+    free.set()
+    for client in clients:
+        assert client.response().status == 200
+    wait_for(lambda: in_use() == 0, "their places are free again")
 
 
 # --- the access log ---------------------------------------------------------------------------

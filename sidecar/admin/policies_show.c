@@ -1,0 +1,128 @@
+/* policies_show.c - what /v1/status tells of policies that are small: who may pass a route, its
+ * faults and header rules, an upstream's limits, what the access log hides. */
+#include "admin/control.h"
+
+#include "config/conf_authz.h"
+#include "proxy/access_log.h"
+#include "proxy/fault_shared.h"
+#include "proxy/route_state.h"
+#include "proxy/upstream_shared.h"
+
+#include <jansson.h>
+
+static void set_u64(json_t *o, const char *key, uint64_t v)
+{
+    (void)json_object_set_new(o, key, json_integer((json_int_t)v));
+}
+
+static void set_bool(json_t *o, const char *key, bool v)
+{
+    (void)json_object_set_new(o, key, json_boolean(v));
+}
+
+/* ---- of a route ---- */
+
+static json_t *authz_json(const struct control *c, const struct conf_route *r)
+{
+    static const char *const words[AUTHZ_DECISIONS] = {
+        [AUTHZ_ALLOWED] = "allowed",
+        [AUTHZ_REFUSED] = "refused",
+        [AUTHZ_WOULD_REFUSE] = "would_refuse",
+    };
+    const struct conf_authz *a = r->authz;
+    json_t *o = json_object(), *names = json_array();
+    for (uint32_t i = 0; i < a->n_names; i++)
+        (void)json_array_append_new(names, json_stringn(a->names[i].p, a->names[i].n));
+    (void)json_object_set_new(o, "jwt", names);
+    set_bool(o, "optional", a->optional);
+    set_u64(o, "rules", a->rules.n);
+    set_bool(o, "dry_run", a->dry_run);
+    for (int d = 0; d < AUTHZ_DECISIONS; d++) {
+        uint64_t n = 0;
+        for (uint32_t k = 0; k < c->process.n_workers; k++)
+            n += count_read(&c->generation->views[k]->routes[r->index].state->stats.authz[d]);
+        set_u64(o, words[d], n);
+    }
+    return o;
+}
+
+static json_t *fault_json(const struct control *c, const struct conf_route *r)
+{
+    struct fault_state *s = &c->generation->views[0]->routes[r->index].state->fault->state;
+    json_t *o = json_object();
+    set_bool(o, "dry_run", r->fault->dry_run);
+    set_u64(o, "delay_ppm", r->fault->delay_ppm);
+    set_u64(o, "abort_ppm", r->fault->abort_ppm);
+    set_u64(o, "active", atomic_load(&s->active));
+    set_u64(o, "delayed", atomic_load(&s->delayed));
+    set_u64(o, "aborted", atomic_load(&s->aborted));
+    set_u64(o, "skipped", atomic_load(&s->skipped));
+    set_u64(o, "would_delay", atomic_load(&s->dry_delayed));
+    set_u64(o, "would_abort", atomic_load(&s->dry_aborted));
+    return o;
+}
+
+void route_policies_json(const struct control *c, const struct conf_route *r, json_t *o)
+{
+    if (r->authz)
+        (void)json_object_set_new(o, "authz", authz_json(c, r));
+    if (r->fault)
+        (void)json_object_set_new(o, "fault", fault_json(c, r));
+    if (r->n_rate_limits > 0)
+        (void)json_object_set_new(o, "rate_limits", limits_json(c, r));
+}
+
+/* ---- of an upstream ---- */
+
+json_t *upstream_limits_json(const struct conf_upstream *u, const struct upstream_shared *shared)
+{
+    json_t *o = json_object();
+    set_u64(o, "connections", atomic_load(&shared->connections));
+    set_u64(o, "max_connections", u->max_connections);
+    set_u64(o, "requests", atomic_load(&shared->requests));
+    set_u64(o, "max_requests", u->max_requests);
+    set_u64(o, "max_pending_requests", u->max_pending);
+    set_u64(o, "retries", atomic_load(&shared->retries));
+    set_u64(o, "max_retries", u->max_retries);
+    set_u64(o, "max_connections_per_endpoint", u->max_connections_per_endpoint);
+    set_u64(o, "max_requests_per_endpoint", u->max_requests_per_endpoint);
+    set_u64(o, "queue_timeout_ms", u->queue_timeout / USEC_PER_MSEC);
+    return o;
+}
+
+/* ---- of the process ---- */
+
+json_t *header_rules_json(const struct control *c)
+{
+    static const char *const messages[] = {"request", "response"};
+    static const char *const results[] = {
+#define X(id, word) word,
+        HEADER_COUNT_TABLE(X)
+#undef X
+    };
+    json_t *o = json_object();
+    for (size_t m = 0; m < ARRAY_LEN(messages); m++) {
+        json_t *counts = json_object();
+        for (int r = 0; r < HEADER_COUNTS; r++) {
+            uint64_t n = 0;
+            for (uint32_t k = 0; k < c->process.n_workers; k++)
+                n += count_read(&c->workers[k].stats.header_rules[m][r]);
+            set_u64(counts, results[r], n);
+        }
+        (void)json_object_set_new(o, messages[m], counts);
+    }
+    return o;
+}
+
+json_t *access_log_json(const struct control *c)
+{
+    if (!c->log)
+        return json_null();
+    json_t *o = json_object();
+    uint64_t dropped = access_log_write_errors(c->log);
+    for (uint32_t k = 0; k < c->process.n_workers; k++)
+        dropped += access_ring_dropped(c->rings[k]);
+    set_u64(o, "dropped", dropped);
+    set_u64(o, "redacted", access_log_redacted(c->log));
+    return o;
+}
