@@ -169,6 +169,23 @@ def test_an_only_endpoint_is_waited_for(sc, space):
     assert client.response("GET").status == 200
 
 
+def test_what_an_only_endpoint_never_acknowledges_ends(sc, space):
+    """Where nothing else looks, the kernel does: TCP_USER_TIMEOUT, 10 s."""
+    bad = sc.backend(holds, address=f"{BAD}:0")
+    sc.proxy(backend=bad, route={"timeout": 0}, upstream={"pool": {"idleTimeout": "1m"}})
+    client = sc.client(timeout=60)
+    assert client.ask().status == 200
+    space.drop(BAD)
+    start = time.monotonic()
+    client.request("POST", "/wait", body=b"x")
+    response = client.response("POST")
+    assert json.loads(response.body)["code"] == "upstream_reset", response
+    assert time.monotonic() - start > 9
+    assert len(bad.conns) == 1 and metric(sc, "unreachable") == 0
+    space.pass_again(BAD)
+    assert client.ask().status == 200
+
+
 def test_a_slow_application_is_neither_cut_nor_avoided(sc):
     slow, release = [], threading.Event()
 
