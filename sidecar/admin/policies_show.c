@@ -27,7 +27,7 @@ static json_t *authz_json(const struct control *c, const struct conf_route *r)
     static const char *const words[AUTHZ_DECISIONS] = {
         [AUTHZ_ALLOWED] = "allowed",
         [AUTHZ_REFUSED] = "refused",
-        [AUTHZ_WOULD_REFUSE] = "would_refuse",
+        [AUTHZ_DRY_RUN] = "refused_dry_run",
     };
     const struct conf_authz *a = r->authz;
     json_t *o = json_object(), *names = json_array();
@@ -57,8 +57,8 @@ static json_t *fault_json(const struct control *c, const struct conf_route *r)
     set_u64(o, "delayed", atomic_load(&s->delayed));
     set_u64(o, "aborted", atomic_load(&s->aborted));
     set_u64(o, "skipped", atomic_load(&s->skipped));
-    set_u64(o, "would_delay", atomic_load(&s->dry_delayed));
-    set_u64(o, "would_abort", atomic_load(&s->dry_aborted));
+    set_u64(o, "delayed_dry_run", atomic_load(&s->dry_delayed));
+    set_u64(o, "aborted_dry_run", atomic_load(&s->dry_aborted));
     return o;
 }
 

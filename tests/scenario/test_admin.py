@@ -261,9 +261,9 @@ def test_status_tells_of_policies(sc):
     status = sc.s.status()
     routes = {r["name"]: r for r in status["routes"]}
     assert routes["guarded"]["authz"] == {"jwt": [], "optional": False, "rules": 1, "dry_run": False,
-                                          "allowed": 1, "refused": 1, "would_refuse": 0}
-    assert routes["tried"]["authz"]["would_refuse"] == 1 and routes["tried"]["authz"]["dry_run"]
-    assert routes["tried"]["fault"]["would_abort"] == 1 and routes["tried"]["fault"]["aborted"] == 0
+                                          "allowed": 1, "refused": 1, "refused_dry_run": 0}
+    assert routes["tried"]["authz"]["refused_dry_run"] == 1 and routes["tried"]["authz"]["dry_run"]
+    assert routes["tried"]["fault"]["aborted_dry_run"] == 1 and routes["tried"]["fault"]["aborted"] == 0
     assert not {"authz", "fault"} & set(routes["main/2"])
     assert status["header_rules"] == {
         "request": {"changed": 1, "dry_run": 0, "left_out": 0, "refused": 0},
