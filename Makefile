@@ -322,9 +322,10 @@ bench-policies: ## CPU per request with all policies on, beside none of them
 # --- how the code looks -----------------------------------------------------------------------
 
 .PHONY: lint format format-check
-lint: ## Include layers, banned functions, clang-tidy, cppcheck
+lint: ## Include layers, banned functions, the map of files, clang-tidy, cppcheck
 	@$(PYTHON) tests/lint/layers.py
 	@$(PYTHON) tests/lint/banned.py
+	@$(PYTHON) tests/lint/map.py
 	@mkdir -p $(BUILD)/lint
 	@printf '%s\n' -D_GNU_SOURCE '-DSLUICE_VERSION="$(VERSION)"' -I$(CURDIR)/sidecar -I$(CURDIR) \
 	    -std=gnu17 >$(BUILD)/lint/compile_flags.txt
@@ -343,7 +344,8 @@ format-check: ## Fails where `make format` would change something
 # --- what the program tells of itself ---------------------------------------------------------
 
 .PHONY: docs man
-docs: $(PROGRAM) ## Writes docs/guide/reference.md from the schema
+docs: $(PROGRAM) ## Writes docs/guide/reference.md from the schema, docs/FILES.md from each file's first line
+	@$(PYTHON) tests/lint/map.py write
 	$(PROGRAM) schema --reference >$(BUILD)/reference.md
 	mv $(BUILD)/reference.md docs/guide/reference.md
 
@@ -372,7 +374,7 @@ install: $(PROGRAM) $(MAN) ## Program, systemd units, manual pages, example and 
 	sed 's,/usr/,$(PREFIX)/,' packaging/systemd/sluice.service \
 	    >$(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
 	install -m 644 packaging/systemd/sluice.socket $(DESTDIR)$(PREFIX)/lib/systemd/system
-	install -m 644 README.md LICENSE CHANGELOG.md docs/ARCHITECTURE.md \
+	install -m 644 README.md LICENSE CHANGELOG.md docs/ARCHITECTURE.md docs/FILES.md \
 	    docs/guide/examples/sluice.yaml $(DESTDIR)$(PREFIX)/share/doc/sluice
 	install -m 644 $(wildcard docs/guide/*.md) $(DESTDIR)$(PREFIX)/share/doc/sluice/guide
 
