@@ -19,8 +19,8 @@ static void fake_hash(const void *ctx, struct str value, char out[REDACT_HASH_LE
 }
 
 static const struct redact_hash hash = {fake_hash, fake_hash};
-static const struct str names[] = {{"token", 5}, {"Code", 4}, {"a-b", 3}};
-static const struct redact_rules rules = {.n_names = 3, .names = names};
+static const struct str names[] = {{"token", 5}, {"Code", 4}, {"a-b", 3}, {"p9", 2}};
+static const struct redact_rules rules = {.n_names = 4, .names = names};
 
 #define H(n) "sha256:" n "############"
 
@@ -47,6 +47,7 @@ static void test_query(UNUSED void **state)
     expect(REDACT_QUERY, "code=x&code=yy", "code=" H("0001") "&code=" H("0002"));
     expect(REDACT_QUERY, "a-b=1=2%26", "a-b=" H("0006"));
     expect(REDACT_QUERY, "%74oke%6E=abc", "%74oke%6E=" H("0003"));
+    expect(REDACT_QUERY, "%70%39=abc&%50%39=d", "%70%39=" H("0003") "&%50%39=" H("0001"));
     expect(REDACT_QUERY, "&&token=a&", "&&token=" H("0001") "&");
     /* to some a ; ends a value, to others it is a part of it */
     expect(REDACT_QUERY, "token=ab;cd&x=1", "token=" H("0005") "&x=1");
