@@ -155,7 +155,8 @@ void lint_min_idle(struct builder *b)
 void lint_tcp_requests(struct builder *b)
 {
     static const char *const keys[][2] = {{"pool", "maxRequestsPerConnection"},
-                                          {"circuitBreaker", "slowCallDuration"}};
+                                          {"circuitBreaker", "slowCallDuration"},
+                                          {"outlierDetection", "latency"}};
     const struct users *users = find_users(b);
     for (uint32_t i = 0; i < b->conf->n_upstreams && users; i++) {
         for (size_t k = 0; k < ARRAY_LEN(keys); k++) {

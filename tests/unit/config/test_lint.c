@@ -189,6 +189,10 @@ static const struct warning warnings[] = {
     {"tcp-requests",
      {TCP_ONLY TAIL "  circuitBreaker: {slowCallDuration: 1s}\n", 7, 38,
       U0 ".circuitBreaker.slowCallDuration", "only tcp listeners"}},
+    {"tcp-requests",
+     {TCP_ONLY "upstreams:\n- name: a\n  endpoints: [\"127.0.0.1:7\", \"127.0.0.1:8\", "
+               "\"127.0.0.1:9\"]\n  outlierDetection: {latency: {}}\n",
+      7, 31, U0 ".outlierDetection.latency", "only tcp listeners"}},
     {"endpoint-limits",
      {UPSTREAM_9(ENDPOINT "  circuitBreaker: {maxRequestsPerEndpoint: 1025}\n"), 10, 44,
       U0 ".circuitBreaker.maxRequestsPerEndpoint", "1025 is never reached: maxRequests is 1024"}},
