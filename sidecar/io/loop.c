@@ -5,6 +5,16 @@
 #include "io/child.h"
 
 #include <errno.h>
+#include <sys/epoll.h>
+
+/* libev takes as many events as there are: its array grows with them, and there is no setting for
+ * that. A turn with a thousand requests would keep timers, mail and all who became ready meanwhile
+ * waiting for tens of milliseconds. So this one is called by it in the place of libc's, as a
+ * program's own symbols come first. The kernel begins the next time with those that it has left. */
+int epoll_wait(int fd, struct epoll_event *events, int most, int timeout)
+{
+    return epoll_pwait(fd, events, most < LOOP_EVENTS ? most : LOOP_EVENTS, timeout, NULL);
+}
 
 static void reap_all(struct loop *l)
 {

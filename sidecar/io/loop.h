@@ -13,6 +13,9 @@
  * close of a connection takes. */
 enum { LOOP_PIECES = 32 };
 
+/* So many descriptors' events are a turn's; what else is ready is the next ones'. */
+enum { LOOP_EVENTS = 64 };
+
 /* One read takes at most this much: what a stalled stream holds in each direction. */
 enum { LOOP_SCRATCH_BYTES = 64 * 1024 };
 

@@ -1,7 +1,8 @@
 /* turns.c - how long the loops' turns take, seen from outside: preloaded (LD_PRELOAD) into the
- * program, it stands between libev and epoll_wait(2). What passes between the return of one call
- * and the next is a turn. Each thread that waits so writes what it saw into the file SLUICE_TURNS
- * (tests/soak/turns.py reads it); the program itself pays nothing for it and knows nothing of it.
+ * program, it stands between its loops and epoll_pwait(2). What passes between the return of one
+ * call and the next is a turn. Each thread that waits so writes what it saw into the file
+ * SLUICE_TURNS (tests/soak/turns.py reads it); the program itself pays nothing for it and knows
+ * nothing of it.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -45,7 +46,7 @@ struct usage {
 static struct thread *threads;
 static _Thread_local struct thread *mine;
 static _Thread_local struct usage began;
-static int (*real_wait)(int, struct epoll_event *, int, int);
+static int (*real_wait)(int, struct epoll_event *, int, int, const sigset_t *);
 
 static uint64_t clock_us(clockid_t which)
 {
@@ -69,7 +70,7 @@ static struct usage usage_now(void)
 __attribute__((constructor)) static void begin(void)
 {
     const char *path = getenv("SLUICE_TURNS");
-    void *found = dlsym(RTLD_NEXT, "epoll_wait");
+    void *found = dlsym(RTLD_NEXT, "epoll_pwait");
     memcpy(&real_wait, &found, sizeof(found));
     int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0)
@@ -113,13 +114,14 @@ static void note(struct thread *t)
     t->n_long++;
 }
 
-int epoll_wait(int fd, struct epoll_event *events, int most, int timeout)
+/* What io/loop.c calls in the place of epoll_wait(2). */
+int epoll_pwait(int fd, struct epoll_event *events, int most, int timeout, const sigset_t *mask)
 {
     if (!threads)
-        return real_wait(fd, events, most, timeout);
+        return real_wait(fd, events, most, timeout, mask);
     if (mine)
         note(mine);
-    int n = real_wait(fd, events, most, timeout);
+    int n = real_wait(fd, events, most, timeout, mask);
     if (!mine)
         mine = enter();
     began = usage_now();

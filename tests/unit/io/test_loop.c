@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #define MSEC(n) ((usec_t)(n)*USEC_PER_MSEC)
@@ -244,6 +246,51 @@ static void test_pieces_of_a_turn(void **state)
     assert_false(loop_spend(l, 1));
 }
 
+enum { READY = 5 * LOOP_EVENTS / 2, ROUNDS = 4 };
+
+static struct ready {
+    struct ev_io io;
+    uint32_t calls;
+} ready[READY];
+
+static void on_ready(struct ev_loop *ev, struct ev_io *w, int events)
+{
+    (void)ev;
+    (void)events;
+    CONTAINER_OF(w, struct ready, io)->calls++;
+}
+
+/* More descriptors are ready, and stay so, than a turn takes: each has its turn. */
+static void test_events_of_a_turn(void **state)
+{
+    struct loop *l = *state;
+    for (int i = 0; i < READY; i++) {
+        int fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
+        assert_true(fd >= 0);
+        ready[i].calls = 0;
+        ev_io_init(&ready[i].io, on_ready, fd, EV_READ);
+        ev_io_start(l->ev, &ready[i].io);
+    }
+    uint32_t before = 0;
+    for (int turn = 1; before < ROUNDS * READY; turn++) {
+        uint32_t calls = 0, least = UINT32_MAX, most = 0;
+        assert_true(turn <= (ROUNDS + 1) * READY / LOOP_EVENTS);
+        (void)ev_run(l->ev, EVRUN_NOWAIT);
+        for (int i = 0; i < READY; i++) {
+            calls += ready[i].calls;
+            least = min_u64(least, ready[i].calls) & UINT32_MAX;
+            most = max_u64(most, ready[i].calls) & UINT32_MAX;
+        }
+        assert_in_range(calls - before, 1, LOOP_EVENTS);
+        assert_in_range(most - least, 0, 1);
+        before = calls;
+    }
+    for (int i = 0; i < READY; i++) {
+        ev_io_stop(l->ev, &ready[i].io);
+        (void)close(ready[i].io.fd);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +305,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_reaper_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reaped_when_the_loop_is_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pieces_of_a_turn, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_events_of_a_turn, setup, teardown),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
