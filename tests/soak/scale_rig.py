@@ -184,8 +184,17 @@ class Meanwhile:
         self.starts.append(mere_start())
 
     def pace(self):
-        """Seconds: what a bound becomes where others have the processors (rig.STARTS)."""
-        return sorted(self.starts)[len(self.starts) // 2] * STARTS / 1000
+        """Seconds: what a bound becomes where others have the processors (rig.STARTS). It is the
+        longest that is judged, so it is the longest start."""
+        return max(self.starts) * STARTS / 1000
+
+    def seen(self):
+        """Has each of it happened, however fast the load was?"""
+        least = {"scrape": 2, "health": 1, "reload": 3, "drain": 3, "names": 1}
+        return all(len(self.done[what]) >= n for what, n in least.items()) or self.failed()
+
+    def failed(self):
+        return any(doing.error for doing in self.doing)
 
     def names(self):
         begin = time.monotonic()
