@@ -6,6 +6,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
@@ -36,6 +37,35 @@ static void test_no_bound(void **state)
     assert_int_equal(t.dropped, 0);
     assert_int_equal(count_lines(&t, false), 10000);
     assert_memory_equal(t.p, "# HELP sluice_a What it is.\n# TYPE sluice_a gauge\n", 50);
+    free(t.p);
+}
+
+/* Lines come out as printf(3) has them, whichever way they are made. */
+static void test_lines(void **state)
+{
+    struct exposition t = {0};
+    char whole[1024], label[600];
+    (void)state;
+    int n =
+        snprintf(whole, sizeof(whole), "%s|%.*s|%.*s|%.*s|%llu|%llu|%u|%u|%d|%.6f|%%\n", "text", 2,
+                 "cut", 9, "whole", 0, "", 0ULL, UINT64_MAX + 0ULL, 0U, UINT32_MAX, -1, 0.25);
+    metric_put(&t, "%s|%.*s|%.*s|%.*s|%llu|", "text", 2, "cut", 9, "whole", 0, "", 0ULL);
+    metric_put(&t, "%llu|%u|%u|", UINT64_MAX + 0ULL, 0U, UINT32_MAX);
+    metric_put(&t, "%d|%.6f|%%\n", -1, 0.25);
+    assert_int_equal(t.len, n);
+    assert_memory_equal(t.p, whole, t.len + 1);
+    /* A line is never more than 511 bytes. */
+    memset(label, 'x', sizeof(label) - 1);
+    label[sizeof(label) - 1] = '\0';
+    for (int plain = 0; plain < 2; plain++) {
+        size_t before = t.len;
+        if (plain)
+            metric_put(&t, "a%s%u", label, 7U);
+        else
+            metric_put(&t, "a%s%d", label, 7);
+        assert_int_equal(t.len - before, 511);
+        assert_int_equal(strlen(t.p + before), 511);
+    }
     free(t.p);
 }
 
@@ -104,8 +134,11 @@ static void test_memory_is_short(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_bound),        cmocka_unit_test(test_bound),
-        cmocka_unit_test(test_histogram),       cmocka_unit_test(test_histogram_at_the_bound),
+        cmocka_unit_test(test_no_bound),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_histogram),
+        cmocka_unit_test(test_histogram_at_the_bound),
         cmocka_unit_test(test_memory_is_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
