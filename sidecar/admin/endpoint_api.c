@@ -70,17 +70,26 @@ static json_t *endpoint_json(const struct endpoint_shared *e, const struct conf_
     return o;
 }
 
-json_t *endpoints_json(const struct upstream_shared *u, const struct conf_upstream *conf)
+/* only: NULL for all. */
+static json_t *some_endpoints_json(const struct upstream_shared *u,
+                                   const struct conf_upstream *conf, const struct address *only)
 {
     usec_t now = clock_mono();
     json_t *a = json_array();
     bool panics = upstream_panics(u, conf);
     for (uint32_t i = 0; i < u->n_endpoints; i++) {
+        if (only && !address_equal(&u->endpoints[i]->address, only))
+            continue;
         json_t *o = endpoint_json(u->endpoints[i], conf, panics, now);
         levels_add_place(u, i, o);
         (void)json_array_append_new(a, o);
     }
     return a;
+}
+
+json_t *endpoints_json(const struct upstream_shared *u, const struct conf_upstream *conf)
+{
+    return some_endpoints_json(u, conf, NULL);
 }
 
 json_t *standing_json(const struct upstream_shared *u, const struct conf_upstream *conf)
@@ -115,13 +124,14 @@ static void reply_no_upstream(struct http_request *req)
     http_reply_problem(req, 404, "no_upstream", "the configuration in force has no such upstream");
 }
 
-static json_t *upstream_json(const struct control *c, const struct conf_upstream *conf)
+static json_t *upstream_json(const struct control *c, const struct conf_upstream *conf,
+                             const struct address *only)
 {
     const struct upstream_shared *u = c->generation->upstreams[conf->index];
     json_t *o = json_object();
     (void)json_object_set_new(o, "name", json_stringn(conf->name.p, conf->name.n));
     (void)json_object_set_new(o, "standing", standing_json(u, conf));
-    (void)json_object_set_new(o, "endpoints", endpoints_json(u, conf));
+    (void)json_object_set_new(o, "endpoints", some_endpoints_json(u, conf, only));
     return o;
 }
 
@@ -138,7 +148,7 @@ void endpoints_get(struct http_request *req, void *ctx)
     json_t *o = json_object(), *a = json_array();
     for (uint32_t i = 0; i < conf->n_upstreams; i++) {
         if (!one || str_eq(conf->upstreams[i].name, str_of(name)))
-            (void)json_array_append_new(a, upstream_json(c, &conf->upstreams[i]));
+            (void)json_array_append_new(a, upstream_json(c, &conf->upstreams[i], NULL));
     }
     (void)json_object_set_new(o, "upstreams", a);
     reply_json(req, o);
@@ -235,7 +245,7 @@ static void change(struct http_request *req, struct control *c, const json_t *o)
         operator_words_hold(c);
         /* It is in force already. The workers hear of it behind the answer: they free what the mail
          * brings, and would wait for a lock in malloc where we make JSON at the same time. */
-        reply_json(req, upstream_json(c, conf));
+        reply_json(req, upstream_json(c, conf, &w.address));
         generation_deliver(c->generation, conf);
     }
 }

@@ -87,7 +87,10 @@ def test_weight(sc):
     e = endpoints(sc)["endpoints"][0]
     assert e["percent"] == e["operator_percent"] == 25
     # a drain keeps it, ready takes both back
-    assert post(sc, {"upstream": "app", "address": backends[0].address, "action": "drain"})[0] == 200
+    code, told = post(sc, {"upstream": "app", "address": backends[0].address, "action": "drain"})
+    assert code == 200 and told["name"] == "app" and told["standing"]["there"] == 1
+    assert [e["address"] for e in told["endpoints"]] == [backends[0].address]
+    assert told["endpoints"][0]["state"] == "drained"
     assert endpoints(sc)["endpoints"][0]["operator_percent"] == 25
     sluice_endpoint(sc, "ready", "app", backends[0].address)
     assert endpoints(sc)["endpoints"][0]["operator_percent"] == 100
