@@ -75,6 +75,11 @@ static bool format_plainly(struct line *l, const char *fmt, va_list args)
         } else if (strncmp(fmt, "%u", 2) == 0) {
             add_number(l, va_arg(args, unsigned));
             fmt += 2;
+        } else if (strncmp(fmt, "%d", 2) == 0) {
+            int n = va_arg(args, int);
+            add(l, "-", n < 0);
+            add_number(l, (uint64_t)llabs(n));
+            fmt += 2;
         } else if (*fmt) {
             return false;
         }

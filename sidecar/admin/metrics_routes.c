@@ -17,19 +17,26 @@ static struct route_state *state_of(const struct control *c, uint32_t worker,
     return c->generation->views[worker]->routes[r->index].state;
 }
 
-/* Of counters that a worker makes when it has something to count. */
-static uint64_t lazy_sum(const struct control *c, const struct conf_route *r, size_t offset,
-                         uint32_t which)
+/* Of counters that a worker makes when it has something to count: n of them, of all workers. False,
+ * and no sums: nobody has any, as is so for most routes. */
+static bool lazy_sums(const struct control *c, const struct conf_route *r, size_t offset,
+                      uint64_t *sums, uint32_t n)
 {
-    uint64_t n = 0;
+    bool any = false;
     for (uint32_t k = 0; k < c->process.n_workers; k++) {
         const char *stats = (const char *)&state_of(c, k, r)->stats;
         counter_t *_Atomic const *where =
             (counter_t * _Atomic const *)(const void *)(stats + offset);
         counter_t *counters = atomic_load_explicit(where, memory_order_acquire);
-        n += counters ? count_read(&counters[which]) : 0;
+        if (!counters)
+            continue;
+        if (!any)
+            memset(sums, 0, n * sizeof(*sums));
+        any = true;
+        for (uint32_t i = 0; i < n; i++)
+            sums[i] += count_read(&counters[i]);
     }
-    return n;
+    return any;
 }
 
 typedef void put_fn(struct exposition *t, const struct control *c, const struct conf_route *r,
@@ -52,22 +59,26 @@ static void put_requests(struct exposition *t, const struct control *c, const st
 static void put_errors(struct exposition *t, const struct control *c, const struct conf_route *r,
                        const char *labels)
 {
+    uint64_t sums[REASON_COUNT];
+    if (!lazy_sums(c, r, offsetof(struct route_stats, errors), sums, REASON_COUNT))
+        return;
     for (int x = 1; x < REASON_COUNT; x++) {
-        uint64_t n = lazy_sum(c, r, offsetof(struct route_stats, errors), (uint32_t)x);
-        if (n > 0)
+        if (sums[x] > 0)
             metric_put(t, "sluice_route_errors_total{%s,reason=\"%s\"} %llu\n", labels,
-                       reason_word((enum reason)x), (ull)n);
+                       reason_word((enum reason)x), (ull)sums[x]);
     }
 }
 
 static void put_grpc(struct exposition *t, const struct control *c, const struct conf_route *r,
                      const char *labels)
 {
+    uint64_t sums[GRPC_CODES];
+    if (!lazy_sums(c, r, offsetof(struct route_stats, grpc), sums, GRPC_CODES))
+        return;
     for (int x = 0; x < GRPC_CODES; x++) {
-        uint64_t n = lazy_sum(c, r, offsetof(struct route_stats, grpc), (uint32_t)x);
-        if (n > 0)
+        if (sums[x] > 0)
             metric_put(t, "sluice_grpc_requests_total{%s,code=\"%s\"} %llu\n", labels,
-                       grpc_code_word((enum grpc_code)x), (ull)n);
+                       grpc_code_word((enum grpc_code)x), (ull)sums[x]);
     }
 }
 

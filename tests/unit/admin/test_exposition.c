@@ -51,7 +51,8 @@ static void test_lines(void **state)
                  "cut", 9, "whole", 0, "", 0ULL, UINT64_MAX + 0ULL, 0U, UINT32_MAX, -1, 0.25);
     metric_put(&t, "%s|%.*s|%.*s|%.*s|%llu|", "text", 2, "cut", 9, "whole", 0, "", 0ULL);
     metric_put(&t, "%llu|%u|%u|", UINT64_MAX + 0ULL, 0U, UINT32_MAX);
-    metric_put(&t, "%d|%.6f|%%\n", -1, 0.25);
+    metric_put(&t, "%d|", -1);
+    metric_put(&t, "%.6f|%%\n", 0.25);
     assert_int_equal(t.len, n);
     assert_memory_equal(t.p, whole, t.len + 1);
     /* A line is never more than 511 bytes. */
@@ -62,7 +63,7 @@ static void test_lines(void **state)
         if (plain)
             metric_put(&t, "a%s%u", label, 7U);
         else
-            metric_put(&t, "a%s%d", label, 7);
+            metric_put(&t, "a%s%x", label, 7U);
         assert_int_equal(t.len - before, 511);
         assert_int_equal(strlen(t.p + before), 511);
     }
