@@ -131,14 +131,60 @@ static void show_routes(const json_t *rows)
     table_print(&t, stdout);
 }
 
+static void show_limits(const json_t *rows)
+{
+    struct table t;
+    size_t i, j;
+    json_t *r, *l, *all = json_array();
+
+    json_array_foreach(rows, i, r)
+    {
+        json_array_foreach(json_object_get(r, "rate_limits"), j, l)
+        {
+            (void)json_object_set(l, "route", json_object_get(r, "name"));
+            (void)json_array_append(all, l);
+        }
+    }
+    if (section(&t, all, "llrrr", "RATE LIMIT|ROUTE|ALLOWED|REFUSED|KEYS")) {
+        json_array_foreach(all, i, l)
+        {
+            bool dry = json_is_true(json_object_get(l, "dry_run"));
+            table_cell(&t, "%s%s", json_text(l, "name"), dry ? " (dryRun)" : "");
+            table_cell(&t, "%s", json_text(l, "route"));
+            table_cell(&t, "%lld", json_count(l, "allowed"));
+            table_cell(&t, "%lld", json_count(l, dry ? "refused_dry_run" : "refused"));
+            if (json_object_get(l, "keys"))
+                table_cell(&t, "%lld", json_count(l, "keys"));
+            else
+                table_cell(&t, "-");
+        }
+        table_print(&t, stdout);
+    }
+    json_decref(all);
+}
+
+/* What keeps requests from it, or sends them where they should not go. */
+static void show_upstream_state(struct table *t, const json_t *u)
+{
+    const json_t *breaker = json_object_get(u, "circuit_breaker");
+    const char *state = json_text(breaker, "state");
+    const char *dry = json_is_true(json_object_get(breaker, "dry_run")) ? " (dryRun)" : "";
+    bool panic = json_is_true(json_object_get(json_object_get(u, "standing"), "panic"));
+
+    if (*state == '\0' || strcmp(state, "off") == 0 || strcmp(state, "closed") == 0)
+        table_cell(t, "%s", panic ? "panic" : "-");
+    else
+        table_cell(t, "breaker %s%s%s", state, dry, panic ? ", panic" : "");
+}
+
 static void show_upstreams(const json_t *rows)
 {
     struct table t;
     size_t i, j;
     json_t *u, *e;
 
-    if (!section(&t, rows, "lrrrrrrr",
-                 "UPSTREAM|CONNECTIONS|LIMIT|ACTIVE|IDLE|PENDING|REQUESTS|ERRORS"))
+    if (!section(&t, rows, "lrrrrrrrl",
+                 "UPSTREAM|CONNECTIONS|LIMIT|ACTIVE|IDLE|PENDING|REQUESTS|ERRORS|STATE"))
         return;
     json_array_foreach(rows, i, u)
     {
@@ -151,6 +197,7 @@ static void show_upstreams(const json_t *rows)
         table_cell(&t, "%lld", json_count(u, "pending"));
         table_cell(&t, "%.0f", sum_of(endpoints, "requests"));
         table_cell(&t, "%.0f", sum_of(endpoints, "errors"));
+        show_upstream_state(&t, u);
         json_array_foreach(endpoints, j, e)
         {
             table_cell(&t, "  %s", json_text(e, "address"));
@@ -161,6 +208,7 @@ static void show_upstreams(const json_t *rows)
             table_cell(&t, "%s", "");
             table_cell(&t, "%lld", json_count(e, "requests"));
             table_cell(&t, "%lld", json_count(e, "errors"));
+            table_cell(&t, "%s", json_text(e, "state"));
         }
     }
     table_print(&t, stdout);
@@ -212,6 +260,7 @@ static void show_head(const json_t *o)
     struct table t;
     char up[SHOW_TEXT_MAX], left[SHOW_TEXT_MAX];
     const json_t *config = json_object_get(o, "config"), *drain = json_object_get(o, "drain");
+    const json_t *overload = json_object_get(o, "overload");
 
     table_init(&t, "ll");
     table_cell(&t, "sluice");
@@ -225,6 +274,11 @@ static void show_head(const json_t *o)
         table_cell(&t, "%s by %s, %lld open, %s left", json_text(drain, "phase"),
                    json_text(drain, "trigger"), json_count(drain, "open"),
                    show_millis(json_number(drain, "remaining_ms"), left));
+    }
+    if (*json_text(overload, "cause") != '\0') {
+        table_cell(&t, "overload");
+        table_cell(&t, "%s (%s)%s", json_text(overload, "stage"), json_text(overload, "cause"),
+                   json_is_true(json_object_get(overload, "dry_run")) ? " (dryRun)" : "");
     }
     if (json_is_object(config)) {
         table_cell(&t, "config");
@@ -247,6 +301,7 @@ static void show(const json_t *o)
     show_workers(json_object_get(o, "workers"));
     show_listeners(json_object_get(o, "listeners"));
     show_routes(json_object_get(o, "routes"));
+    show_limits(json_object_get(o, "routes"));
     show_upstreams(json_object_get(o, "upstreams"));
 }
 

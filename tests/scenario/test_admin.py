@@ -189,6 +189,35 @@ def test_sluice_status(sc):
     assert run.returncode == 0 and json.loads(run.stdout)["upstreams"], run
 
 
+def status_rows(sc):
+    """Lines of `sluice status`, by their first words."""
+    run = subprocess.run([SLUICE, "status", "--admin", sc.s.socket_path], capture_output=True,
+                         text=True, timeout=30)
+    assert run.returncode == 0, run
+    return {line.split("  ")[0] or line.split()[0]: line.split()
+            for line in run.stdout.splitlines() if line}
+
+
+def test_sluice_status_tells_what_keeps_requests_away(sc):
+    sc.proxy(upstream={"circuitBreaker": {"consecutiveErrors": 5}},
+             route={"name": "few", "rateLimits": [
+                 {"name": "all", "requests": 2, "per": "1h"},
+                 {"name": "each", "requests": 1, "per": "1h", "key": {"header": "X-K"}, "dryRun": True}]})
+    address = sc.app.address
+    rows = status_rows(sc)
+    assert rows["app"][-1] == "-" and rows[address][-1] == "well" and "overload" not in rows
+    client = sc.client()
+    assert [client.ask().status for _ in range(3)] == [200, 200, 429]
+    rows = status_rows(sc)
+    assert rows["all"][1:] == ["few", "2", "1", "-"]
+    assert rows["each (dryRun)"][2:] == ["few", "1", "1", "1"]
+    assert sc.s.admin("POST", "/v1/breakers/app/open")[0] == 200
+    body = json.dumps({"upstream": "app", "address": address, "action": "drain"}).encode()
+    assert sc.s.admin("POST", "/v1/endpoints", body=body)[0] == 200
+    rows = status_rows(sc)
+    assert rows["app"][-2:] == ["breaker", "forced_open"] and rows[address][-1] == "drained"
+
+
 def test_the_command_line_without_a_sluice():
     run = subprocess.run([SLUICE, "status", "--admin", "/nowhere/admin.sock"], capture_output=True, timeout=30)
     assert run.returncode == 1 and b"/nowhere/admin.sock" in run.stderr, run

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from h2wire import LAST_STREAM, NO_ERROR
-from harness import SANITIZE, assert_problem, forward, free_port
+from harness import SANITIZE, SLUICE, assert_problem, forward, free_port
 from test_faults import rests
 from test_h2 import h2
 from test_reload import live  # noqa: F401
@@ -54,6 +54,8 @@ def fill(sc, key):
         client.send("GET / HTTP/1.1\r\nHo")
     wait_stage(sc, STAGES[key])
     assert overload(sc)["cause"] == "fds"
+    run = subprocess.run([SLUICE, "status", "--admin", sc.s.socket_path], capture_output=True, text=True)
+    assert f"\noverload  {STAGES[key]} (fds)" in run.stdout, run
     return busy
 
 
