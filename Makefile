@@ -322,8 +322,8 @@ bench-policies: ## CPU per request with all policies on, beside none of them
 # --- how the code looks -----------------------------------------------------------------------
 
 .PHONY: lint format format-check
-lint: ## Include layers, banned functions, the map of files, clang-tidy, cppcheck
-	@$(PYTHON) tests/lint/layers.py
+lint: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard policies/*.c canary/*.c)) ## Include layers, banned functions, the map of files, clang-tidy, cppcheck
+	@$(PYTHON) tests/lint/layers.py $(BUILD)/obj
 	@$(PYTHON) tests/lint/banned.py
 	@$(PYTHON) tests/lint/map.py
 	@mkdir -p $(BUILD)/lint
