@@ -30,12 +30,14 @@ SHARD_TIMEOUT = 1500  # seconds for one pytest; each test has a shorter time of 
 
 # Begun first, so that no long one is left for the end, and those that wait (websocket, prestop) beside
 # those that work (inputs, reload); and in how many parts each, by every n-th test.
-LONG_FIRST = {"test_websocket.py": 4, "test_reload.py": 2, "test_inputs_h1.py": 1, "test_prestop.py": 3,
-              "test_inputs_h2.py": 1, "test_dns.py": 1, "test_upstream_h2.py": 1, "test_overload.py": 1,
-              "test_drain.py": 1, "test_matrix.py": 1, "test_websocket_ends.py": 1, "test_learn.py": 1,
-              "test_systemd.py": 1, "test_leases.py": 1, "test_websocket_drain.py": 1, "test_h2.py": 1,
-              "test_review.py": 1, "test_leaks.py": 1, "test_retries.py": 1, "test_grpc.py": 1,
-              "test_health.py": 1, "test_jwks_url.py": 1, "test_faults.py": 1}
+LONG_FIRST = {"test_websocket.py": 4, "test_reload.py": 1, "test_reload_listeners.py": 1,
+              "test_reload_faults.py": 1, "test_inputs_h1.py": 1, "test_prestop.py": 3,
+              "test_prestop_crash.py": 1, "test_inputs_h2.py": 1, "test_inputs_h2_conn.py": 1, "test_dns.py": 1,
+              "test_upstream_h2.py": 1, "test_overload.py": 1, "test_drain.py": 1, "test_matrix.py": 1,
+              "test_websocket_ends.py": 1, "test_learn.py": 1, "test_systemd.py": 1, "test_leases.py": 1,
+              "test_websocket_drain.py": 1, "test_h2.py": 1, "test_review.py": 1, "test_leaks.py": 1,
+              "test_retries.py": 1, "test_grpc.py": 1, "test_health.py": 1, "test_jwks_url.py": 1,
+              "test_faults.py": 1}
 
 # The same of unit tests.
 LONG_UNITS = ("config/test_broken", "config/test_watch", "lifecycle/test_app", "proxy/test_discovery",

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The map of the tree: docs/FILES.md has every file with its job, as its own first line says it.
 
-    map.py           fails where a file does not say it, where docs/FILES.md is not what the files say
-                     (`make docs` writes it), and where docs/ARCHITECTURE.md names what is not there
+    map.py           fails where a file does not say it, or has more than one job by its length; where
+                     docs/FILES.md is not what the files say (`make docs` writes it); and where
+                     docs/ARCHITECTURE.md names what is not there
     map.py write     writes docs/FILES.md
 
 A header and its source are one noun, and the header says what it is."""
@@ -15,6 +16,7 @@ import sys
 
 PROGRAM = ("sidecar", "policies", "canary", "healthcheck")
 TOOLS = ("tests", "demo", "packaging")
+LINES_MAX = 700
 FILES, ARCHITECTURE = "docs/FILES.md", "docs/ARCHITECTURE.md"
 INTRO = """# Files
 
@@ -50,21 +52,20 @@ def job_of(path):
 
 
 def is_told(path):
-    name = os.path.basename(path)
-    return name.endswith((".c", ".h", ".py")) and not name.startswith(("test_", "fuzz_"))
+    return not os.path.basename(path).startswith(("test_", "fuzz_"))
 
 
 def walk(roots):
     for root in roots:
         for at, dirs, names in os.walk(root):
             dirs[:] = sorted(d for d in dirs if d not in ("__pycache__", "modules"))
-            yield from (os.path.join(at, n) for n in sorted(names) if is_told(os.path.join(at, n)))
+            yield from (os.path.join(at, n) for n in sorted(names) if n.endswith((".c", ".h", ".py")))
 
 
 def nouns(bad):
     """{directory: {noun: job}}."""
     found = {}
-    for path in walk(PROGRAM + TOOLS):
+    for path in filter(is_told, walk(PROGRAM + TOOLS)):
         at, name = os.path.split(path)
         job, wrong = job_of(path)
         if wrong:
@@ -75,6 +76,14 @@ def nouns(bad):
         if name.endswith(".h") or noun not in found.get(at, {}):
             found.setdefault(at, {})[noun] = job
     return found
+
+
+def check_lengths():
+    for path in walk(PROGRAM + TOOLS):
+        with open(path, "rb") as f:
+            n = sum(1 for _ in f)
+        if n > LINES_MAX:
+            yield f"{path}:{n}: more than {LINES_MAX} lines: look for the second noun in it"
 
 
 def listing(found):
@@ -124,6 +133,7 @@ def main():
     if was != text:
         differ = sorted(set(was.splitlines()) ^ set(text.splitlines()))
         bad += [f"{FILES}: is not what the files say (make docs): {line}" for line in differ]
+    bad += check_lengths()
     bad += check_architecture(found)
     for line in bad:
         print(line)

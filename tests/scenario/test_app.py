@@ -13,7 +13,7 @@ import time
 import pytest
 
 from harness import SLUICE, free_port, lines_of, ok_app
-from test_drain import lifecycle, report, wait_phase
+from drains import lifecycle, report, wait_phase
 from test_supervisor import kill_serving, state
 from test_upgrade import install, upgrade
 from wire import SPARE, Client, wait_for

@@ -10,9 +10,10 @@ import pytest
 
 import h2wire
 from device import rule
+from drains import wait_phase
 from harness import assert_problem
-from test_drain import wait_phase
-from test_learn import counted, finish, leases, learn_proxy, login, wait_counted, wait_held
+from learns import finish, leases, learn_proxy, login, wait_held
+from test_learn import counted, wait_counted
 from wire import TIMEOUT, Client, free_port, wait_for
 
 SESSION = b'{"data": {"items": [{"id": "%s"}]}, "pad": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}'

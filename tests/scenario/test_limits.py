@@ -6,8 +6,8 @@ import time
 import pytest
 
 from harness import assert_problem, free_port
+from reloads import live  # noqa: F401
 from test_authz import Rig
-from test_reload import live  # noqa: F401
 from tokens import key
 from wire import SLOW, wait_for
 

@@ -11,8 +11,8 @@ import pytest
 from h2wire import LAST_STREAM, NO_ERROR
 from harness import SANITIZE, SLUICE, assert_problem, forward, free_port
 from test_faults import rests
-from test_h2 import h2
-from test_reload import live  # noqa: F401
+from h2_rig import h2
+from reloads import live  # noqa: F401
 from wire import SLOW, wait_for
 
 STAGES = {"noKeepAlive": "no_keep_alive", "refuseLow": "refuse_low", "noConnections": "no_connections"}

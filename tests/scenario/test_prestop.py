@@ -3,97 +3,20 @@ work is done. `self` is the sidecar's own hook: it comes at a pod's end, and not
 restarts."""
 
 import signal
-import socket
 import threading
 import time
 
 import pytest
 
-from harness import assert_problem, forward, free_port, ok_app
-from test_drain import gated, lifecycle, report, stuck, wait_phase
-from test_supervisor import kill_serving
-from wire import SPARE, TIMEOUT, wait_for
-
-TOKEN = "0123456789abcdef"
-
-
-def pod(notice="2s", drain="4s", last_call="500ms", cleanup="4s", **more):
-    return lifecycle(notice, drain, last_call, appCleanup=cleanup, **more)
-
-
-def proxy(sc, script=ok_app, env=None, more=None, **how):
-    """A sluice as the injector would start it."""
-    environment = {"SLUICE_PRESTOP_TOKEN": TOKEN, "KUBERNETES_SERVICE_HOST": "10.96.0.1"}
-    environment.update(env or {})
-    return sc.proxy(script=script, more=more or pod(), env=environment, **how)
-
-
-class Call:
-    """One /prestop, as the kubelet sends it; answered or not."""
-
-    def __init__(self, sc, query="", token=TOKEN, method="GET", path="/prestop"):
-        self.client = sc.client(sc.s.health)
-        self.method = method
-        headers = [("Connection", "close"), ("User-Agent", "kube-lifecycle/1.35")]
-        if token is not None:
-            headers.append(("X-Sluice-Token", token))
-        self.client.request(method, path + query, headers=headers)
-        self.began = time.monotonic()
-
-    def held(self):
-        """Nothing has come back, and the connection stands."""
-        self.client.sock.setblocking(False)
-        try:
-            self.client.sock.recv(1, socket.MSG_PEEK)
-            return False
-        except BlockingIOError:
-            return True
-        finally:
-            self.client.sock.settimeout(TIMEOUT)
-
-    def answer(self):
-        """Waits for it: one answer, and behind it the end."""
-        response = self.client.response(self.method)
-        self.took = time.monotonic() - self.began
-        self.client.expect_end()
-        return response
-
-    def status(self):
-        return self.answer().status
-
-
-def own(sc, token=TOKEN):
-    """The sidecar's own hook: answered at once."""
-    return Call(sc, "?self=1", token).status()
-
-
-def prestop(sc):
-    return sc.s.status()["prestop"]
-
-
-def wait_state(sc, state):
-    wait_for(lambda: prestop(sc)["state"] == state, lambda: f"{state}: {prestop(sc)}")
-
-
-def wait_held(sc, n):
-    wait_for(lambda: prestop(sc)["held"] == n, lambda: f"{n} held: {prestop(sc)}")
+from drains import gated, report, stuck, wait_phase
+from harness import assert_problem, forward, free_port
+from prestops import (TOKEN, Call, leave, own, phase_is, pod, prestop, proxy, ready, restarting,
+                      wait_held, wait_state)
+from wire import SPARE, wait_for
 
 
 def calls(sc, result):
     return sc.s.metrics().get("sluice_prestop_calls_total", result=result)
-
-
-def ready(sc):
-    return sc.s.get_health("/readyz")[0]
-
-
-def leave(sc, killed=False):
-    """The kubelet's SIGTERM behind the application's exit."""
-    sc.s.expect_faults = killed
-    sc.s.signal(signal.SIGTERM)
-    began = time.monotonic()
-    sc.s.check_end(sc.s.wait_exit())
-    return time.monotonic() - began
 
 
 # --- the end of a pod -------------------------------------------------------------------------
@@ -126,10 +49,6 @@ def test_the_pod_ends(sc, first):
     assert report(sc)["trigger"] == "prestop"
 
 
-def phase_is(sc, wanted):
-    return sc.s.status()["phase"] == wanted
-
-
 def test_readiness_stays_through_notice(sc):
     proxy(sc, script=stuck)
     sc.client().request()
@@ -152,27 +71,6 @@ def test_an_admin_drain_is_unready_at_once(sc):
 
 
 # --- a restart of the application's container -------------------------------------------------
-
-class App:
-    """An application that can be stopped and started again at the same address."""
-
-    def __init__(self, sc):
-        self.sc = sc
-        self.address = f"127.0.0.1:{free_port()}"
-        self.start()
-
-    def start(self):
-        self.backend = self.sc.backend(address=self.address)
-
-    def stop(self):
-        self.backend.stop()
-
-
-def restarting(sc, **more):
-    app = App(sc)
-    proxy(sc, more=pod(**more), backend=app.backend)
-    return app
-
 
 def test_restart(sc):
     """Without `self` a container restarts: it is held for a moment, and what it serves is unready
@@ -595,107 +493,3 @@ def test_no_message_where_no_file_is(sc, tmp_path):
     sc.s.stop()
     assert not (tmp_path / "none").exists()
     assert "termination message" not in sc.s.log()
-
-
-# --- the hold outlives the serving process ----------------------------------------------------
-
-def crash(sc):
-    sc.s.expect_faults = True
-    kill_serving(sc.s)
-    sc.s.base_fds = None
-
-
-def test_a_crash_while_it_is_held(sc):
-    """kill -9 of the serving process, twice: the call goes on, and is answered once, by the same
-    deadline."""
-    proxy(sc, more=pod(notice="4s", noticeQuiet=False))
-    call = Call(sc)
-    head = Call(sc, method="HEAD")
-    assert own(sc) == 200
-    wait_held(sc, 2)
-    deadline = sc.s.status()["drain"]["deadline_ms"]
-    for _ in range(2):
-        crash(sc)
-        wait_held(sc, 2)
-        assert call.held() and head.held()
-        assert prestop(sc)["state"] == "end" and ready(sc) == 200
-        assert abs(sc.s.status()["drain"]["deadline_ms"] - deadline) <= 1
-    response = call.answer()
-    assert response.status == 200 and call.took >= 3.9, (response, call.took)
-    assert call.took < 4 + SPARE
-    assert head.status() == 200
-    assert phase_is(sc, "egress_only")
-    assert leave(sc, killed=True) < 1 + SPARE
-
-
-def test_a_crash_in_a_restart(sc):
-    app = restarting(sc, restartDrain="3s")
-    call = Call(sc)
-    wait_state(sc, "restart")
-    crash(sc)
-    wait_state(sc, "restart")
-    assert call.held() and ready(sc) == 503
-    assert call.status() == 200
-    assert call.took >= 3.9
-    app.stop()
-    wait_state(sc, "away")
-    crash(sc)
-    wait_state(sc, "away")
-    assert ready(sc) == 503
-    app.start()
-    wait_state(sc, "idle")
-    assert ready(sc) == 200
-    crash(sc)
-    assert ready(sc) == 200 and prestop(sc) == {"state": "idle", "held": 0}
-
-
-def test_a_crash_before_it_is_known_what_ends(sc):
-    proxy(sc)
-    call = Call(sc)
-    wait_state(sc, "asked")
-    crash(sc)
-    wait_held(sc, 1)
-    assert own(sc) == 200
-    wait_state(sc, "end")
-    assert call.status() == 200 and call.took >= 1.9
-    assert leave(sc, killed=True) < 1 + SPARE
-
-
-def test_who_leaves_after_a_crash(sc):
-    proxy(sc)
-    call = Call(sc)
-    assert own(sc) == 200
-    crash(sc)
-    wait_held(sc, 1)
-    call.client.close()
-    wait_held(sc, 0)
-    wait_phase(sc, "egress_only")
-    assert leave(sc, killed=True) < 1 + SPARE
-
-
-def test_the_hold_does_not_end_behind_an_answer(sc):
-    """A process that starts after the answer has nothing to hold."""
-    proxy(sc)
-    call = Call(sc)
-    assert own(sc) == 200
-    assert call.status() == 200
-    crash(sc)
-    wait_phase(sc, "egress_only")
-    assert prestop(sc)["held"] == 0
-    assert leave(sc, killed=True) < 1 + SPARE
-
-
-def test_no_upgrade_while_it_is_held(sc):
-    proxy(sc, more=pod(notice="4s"))
-    call = Call(sc)
-    wait_held(sc, 1)
-    pid = sc.s.pid
-    sc.s.signal(signal.SIGUSR2)
-    wait_for(lambda: "upgrade refused: a drain runs" in sc.s.log(), "the upgrade is refused")
-    assert own(sc) == 200
-    sc.s.signal(signal.SIGUSR2)
-    wait_for(lambda: sc.s.log().count("upgrade refused: a drain runs") == 2, "refused again")
-    assert call.held()
-    assert call.status() == 200
-    assert sc.s.pid == pid
-    assert leave(sc) < 1 + SPARE

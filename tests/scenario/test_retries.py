@@ -5,9 +5,9 @@ import time
 import pytest
 
 import h2wire
-from harness import Backend, assert_problem, forward, ok_app
 from h2wire import CANCEL, INTERNAL_ERROR, REFUSED_STREAM
-from test_reload import Live
+from harness import Backend, assert_problem, forward, ok_app
+from reloads import Live
 from wire import free_port, wait_for
 
 FAST = {"backoff": {"base": "1ms", "max": "2ms"}}

@@ -12,9 +12,9 @@ import time
 
 import pytest
 
+from drains import lifecycle, stuck, wait_phase
 from harness import assert_problem, forward, free_port, ok_app
-from test_drain import lifecycle, stuck, wait_phase
-from test_proxying import tunnel, upgrade
+from tunnels import tunnel, upgrade
 from wire import SLOW, TIMEOUT, Client, wait_for
 
 # --- a client that takes its time ---------------------------------------------------------------

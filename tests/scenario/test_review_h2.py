@@ -7,11 +7,11 @@ import pytest
 
 import h2wire
 import websocket
+from drains import lifecycle, report
+from h2_rig import h2
 from h2wire import INITIAL_WINDOW_SIZE
 from harness import assert_problem
-from test_drain import lifecycle, report
-from test_h2 import h2
-from test_upstream_h2 import h2_proxy
+from upstream_h2_rig import h2_proxy
 from wire import TIMEOUT, wait_for
 
 

@@ -10,10 +10,10 @@ import time
 import pytest
 
 from harness import forward, free_port, ok_app
-from test_proxying import tunnel, upgrade
 from test_supervisor import kill_serving
 from test_upgrade import install
 from test_upgrade import upgrade as upgrade_program
+from tunnels import tunnel, upgrade
 from wire import SLOW, TIMEOUT, Client, parse_address, wait_for
 
 OFF = {"watch": False, "pollInterval": "0s"}

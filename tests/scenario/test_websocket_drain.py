@@ -8,7 +8,7 @@ import pytest
 
 import websocket
 from harness import assert_problem, forward, free_port
-from test_drain import lifecycle, report, wait_phase
+from drains import lifecycle, report, wait_phase
 from test_review_reload import OFF, copy, reload
 from websocket import CLOSE, CONTINUATION, TEXT, frame
 from wire import SLOW, wait_for

@@ -4,7 +4,7 @@ told by an orderly end, whatever the other one has done meanwhile."""
 import signal
 
 import h2wire
-from test_drain import lifecycle, report
+from drains import lifecycle, report
 from test_websocket import each_carrier, pair  # noqa: F401 - a fixture
 from websocket import CLOSE, TEXT
 from wire import wait_for
