@@ -80,13 +80,6 @@ static void get_startupz(struct http_request *req, void *ctx)
     http_reply(req, 200, json, "{\"started\":true}", 16);
 }
 
-static void get_metrics(struct http_request *req, void *ctx)
-{
-    size_t n = 0;
-    char *text = metrics_text(ctx, &n);
-    reply_owned(req, "text/plain; version=0.0.4; charset=utf-8", text, n);
-}
-
 /* --- admin --- */
 
 static void get_status(struct http_request *req, void *ctx)
@@ -150,13 +143,13 @@ static const struct http_route admin_routes[] = {
     {"DELETE", "/v1/leases/*", lease_delete, true},
     {"GET", "/v1/breakers", breakers_get, false},
     {"POST", "/v1/breakers/*", breaker_post, true},
-    {"GET", "/metrics", get_metrics, false},
+    {"GET", "/metrics", metrics_get, false},
 };
 
 static const struct http_route health_routes[] = {
     {"GET", "/livez", get_livez, false},       {"GET", "/readyz", get_readyz, false},
     {"GET", "/startupz", get_startupz, false}, {"GET", "/prestop", prestop_get, false},
-    {"GET", "/metrics", get_metrics, false},   {"GET", "/app-probe/*", app_forward_get, false},
+    {"GET", "/metrics", metrics_get, false},   {"GET", "/app-probe/*", app_forward_get, false},
 };
 
 void api_admin(struct http_request *req, void *ctx)

@@ -233,8 +233,13 @@ void app_forward_get(struct http_request *req, void *ctx);
 
 /* The whole of /v1/status; the caller frees it. NULL when memory is short. */
 char *status_json(struct control *c);
-/* Prometheus text (0.0.4); the caller frees it. NULL when memory is short. */
-char *metrics_text(struct control *c, size_t *ret_len);
+/* metrics_job.c: GET /metrics. */
+void metrics_get(struct http_request *req, void *ctx);
+/* metrics.c: Prometheus text (0.0.4), put together in parts, each of them again while
+ * exposition.at is not 0. False: there is no such part, they all are. The caller frees t->p. */
+void metrics_begin(struct exposition *t, const struct control *c);
+bool metrics_part(struct exposition *t, struct control *c, uint32_t i);
+void metrics_end(struct exposition *t, struct control *c);
 
 /* metrics_routes.c: requests by route, and how long they took. */
 void metrics_routes(struct exposition *t, const struct control *c);

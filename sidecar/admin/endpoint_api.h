@@ -26,7 +26,7 @@ void levels_add_place(const struct upstream_shared *u, uint32_t i, json_t *o);
 void metrics_failover(struct exposition *t, const struct control *c);
 /* metrics_endpoints.c: outlier_*, upstream_panic, upstream_endpoints_*; endpoint_*. */
 void metrics_endpoints(struct exposition *t, const struct control *c);
-void metrics_each_endpoint(struct exposition *t, const struct control *c);
+void metrics_each_weight(struct exposition *t, const struct control *c);
 
 /* Once a second: what outlier detection compares, who comes back, and which level takes over. */
 void control_endpoints_tick(struct control *c);

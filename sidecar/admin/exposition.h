@@ -19,9 +19,17 @@ struct exposition {
     uint32_t series;  /* that are told */
     uint32_t dropped; /* that are left out */
     bool failed;      /* memory was short: what is there is not whole */
+    uint32_t rest_at; /* so many series, told or left out, are enough for now; 0: no matter */
+    uint32_t at;      /* where a part goes on that has had enough; 0: at its beginning */
     uint32_t n_bounds;
     char bounds[METRIC_BOUNDS][METRIC_BOUND_TEXT]; /* of all histograms, as text; 0: not yet */
 };
+
+/* A part that is long had better go on in the next turn. */
+static inline bool exposition_rests(const struct exposition *t)
+{
+    return t->rest_at > 0 && t->series + t->dropped >= t->rest_at;
+}
 
 /* A series with its value: a line of at most 511 bytes. Left out where there are `most`. */
 void metric_put(struct exposition *t, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -254,33 +254,27 @@ static void put_learned(struct exposition *t, const struct control *c)
     metric_put(t, "sluice_learn_pending %llu\n", SUM(c, w->stats.learn_pending));
 }
 
-/* What there is little of comes first: where all of it is too much, what there is most of goes. */
-static void put_all(struct exposition *t, struct control *c)
+static void put_discovery(struct exposition *t, const struct control *c)
 {
-    put_process(t, c);
-    put_errors(t, c);
-    put_websockets(t, c);
-    put_h2(t, c);
-    put_learned(t, c);
-    metrics_overload(t, c);
-    metrics_leases(t, c);
-    metrics_actions(t, c);
-    put_listeners(t, c);
-    metrics_tls(t, c);
-    metrics_jwt(t, c);
-    put_upstreams(t, c);
-    metrics_retries(t, c);
-    metrics_health(t, c);
-    metrics_breakers(t, c);
-    metrics_concurrency(t, c);
-    metrics_endpoints(t, c);
-    metrics_failover(t, c);
     discovery_metrics(c->discovery, t);
-    metrics_routes(t, c);
-    metrics_authz(t, c);
-    metrics_limits(t, c);
-    metrics_durations(t, c);
-    metrics_each_endpoint(t, c);
+}
+
+/* What there is little of comes first: where all of it is too much, what there is most of goes. */
+bool metrics_part(struct exposition *t, struct control *c, uint32_t i)
+{
+    static void (*const parts[])(struct exposition *, const struct control *) = {
+        put_process,         put_errors,       put_websockets,    put_h2,
+        put_learned,         metrics_overload, metrics_leases,    metrics_actions,
+        put_listeners,       metrics_tls,      metrics_jwt,       put_upstreams,
+        metrics_retries,     metrics_health,   metrics_breakers,  metrics_concurrency,
+        metrics_endpoints,   metrics_failover, put_discovery,     metrics_routes,
+        metrics_authz,       metrics_limits,   metrics_durations, metrics_each_healthy,
+        metrics_each_weight,
+    };
+    if (i >= ARRAY_LEN(parts))
+        return false;
+    parts[i](t, c);
+    return true;
 }
 
 static void tell_dropped(struct control *c, const struct exposition *t)
@@ -292,23 +286,21 @@ static void tell_dropped(struct control *c, const struct exposition *t)
     c->series_dropped = dropped;
 }
 
-char *metrics_text(struct control *c, size_t *ret_len)
+void metrics_begin(struct exposition *t, const struct control *c)
 {
-    struct exposition t = {.most = c->snapshot->conf->max_metric_series - OWN_SERIES};
-    put_all(&t, c);
-    uint32_t told = t.series + OWN_SERIES;
-    t.most = told; /* these are always told */
-    metric_family(&t, "metrics_series", "gauge", "Series that are told here.");
-    metric_put(&t, "sluice_metrics_series %u\n", told);
-    metric_family(&t, "metrics_series_dropped", "gauge",
+    free(t->p);
+    *t = (struct exposition){.most = c->snapshot->conf->max_metric_series - OWN_SERIES};
+}
+
+void metrics_end(struct exposition *t, struct control *c)
+{
+    uint32_t told = t->series + OWN_SERIES;
+    t->most = told; /* these are always told */
+    metric_family(t, "metrics_series", "gauge", "Series that are told here.");
+    metric_put(t, "sluice_metrics_series %u\n", told);
+    metric_family(t, "metrics_series_dropped", "gauge",
                   "Series that are left out, as there are more than limits.maxMetricSeries.");
-    metric_put(&t, "sluice_metrics_series_dropped %u\n", t.dropped);
-    t.most = c->snapshot->conf->max_metric_series;
-    tell_dropped(c, &t);
-    if (t.failed) {
-        free(t.p);
-        return NULL;
-    }
-    *ret_len = t.len;
-    return t.p;
+    metric_put(t, "sluice_metrics_series_dropped %u\n", t->dropped);
+    t->most = c->snapshot->conf->max_metric_series;
+    tell_dropped(c, t);
 }

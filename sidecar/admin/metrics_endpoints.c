@@ -66,7 +66,7 @@ static void put_standing(struct exposition *t, const struct control *c)
     }
 }
 
-static void put_weights(struct exposition *t, const struct control *c)
+void metrics_each_weight(struct exposition *t, const struct control *c)
 {
     const struct conf_upstream *u;
     const struct upstream_shared *s;
@@ -87,10 +87,4 @@ void metrics_endpoints(struct exposition *t, const struct control *c)
 {
     put_ejections(t, c);
     put_standing(t, c);
-}
-
-void metrics_each_endpoint(struct exposition *t, const struct control *c)
-{
-    metrics_each_healthy(t, c);
-    put_weights(t, c);
 }

@@ -116,19 +116,28 @@ static void put_duration(struct exposition *t, const struct control *c, const st
     metric_histogram(t, "request_duration_seconds", labels, counts, sum);
 }
 
-static void each_route(struct exposition *t, const struct control *c, put_fn *put)
+/* From the `first` of all routes on; returns how many have been seen to, when that is enough, else
+ * 0. */
+static uint32_t routes_from(struct exposition *t, const struct control *c, put_fn *put,
+                            uint32_t first)
 {
     const struct conf *conf = c->snapshot->conf;
     char labels[LABELS_MAX];
+    uint32_t n = 0;
     for (uint32_t i = 0; i < conf->n_listeners; i++) {
         const struct conf_listener *l = &conf->listeners[i];
-        for (uint32_t j = 0; j < l->n_routes; j++) {
+        for (uint32_t j = 0; j < l->n_routes; j++, n++) {
+            if (n < first)
+                continue;
+            if (n > first && exposition_rests(t))
+                return n;
             (void)snprintf(labels, sizeof(labels), "direction=\"%s\",route=\"%.*s\"",
                            l->direction == DIRECTION_INBOUND ? "inbound" : "outbound",
                            STR_FMT(l->routes[j].name));
             put(t, c, &l->routes[j], labels);
         }
     }
+    return 0;
 }
 
 void metrics_routes(struct exposition *t, const struct control *c)
@@ -146,14 +155,19 @@ void metrics_routes(struct exposition *t, const struct control *c)
         {"grpc_requests_total", "counter", "gRPC calls, by the status that the client was told.",
          put_grpc},
     };
+    uint32_t rest_at = t->rest_at;
+    t->rest_at = 0; /* these are no more than a few for each */
     for (size_t f = 0; f < ARRAY_LEN(families); f++) {
         metric_family(t, families[f].name, families[f].type, families[f].help);
-        each_route(t, c, families[f].put);
+        (void)routes_from(t, c, families[f].put, 0);
     }
+    t->rest_at = rest_at;
 }
 
 void metrics_durations(struct exposition *t, const struct control *c)
 {
-    metric_family(t, "request_duration_seconds", "histogram", "First byte in to last byte out.");
-    each_route(t, c, put_duration);
+    if (t->at == 0)
+        metric_family(t, "request_duration_seconds", "histogram",
+                      "First byte in to last byte out.");
+    t->at = routes_from(t, c, put_duration, t->at);
 }

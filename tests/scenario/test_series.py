@@ -2,7 +2,8 @@
 
 import json
 
-from wire import wait_for
+from prometheus import parse
+from wire import Client, wait_for
 
 ROUTES = 200  # with 25 series each, and more once they are asked
 OWN = ("sluice_metrics_series", "sluice_metrics_series_dropped")
@@ -57,3 +58,32 @@ def test_the_bound_is_live(sc):
         json.dump(sc.s.config, f)
     assert sc.s.admin("POST", "/v1/reload")[0] == 200
     wait_for(lambda: told(sc.s.metrics())[1] == 0, "all are told")
+
+
+def named(metrics, name):
+    return {dict(labels)["route"] for labels in metrics.series(name)}
+
+
+def test_they_come_in_several_turns(sc):
+    """Some scrapers go away meanwhile, and the routes become others: each text is whole and of one
+    configuration."""
+    start(sc, 50000)
+    for turn in range(10):
+        clients = [Client(sc.s.health) for _ in range(6)]
+        for client in clients:
+            client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+        for client in clients[::2]:
+            client.close()
+        sc.s.config["listeners"][0]["routes"] = routes()[turn + 1:]
+        with open(sc.s.config_path, "w") as f:
+            json.dump(sc.s.config, f)
+        assert sc.s.admin("POST", "/v1/reload")[0] == 200
+        for client in clients[1::2]:
+            response = client.response()
+            assert response.status == 200
+            metrics = parse(response.body.decode())
+            told(metrics)
+            of = named(metrics, "sluice_request_duration_seconds_count")
+            assert len(of) in (ROUTES - turn, ROUTES - turn - 1)
+            assert of == named(metrics, "sluice_split_picked_total")
+            client.close()
