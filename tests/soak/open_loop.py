@@ -14,8 +14,9 @@ from rig import BUILD, is_open, wait_for, waits
 from ports import free_port
 
 OPEN, SLOTS = (os.path.join(BUILD, "tools/load", name) for name in ("open", "slots"))
+LATE = 5
 ENDS = {1: "out of patience", 2: "broken off", 3: "not connected", 4: "no connection free",
-        5: "sent late by the clients themselves"}
+        LATE: "sent late by the clients themselves"}
 Answer = collections.namedtuple("Answer", "due latency status")  # s since their start; s; or of ENDS
 
 
