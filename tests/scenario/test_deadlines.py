@@ -100,13 +100,15 @@ def test_by_http2(sc):
 
 def test_body_goes_on_behind_it(sc):
     """It is the time until the answer's head."""
+    deadline = time.time() + 1.5
+
     def slow(conn):
         conn.request()
         conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
-        time.sleep(0.6)
+        wait_for(lambda: time.time() > deadline + 0.1, "the deadline has passed")
         conn.send("b")
     sc.proxy(script=slow)
-    r = sc.ask(headers=[(DEADLINE, at(0.4))])
+    r = sc.ask(headers=[(DEADLINE, at(deadline - time.time()))])
     assert r.status == 200 and r.body == b"ab"
 
 
