@@ -104,30 +104,45 @@ def check_pure_calls(path, text):
 
 
 def check_objects(objects, sources):
-    """No variables but constants: what nm calls B, C, D or G (and b, d: static). Each source has its
-    object there: what was not built was not looked at."""
+    """No variables but constants. Each source has its object there: what was not built was not
+    looked at."""
     checked, bad = 0, []
     for source in sources:
         path = os.path.join(objects, source[:-2] + ".o")
         if not os.path.exists(path):
             bad.append(f"{path}: is not there, so nobody knows whether {source} has variables")
             continue
-        out = subprocess.run(["nm", "--defined-only", path], capture_output=True, text=True,
-                             check=True).stdout
         checked += 1
-        for line in out.splitlines():
-            _, kind, symbol = line.split(maxsplit=2)
-            # const data with addresses in it is relocated once, and read-only then
-            if kind in "BbCcDdGgSs" and not is_relocated_const(path, symbol) and \
-                    not symbol.startswith(("__gcov", "__asan", "__odr_asan", "__san")):
-                bad.append(f"{path}: {symbol} ({kind}): a pure layer has no variables")
+        bad += [f"{path}: {symbol} ({section}): a pure layer has no variables"
+                for symbol, section in variables(path)]
     return checked, bad
 
 
-def is_relocated_const(path, symbol):
-    out = subprocess.run(["objdump", "-t", path], capture_output=True, text=True, check=True).stdout
-    return any(line.split()[-1] == symbol and ".data.rel.ro" in line
-               for line in out.splitlines() if line.split())
+OF_TOOLS = ("__gcov", "__asan", "__odr_asan", "__san")
+
+
+def variables(path):
+    """(name, section) of what can be written, static or not. By readelf, which sees the ordinary
+    half of an object; nm asks the linker's plugin for the other half, where nothing is const."""
+    def readelf(what):
+        return subprocess.run(["readelf", what, "--wide", path], capture_output=True, text=True,
+                              check=True).stdout.splitlines()
+    # "  [ 3] .data  PROGBITS  address offset size entry flags link info align"; no flags: shorter
+    writable = {}
+    for line in readelf("--section-headers"):
+        number, bracket, rest = line.strip().removeprefix("[").partition("]")
+        fields = rest.split()
+        # const data with addresses in it is relocated once, and read-only then
+        if bracket and number.strip().isdigit() and len(fields) == 10 and "W" in fields[6] and \
+                not fields[0].startswith(".data.rel.ro"):
+            writable[number.strip()] = fields[0]
+    writable["COM"] = "COMMON"
+    # "    23: value size OBJECT GLOBAL DEFAULT section name"
+    for line in readelf("--symbols"):
+        fields = line.split()
+        if len(fields) == 8 and fields[3] in ("OBJECT", "TLS", "COMMON") and \
+                fields[6] in writable and not fields[7].startswith(OF_TOOLS):
+            yield fields[7], writable[fields[6]]
 
 
 def main():
