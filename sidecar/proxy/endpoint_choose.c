@@ -164,9 +164,9 @@ static struct endpoint *least_of_two(struct pool *p, const struct stream *s,
     case LEAST_TRY_A:
         return pace_trial_begin(&a->shared->trial, now) ? a : b;
     case LEAST_TRY_B:
-        return pace_trial_begin(&b->shared->trial, now) ? b : a;
+        break;
     }
-    CHECK(false);
+    return pace_trial_begin(&b->shared->trial, now) ? b : a;
 }
 
 /* --- round robin: who comes by saves up its weight, and goes when that is whole --- */
