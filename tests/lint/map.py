@@ -2,8 +2,8 @@
 """The map of the tree: docs/FILES.md has every file with its job, as its own first line says it.
 
     map.py           fails where a file does not say it, or has more than one job by its length; where
-                     docs/FILES.md is not what the files say (`make docs` writes it); and where
-                     docs/ARCHITECTURE.md names what is not there
+                     two modules of the tests have one name; where docs/FILES.md is not what the files
+                     say (`make docs` writes it); and where docs/ARCHITECTURE.md names what is not there
     map.py write     writes docs/FILES.md
 
 A header and its source are one noun, and the header says what it is."""
@@ -86,6 +86,18 @@ def check_lengths():
             yield f"{path}:{n}: more than {LINES_MAX} lines: look for the second noun in it"
 
 
+def check_modules():
+    """Directories of tests take modules from each other, so a name is one file's."""
+    found = {}
+    for path in walk(["tests"]):
+        name = os.path.basename(path)
+        if not name.endswith(".py") or name in ("conftest.py", "run.py"):
+            continue
+        if name in found:
+            yield f"{path}:1: has the name of {found[name]}: who imports it gets either"
+        found[name] = path
+
+
 def listing(found):
     parts = [INTRO]
     for at in sorted(found, key=lambda d: (d.partition("/")[0] in TOOLS, d)):
@@ -134,6 +146,7 @@ def main():
         differ = sorted(set(was.splitlines()) ^ set(text.splitlines()))
         bad += [f"{FILES}: is not what the files say (make docs): {line}" for line in differ]
     bad += check_lengths()
+    bad += check_modules()
     bad += check_architecture(found)
     for line in bad:
         print(line)

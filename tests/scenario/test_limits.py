@@ -6,7 +6,7 @@ import time
 import pytest
 
 from harness import assert_problem, free_port
-from reloads import live  # noqa: F401
+from reload_rig import live  # noqa: F401
 from test_authz import Rig
 from tokens import key
 from wire import SLOW, wait_for

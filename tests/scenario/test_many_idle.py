@@ -1,7 +1,7 @@
 """Hundreds of idle connections that end at once are closed in several turns of the loop; all of them
 are, whyever they end."""
 
-from reloads import Live
+from reload_rig import Live
 from wire import wait_for
 
 IDLE = 300  # several times what is closed in a turn

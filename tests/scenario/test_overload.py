@@ -12,7 +12,7 @@ from h2wire import LAST_STREAM, NO_ERROR
 from harness import SANITIZE, SLUICE, assert_problem, forward, free_port
 from test_faults import rests
 from h2_rig import h2
-from reloads import live  # noqa: F401
+from reload_rig import live  # noqa: F401
 from wire import SLOW, wait_for
 
 STAGES = {"noKeepAlive": "no_keep_alive", "refuseLow": "refuse_low", "noConnections": "no_connections"}

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from harness import forward, free_port
-from reloads import (alive, echo_bytes, held, live, named, tcp_listener, websocket, weigh, word,
+from reload_rig import (alive, echo_bytes, held, live, named, tcp_listener, websocket, weigh, word,
                      ws_echo)
 from test_proxying import tunnel
 from wire import SPARE, wait_for

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness import SANITIZE, forward, free_port
-from reloads import Knocker, held, is_refused, live, named, second_listener, weigh, word  # noqa: F401
+from reload_rig import Knocker, held, is_refused, live, named, second_listener, weigh, word  # noqa: F401
 from test_supervisor import kill_serving
 from wire import SLOW, Client, wait_for
 

@@ -9,7 +9,7 @@ import pytest
 
 import tls
 from harness import forward, free_port
-from reloads import (Knocker, alive, echo_bytes, held, is_refused, live, named, second_listener,
+from reload_rig import (Knocker, alive, echo_bytes, held, is_refused, live, named, second_listener,
                      tcp_listener, websocket, ws_echo)
 from test_proxying import tunnel
 from wire import SLOW, SPARE, parse_address, wait_for

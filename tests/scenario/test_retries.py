@@ -7,7 +7,7 @@ import pytest
 import h2wire
 from h2wire import CANCEL, INTERNAL_ERROR, REFUSED_STREAM
 from harness import Backend, assert_problem, forward, ok_app
-from reloads import Live
+from reload_rig import Live
 from wire import free_port, wait_for
 
 FAST = {"backoff": {"base": "1ms", "max": "2ms"}}

@@ -76,6 +76,7 @@ def test_both_ends_see_1001(sc, workers):
         t.join(30)
     counts = drained(sc)
     assert codes == [1001] * n
+    wait_for(lambda: len(server.codes) == n, "each server is told")
     assert server.codes == [1001] * n
     times.sort()
     assert times[0] >= 0.4, times[0]  # as idle connections: the first half a second later
@@ -149,6 +150,7 @@ def test_a_client_that_never_answers(sc):
     assert ws.message()[1].code == 1001
     ws.peer.expect_end()
     assert time.monotonic() - start < 1.6 + SLOW
+    wait_for(lambda: server.codes, "the server is told")
     assert server.codes == [1001]
     counts = drained(sc)
     assert counts["forced"] == 1, counts
@@ -166,6 +168,7 @@ def test_a_client_that_goes_on_talking(sc):
         ws.text(b"x" * 10000)
     ws.close(1001)
     ws.peer.expect_fin()
+    wait_for(lambda: server.codes, "the server is told")
     assert server.codes == [1001] and server.messages == [b"before"]
     assert drained(sc)["closed"] == 1
 
