@@ -34,6 +34,9 @@ GOODPUT, P99, TIMES = 0.9, 3.0, 3  # of capacity; of unloaded; the load
 # more that clients have open, and each request more that was under way at once: a pause of this
 # machine lets them send more, which then come together, and what they took stays in the heap.
 FLAT, FLAT_EACH = 256, 2
+# By HTTP/2 the heap comes to rest after half a minute to one and a half, so that two halves of a
+# minute tell nothing of it.
+SECONDS, SECONDS_HTTP2, SECONDS_SHORT = 60, 150, 10
 LATE_SHARE = 0.001  # of what is sent
 CRITICAL_SHARE, CRITICAL = 0.02, 0.95  # of capacity, on top; of them answered
 MANY = 1000000
@@ -240,7 +243,8 @@ def run(name, tally, directory, short):
           f"settings: {json.dumps(POLICIES[case.policy])}", flush=True)
     capacity, useful = upstream.measured(2)
     unloaded = Clients(s.address, case, capacity / 2, 2 if short else 5).result()
-    many, critical, watch, cpus = overloaded(s, upstream, case, capacity, 10 if short else 60)
+    seconds = SECONDS_SHORT if short else SECONDS_HTTP2 if case.http2 else SECONDS
+    many, critical, watch, cpus = overloaded(s, upstream, case, capacity, seconds)
 
     def say(holds, text):
         if case.policy == "adaptive":
