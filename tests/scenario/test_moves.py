@@ -190,6 +190,8 @@ def test_a_post_is_lost_with_its_connection(sc):
     for i, c in enumerate(clients):
         c.request("POST" if i < 2 else "GET", body=b"x" if i < 2 else None)
         wait_for(lambda i=i: len(bad.requests) + len(good.requests) > i, "one of them has it")
+        # Before that the connection would take who waits for another one.
+        wait_for(lambda: bad.conns[0].settings_acks, "the bad one's SETTINGS are known")
     answers = [c.response() for c in clients]
     assert [r.status for r in answers] == [502, 200, 200]
     assert_problem(answers[0], "upstream_closed")
