@@ -37,12 +37,12 @@ void authz_audit(struct stream *s, const struct authz_refusal *r)
 {
     struct authz_audit *a = &s->worker->authz_audit;
     const struct message *m = &s->req;
-    struct str client = hop_client_address(m, s->peer, stream_trusted_hops(s));
+    struct str client = STR_NONE;
     char method[64], from[128], more[64];
     if (!take_line(a, s->worker->loop.now))
         return;
-    if (!tells_client(&s->view->snapshot->conf->access_log))
-        client = STR_NONE;
+    if (tells_client(&s->view->snapshot->conf->access_log))
+        client = hop_client_address(m, s->peer, stream_trusted_hops(s));
     more[0] = '\0';
     if (a->untold > 0)
         (void)snprintf(more, sizeof(more), "; %llu before it were not told",

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from drains import gated
 from harness import SLUICE, forward, free_port
 from wire import Client, wait_for
 
@@ -70,14 +71,7 @@ def test_status(sc):
 
 def test_connections(sc):
     gate = threading.Event()
-
-    def script(conn):
-        conn.request()
-        gate.wait(20)
-        conn.answer(b"ok")
-        conn.read_to_end()
-
-    sc.proxy(script=script)
+    sc.proxy(script=gated(gate, b"ok"))
     idle, busy = sc.client(), sc.client().request("GET", "/busy")
     sc.app.wait_requests(1)
     wait_for(lambda: sc.s.status()["connections"] == 2, "two connections")

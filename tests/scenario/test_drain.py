@@ -401,14 +401,7 @@ def deadline_with_many_stuck(sc):
 
 def test_sigterm_again_changes_nothing(sc):
     gate = threading.Event()
-
-    def script(conn):
-        conn.request()
-        gate.wait(20)
-        conn.answer(b"whole")
-        conn.read_to_end()
-
-    sc.proxy(script=script, more=lifecycle(drain="8s"))
+    sc.proxy(script=gated(gate), more=lifecycle(drain="8s"))
     client = sc.client().request()
     sc.app.wait_requests(1)
     for _ in range(3):
@@ -505,14 +498,7 @@ def test_a_tunnel_is_forced_at_the_deadline(sc):
 def test_pipelined_requests_in_a_drain(sc):
     """The first answer says close: what is behind it is not served, and the client can tell."""
     gate = threading.Event()
-
-    def script(conn):
-        conn.request()
-        gate.wait(20)
-        conn.answer(b"one")
-        conn.read_to_end()
-
-    sc.proxy(script=script, more=lifecycle(drain="8s"))
+    sc.proxy(script=gated(gate, b"one"), more=lifecycle(drain="8s"))
     client = sc.client()
     client.send("GET /1 HTTP/1.1\r\nHost: test\r\n\r\nGET /2 HTTP/1.1\r\nHost: test\r\n\r\n")
     sc.app.wait_requests(1)
@@ -530,14 +516,7 @@ def test_pipelined_requests_in_a_drain(sc):
 def test_outbound_goes_on_while_inbound_drains(sc):
     """The application still needs its way out."""
     gate = threading.Event()
-
-    def script(conn):
-        conn.request()
-        gate.wait(20)
-        conn.answer(b"in")
-        conn.read_to_end()
-
-    inside, outside = sc.backend(script), sc.backend()
+    inside, outside = sc.backend(gated(gate, b"in")), sc.backend()
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     config = {
         "listeners": [

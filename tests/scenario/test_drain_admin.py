@@ -30,14 +30,7 @@ def test_drain_by_the_admin_api_stays_up(sc):
 
 def test_sluice_drain_wait(sc):
     gate = threading.Event()
-
-    def script(conn):
-        conn.request()
-        gate.wait(20)
-        conn.answer(b"whole")
-        conn.read_to_end()
-
-    sc.proxy(script=script, more=lifecycle(drain="10s"))
+    sc.proxy(script=gated(gate), more=lifecycle(drain="10s"))
     client = sc.client().request()
     sc.app.wait_requests(1)
     command = subprocess.Popen([SLUICE, "drain", "--wait", "--admin", sc.s.socket_path],
