@@ -78,14 +78,14 @@ json_t *upstream_limits_json(const struct conf_upstream *u, const struct upstrea
 {
     json_t *o = json_object();
     set_u64(o, "connections", atomic_load(&shared->connections));
-    set_u64(o, "max_connections", u->max_connections);
+    set_u64(o, "max_connections", u->limits.connections);
     set_u64(o, "requests", atomic_load(&shared->requests));
-    set_u64(o, "max_requests", u->max_requests);
-    set_u64(o, "max_pending_requests", u->max_pending);
+    set_u64(o, "max_requests", u->limits.requests);
+    set_u64(o, "max_pending_requests", u->limits.pending);
     set_u64(o, "retries", atomic_load(&shared->retries));
-    set_u64(o, "max_retries", u->max_retries);
-    set_u64(o, "max_connections_per_endpoint", u->max_connections_per_endpoint);
-    set_u64(o, "max_requests_per_endpoint", u->max_requests_per_endpoint);
+    set_u64(o, "max_retries", u->limits.retries);
+    set_u64(o, "max_connections_per_endpoint", u->limits.connections_per_endpoint);
+    set_u64(o, "max_requests_per_endpoint", u->limits.requests_per_endpoint);
     set_u64(o, "queue_timeout_ms", u->queue_timeout / USEC_PER_MSEC);
     return o;
 }

@@ -155,7 +155,7 @@ static json_t *upstreams_json(const struct control *c, usec_t now)
         set_u64(o, "idle", idle);
         set_u64(o, "pending", pending);
         set_u64(o, "http2_streams", streams);
-        set_u64(o, "max_connections", u->max_connections);
+        set_u64(o, "max_connections", u->limits.connections);
         (void)json_object_set_new(o, "limits", upstream_limits_json(u, shared));
         (void)json_object_set_new(o, "standing", standing_json(shared, u));
         json_t *retries = retries_json(u, c->generation->upstreams[i], now);

@@ -130,10 +130,11 @@ static void check_upstream(struct builder *b, uint32_t at)
     build_failover(b, u, node);
     build_concurrency(b, u, yaml_get(node, "concurrency"));
     build_retry_budget(b, u, yaml_get(node, "retryBudget"));
-    if (idle && u->min_idle > u->max_connections)
+    u->bounds = u->limits;
+    if (idle && u->min_idle > u->limits.connections)
         problem_at(b->problems, idle, "%s is more than circuitBreaker.maxConnections %s",
                    builder_number(idle, u->min_idle, idle_text),
-                   builder_number(most, u->max_connections, most_text));
+                   builder_number(most, u->limits.connections, most_text));
 }
 
 void build_upstreams(struct builder *b)

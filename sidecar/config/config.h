@@ -138,6 +138,16 @@ struct conf_health_check {
     struct probe_rules probe;
 };
 
+/* How much there may be at once for an upstream, over all workers. */
+struct conf_limits {
+    uint32_t connections;              /* 1024 */
+    uint32_t requests;                 /* in flight; 1024 */
+    uint32_t connections_per_endpoint; /* 0: no bound of its own; so */
+    uint32_t requests_per_endpoint;    /* this */
+    uint32_t pending;                  /* waiting for a connection, or to be in flight; 1024 */
+    uint32_t retries;                  /* requests in flight that are retried; 1024 */
+};
+
 struct conf_upstream {
     struct str name;
     uint32_t index; /* in conf.upstreams */
@@ -167,13 +177,9 @@ struct conf_upstream {
     uint32_t min_idle;                    /* kept open per worker, never below; 0 */
     uint64_t max_requests_per_connection; /* 0: no bound */
     /* circuitBreaker: for the whole process */
-    uint32_t max_connections;              /* 1024 */
-    uint32_t max_requests;                 /* in flight; 1024 */
-    uint32_t max_connections_per_endpoint; /* 0: no bound of its own; so */
-    uint32_t max_requests_per_endpoint;    /* this */
-    uint32_t max_pending;                  /* waiting for a connection; 1024 */
-    uint32_t max_retries;                  /* requests in flight that are retried; 1024 */
-    usec_t queue_timeout;                  /* longest wait there; 1 s */
+    struct conf_limits limits; /* as they are written */
+    struct conf_limits bounds; /* those that hold */
+    usec_t queue_timeout;      /* longest wait there; 1 s */
     struct breaker_rules breaker;
     struct retry_budget_rules retry_budget;
     struct conf_upstream_http2 http2;

@@ -57,7 +57,7 @@ static void check_budget(struct builder *b, const struct conf_route *r,
 {
     for (uint32_t i = 0; i < r->n_backends; i++) {
         const struct conf_upstream *u = r->backends[i].upstream;
-        if (u->max_retries > 0 &&
+        if (u->limits.retries > 0 &&
             (u->retry_budget.percent > 0 || u->retry_budget.min_per_second > 0))
             return;
     }

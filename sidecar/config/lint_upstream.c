@@ -96,9 +96,9 @@ void lint_endpoint_limits(struct builder *b)
         const struct conf_upstream *u = &b->conf->upstreams[i];
         const struct yaml_node *limits = yaml_get(b->upstreams[i].node, "circuitBreaker");
         check_limit(b, yaml_get(limits, "maxConnectionsPerEndpoint"),
-                    u->max_connections_per_endpoint, "maxConnections", u->max_connections);
-        check_limit(b, yaml_get(limits, "maxRequestsPerEndpoint"), u->max_requests_per_endpoint,
-                    "maxRequests", u->max_requests);
+                    u->limits.connections_per_endpoint, "maxConnections", u->limits.connections);
+        check_limit(b, yaml_get(limits, "maxRequestsPerEndpoint"), u->limits.requests_per_endpoint,
+                    "maxRequests", u->limits.requests);
     }
 }
 
@@ -107,7 +107,7 @@ void lint_queue_timeout(struct builder *b)
     for (uint32_t i = 0; i < b->conf->n_upstreams; i++) {
         const struct yaml_node *it =
             yaml_get(yaml_get(b->upstreams[i].node, "circuitBreaker"), "queueTimeout");
-        if (it && b->conf->upstreams[i].max_pending == 0)
+        if (it && b->conf->upstreams[i].limits.pending == 0)
             warning_at(b->problems, it, "has no effect: maxPendingRequests is 0, nobody waits");
     }
 }
@@ -141,12 +141,12 @@ void lint_min_idle(struct builder *b)
         const struct yaml_node *idle = yaml_get(yaml_get(node, "pool"), "minIdle");
         const struct yaml_node *most = yaml_get(yaml_get(node, "circuitBreaker"), "maxConnections");
         char mine[PROBLEM_QUOTE_MAX], all[PROBLEM_QUOTE_MAX], n[PROBLEM_QUOTE_MAX];
-        if (idle && u->min_idle * workers > u->max_connections)
+        if (idle && u->min_idle * workers > u->limits.connections)
             warning_at(b->problems, idle,
                        "%s in each of %s workers is more than circuitBreaker.maxConnections %s",
                        builder_number(idle, u->min_idle, mine),
                        builder_number(yaml_get(b->root, "workers"), workers, n),
-                       builder_number(most, u->max_connections, all));
+                       builder_number(most, u->limits.connections, all));
     }
 }
 

@@ -11,7 +11,7 @@
 static bool take(struct pool *p, struct stream *s)
 {
     uint32_t before = atomic_fetch_add(&p->shared->requests, 1);
-    if (before >= p->conf->max_requests) {
+    if (before >= p->conf->bounds.requests) {
         (void)atomic_fetch_sub(&p->shared->requests, 1);
         return false;
     }
@@ -58,7 +58,7 @@ static void on_timer(struct timer *t)
         return;
     timer_set(&p->worker->loop, t, ends_at(p, s));
     (void)atomic_fetch_or(&p->shared->queueing, pool_bit(p->worker->id));
-    if (atomic_load(&p->shared->requests) < p->conf->max_requests)
+    if (atomic_load(&p->shared->requests) < p->conf->bounds.requests)
         wake_soon(p);
 }
 
@@ -84,7 +84,7 @@ enum admission admission_ask(struct pool *p, struct stream *s, enum reason *ret_
 {
     if (s->admitted || (list_empty(&p->unadmitted) && take(p, s)))
         return ADMISSION_GRANTED;
-    if (!pool_count_pending(p, s, p->conf->max_pending)) {
+    if (!pool_count_pending(p, s, p->conf->bounds.pending)) {
         *ret_reason = REASON_REQUEST_LIMIT;
         return ADMISSION_REFUSED;
     }

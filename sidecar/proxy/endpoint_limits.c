@@ -35,7 +35,7 @@ static bool is_joinable(const struct endpoint *e, const struct stream *s)
 
 bool endpoint_has_no_place(const struct endpoint *e, const struct stream *s)
 {
-    return at_limit(&e->shared->requests, e->pool->conf->max_requests_per_endpoint) &&
+    return at_limit(&e->shared->requests, e->pool->conf->bounds.requests_per_endpoint) &&
            !(s && s->place == e);
 }
 
@@ -44,13 +44,13 @@ bool endpoint_is_full(const struct endpoint *e, const struct stream *s)
     bool anew = s && (s->fresh || s->tcp); /* an idle one can make room for it */
     if (endpoint_has_no_place(e, s))
         return true;
-    return at_limit(&e->shared->connections, e->pool->conf->max_connections_per_endpoint) &&
+    return at_limit(&e->shared->connections, e->pool->conf->bounds.connections_per_endpoint) &&
            list_empty(&e->idle) && (anew || list_empty(&e->open)) && !is_joinable(e, s);
 }
 
 bool endpoint_take_connection(struct endpoint *e)
 {
-    return take(&e->shared->connections, e->pool->conf->max_connections_per_endpoint);
+    return take(&e->shared->connections, e->pool->conf->bounds.connections_per_endpoint);
 }
 
 void endpoint_give_connection(struct endpoint *e)
@@ -60,7 +60,7 @@ void endpoint_give_connection(struct endpoint *e)
 
 bool endpoint_take_place(struct endpoint *e, struct stream *s)
 {
-    uint32_t most = e->pool->conf->max_requests_per_endpoint;
+    uint32_t most = e->pool->conf->bounds.requests_per_endpoint;
     if (s->place == e || (most == 0 && !s->place))
         return true;
     if (most > 0 && !take(&e->shared->requests, most))
@@ -89,7 +89,7 @@ void endpoint_leave_place(struct stream *s)
 void endpoint_limits_wait(struct pool *p, const struct stream *s)
 {
     (void)atomic_fetch_or(&p->shared->crowded, pool_bit(p->worker->id));
-    if (pool_connections_now(p) < p->conf->max_connections && endpoint_choose(p, s))
+    if (pool_connections_now(p) < p->conf->bounds.connections && endpoint_choose(p, s))
         pool_wake_at(p, p->worker->loop.now);
 }
 

@@ -14,7 +14,7 @@
 
 static inline bool endpoint_limits_set(const struct conf_upstream *conf)
 {
-    return (conf->max_connections_per_endpoint | conf->max_requests_per_endpoint) != 0;
+    return (conf->bounds.connections_per_endpoint | conf->bounds.requests_per_endpoint) != 0;
 }
 
 /* Its upstream has such limits: has it no place for a request, or neither a connection with room
@@ -32,7 +32,7 @@ void endpoint_give_connection(struct endpoint *e);
 bool endpoint_take_place(struct endpoint *e, struct stream *s);
 static inline bool endpoint_place(struct endpoint *e, struct stream *s)
 {
-    return (e->pool->conf->max_requests_per_endpoint == 0 && !s->place) ||
+    return (e->pool->conf->bounds.requests_per_endpoint == 0 && !s->place) ||
            endpoint_take_place(e, s);
 }
 /* Who waits is told. Harmless without one. */

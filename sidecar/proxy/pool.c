@@ -150,8 +150,8 @@ static bool open_for(struct pool *p, struct stream *s, struct endpoint *e, enum 
 static void ask_for_room(struct pool *p, const struct stream *s)
 {
     const struct conf_upstream *c = p->conf;
-    if (!endpoint_limits_set(c) || c->max_connections_per_endpoint > 0 ||
-        pool_connections_now(p) >= c->max_connections)
+    if (!endpoint_limits_set(c) || c->bounds.connections_per_endpoint > 0 ||
+        pool_connections_now(p) >= c->bounds.connections)
         pool_ask_others(p);
     if (endpoint_limits_set(c))
         endpoint_limits_wait(p, s);
@@ -237,7 +237,7 @@ static struct upstream_conn *take(struct pool *p, struct stream *s, struct endpo
         u = take_open(p, s, &e->open, true);
     if (!u && e && p->n_idle > 0)
         u = take_idle(p, s, &e->idle, true);
-    if (u || pool_connections_now(p) < p->conf->max_connections)
+    if (u || pool_connections_now(p) < p->conf->bounds.connections)
         return u;
     u = take_open(p, s, &p->open, false);
     return u || p->n_idle == 0 ? u : take_idle(p, s, &p->idle, false);
@@ -297,7 +297,7 @@ static enum pool_lease enqueue(struct pool *p, struct stream *s, struct endpoint
         return POOL_WAITS;
     if (*ret_reason == REASON_CONNECTION_LIMIT) {
         count_add(&p->stats->endpoints_full, endpoint_limited(p, s));
-        if (pool_count_pending(p, s, p->conf->max_pending)) {
+        if (pool_count_pending(p, s, p->conf->bounds.pending)) {
             pool_wake_at(p, s->exchange->wait.since + p->conf->queue_timeout);
             ask_for_room(p, s);
             return POOL_WAITS;
@@ -320,7 +320,7 @@ enum pool_lease pool_lease(struct pool *p, struct stream *s, bool fresh, enum re
     if (!u) {
         /* An idle connection that may not be used (a fresh one is asked for, or its endpoint is
          * out) holds a slot that a new one could have. */
-        if (p->n_idle > 0 && pool_connections_now(p) >= p->conf->max_connections)
+        if (p->n_idle > 0 && pool_connections_now(p) >= p->conf->bounds.connections)
             pool_yield_idle(p);
         return enqueue(p, s, e, ret_reason);
     }

@@ -95,7 +95,7 @@ void pool_yield_idle(struct pool *p)
     struct list *oldest = list_last(&p->idle);
     if (oldest)
         upstream_close(LIST_ENTRY(oldest, struct upstream_conn, link));
-    else if (atomic_load(&p->shared->connections) < p->conf->max_connections &&
+    else if (atomic_load(&p->shared->connections) < p->conf->bounds.connections &&
              !endpoint_limits_set(p->conf)) /* who waits for those looks himself */
         pool_tell_starving(p);              /* a slot became free while it was asking */
     else

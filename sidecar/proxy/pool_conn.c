@@ -124,7 +124,7 @@ uint32_t pool_connections_now(const struct pool *p)
 bool pool_take_slot(struct pool *p)
 {
     uint32_t before = atomic_fetch_add_explicit(&p->shared->connections, 1, memory_order_relaxed);
-    if (before < p->conf->max_connections)
+    if (before < p->conf->bounds.connections)
         return true;
     (void)atomic_fetch_sub_explicit(&p->shared->connections, 1, memory_order_relaxed);
     return false;
@@ -182,7 +182,7 @@ static void become_idle(struct pool *p, struct upstream_conn *u)
     u->idle_since = p->worker->loop.now;
     set_state(p, u, UPSTREAM_IDLE);
     if (p->retired || u->leaving || !endpoint_listed(u->endpoint) ||
-        pool_connections_now(p) > p->conf->max_connections || pool_others_starve(p))
+        pool_connections_now(p) > p->conf->bounds.connections || pool_others_starve(p))
         upstream_close(u);
     else
         pool_look_at_idle(p, u);
@@ -194,8 +194,8 @@ static bool is_better_closed(struct pool *p, const struct upstream_conn *u)
 {
     if (list_empty(&p->waiting))
         return false;
-    return pool_connections_now(p) >= p->conf->max_connections ? endpoint_is_spare(u->endpoint)
-                                                               : endpoint_is_out(u->endpoint);
+    return pool_connections_now(p) >= p->conf->bounds.connections ? endpoint_is_spare(u->endpoint)
+                                                                  : endpoint_is_out(u->endpoint);
 }
 
 /* What it has room for goes to who waits; when it carries nothing then, it is idle, or closes. */
@@ -216,7 +216,7 @@ static void settle(struct pool *p, struct upstream_conn *u)
     } else if (u->streams == 0) {
         become_idle(p, u);
     } else {
-        if (u->h2 && (p->retired || pool_connections_now(p) > p->conf->max_connections))
+        if (u->h2 && (p->retired || pool_connections_now(p) > p->conf->bounds.connections))
             u->leaving = true;
         pool_look_for_room(p, u);
         if (pool_others_starve(p))

@@ -105,7 +105,7 @@ static enum retry_verdict take(struct stream *s)
     struct upstream_shared *shared = s->pool->shared;
     const struct conf_upstream *conf = s->pool->conf;
     struct retry_budget *budget = upstream_shared_budget(shared);
-    if (!r->counted && atomic_fetch_add(&shared->retries, 1) >= conf->max_retries) {
+    if (!r->counted && atomic_fetch_add(&shared->retries, 1) >= conf->bounds.retries) {
         (void)atomic_fetch_sub(&shared->retries, 1);
         return RETRY_LIMIT;
     }
@@ -127,7 +127,7 @@ static enum retry_verdict look(const struct stream *s)
     struct upstream_shared *shared = s->pool->shared;
     const struct conf_upstream *conf = s->pool->conf;
     const struct retry_budget *budget = upstream_shared_budget(shared);
-    if (atomic_load(&shared->retries) >= conf->max_retries)
+    if (atomic_load(&shared->retries) >= conf->bounds.retries)
         return RETRY_LIMIT;
     return budget && retry_budget_allows(budget, &conf->retry_budget, s->worker->loop.now)
                ? RETRY_DRY_RUN

@@ -52,7 +52,7 @@ static void test_sample(void **state)
     assert_int_equal(r->backends[0].weight, 95);
     assert_int_equal(r->backends[0].ppm, 950000);
     assert_int_equal(r->ppm[1], 50000);
-    assert_int_equal(c->upstreams[0].max_connections, 200);
+    assert_int_equal(c->upstreams[0].limits.connections, 200);
     assert_int_equal(c->upstreams[1].index, 1);
     assert_str(c->upstreams[1].endpoints[0].text, "127.0.0.1:8081");
     assert_null(config_free(c));
@@ -72,12 +72,12 @@ static void check_default_upstream(const struct conf_upstream *u)
     assert_int_equal(u->max_lifetime, 0);
     assert_int_equal(u->min_idle, 0);
     assert_int_equal(u->max_requests_per_connection, 0);
-    assert_int_equal(u->max_connections, 1024);
-    assert_int_equal(u->max_requests, 1024);
-    assert_int_equal(u->max_pending, 1024);
+    assert_int_equal(u->limits.connections, 1024);
+    assert_int_equal(u->limits.requests, 1024);
+    assert_int_equal(u->limits.pending, 1024);
     assert_int_equal(u->queue_timeout, 1 * SEC);
     assert_false(u->breaker.enabled);
-    assert_int_equal(u->max_retries, 1024);
+    assert_int_equal(u->limits.retries, 1024);
     assert_int_equal(u->retry_budget.percent, 20);
     assert_int_equal(u->retry_budget.min_per_second, 10);
     assert_int_equal(u->retry_budget.window, 10 * SEC);

@@ -44,7 +44,7 @@ static void test_all_keys(UNUSED void **state)
     assert_int_equal(r->max, USEC_PER_SEC);
     assert_int_equal(r->max_body, 16 * 1024);
     assert_true(r->dry_run);
-    assert_int_equal(c->upstreams[0].max_retries, 10);
+    assert_int_equal(c->upstreams[0].limits.retries, 10);
     assert_int_equal(c->upstreams[0].retry_budget.percent, 10);
     assert_int_equal(c->upstreams[0].retry_budget.min_per_second, 5);
     assert_int_equal(c->upstreams[0].retry_budget.window, 30 * USEC_PER_SEC);

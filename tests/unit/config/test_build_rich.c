@@ -221,7 +221,7 @@ static void test_every_key(void **state)
     check_rich_cleanups(c);
     assert_int_equal(c->upstreams[0].n_endpoints, 3);
     assert_int_equal(c->upstreams[0].connect_timeout, 1500);
-    assert_int_equal(c->upstreams[0].max_pending, 7);
+    assert_int_equal(c->upstreams[0].limits.pending, 7);
     assert_int_equal(c->upstreams[0].queue_timeout, 250 * USEC_PER_MSEC);
     assert_int_equal(c->upstreams[0].protocol, UPSTREAM_AUTO);
     assert_int_equal(c->upstreams[0].http2.max_concurrent_streams, 50);

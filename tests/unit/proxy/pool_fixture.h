@@ -118,9 +118,7 @@ static inline int setup(void **state)
         .balance = BALANCE_ROUND_ROBIN,
         .connect_timeout = 5 * USEC_PER_SEC,
         .idle_timeout = 60 * USEC_PER_SEC,
-        .max_connections = 64,
-        .max_requests = 64,
-        .max_pending = 64,
+        .bounds = {.connections = 64, .requests = 64, .pending = 64},
         .queue_timeout = 60 * USEC_PER_SEC,
     };
     f->client.ops = &client_ops;

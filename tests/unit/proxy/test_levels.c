@@ -84,7 +84,7 @@ static struct fixture *fixture_new(const struct spot *spots, uint32_t n_spots, e
                                      .panic_threshold = 50,
                                      .overprovisioning = 140,
                                      .outlier = &f->rules,
-                                     .max_connections = 1};
+                                     .bounds.connections = 1};
     f->shared = upstream_shared_new(1);
     f->pool.worker = &f->worker;
     f->pool.conf = &f->conf;

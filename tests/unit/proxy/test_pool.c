@@ -72,7 +72,7 @@ static void test_what_is_left_is_not_handed_on(void **state)
 {
     struct fixture *f = *state;
     enum reason reason;
-    f->conf.max_connections = 1;
+    f->conf.bounds.connections = 1;
     struct stream *has = busy_at(f, 0), *waits = stream_for(f), *late = stream_for(f);
     assert_int_equal(pool_lease(f->pool, waits, false, &reason), POOL_WAITS);
     SET(f, 1);
@@ -133,7 +133,7 @@ static void test_no_endpoints(void **state)
 {
     struct fixture *f = *state;
     enum reason reason = REASON_NONE;
-    f->conf.max_connections = 1;
+    f->conf.bounds.connections = 1;
     f->conf.min_idle = 1;
     struct stream *has = busy_at(f, 0), *waits = stream_for(f), *late = stream_for(f);
     assert_int_equal(pool_lease(f->pool, waits, false, &reason), POOL_WAITS);
@@ -180,12 +180,12 @@ static void test_a_higher_limit_serves_who_waits(void **state)
 {
     struct fixture *f = *state;
     enum reason reason;
-    f->conf.max_connections = 1;
+    f->conf.bounds.connections = 1;
     struct stream *first = busy_at(f, 0), *second = stream_for(f);
     assert_int_equal(pool_lease(f->pool, second, false, &reason), POOL_WAITS);
     assert_int_equal(f->shared->pending, 1);
     struct conf_upstream more = f->conf;
-    more.max_connections = 2;
+    more.bounds.connections = 2;
     pool_configure(f->pool, &more);
     UNTIL(f, second->up);
     /* And a lower one cuts nothing: what is over it is not kept afterwards. */
@@ -205,7 +205,7 @@ static void test_more_requests_are_let_in(void **state)
     struct fixture *f = *state;
     enum reason reason;
     struct stream *first = stream_for(f), *second = stream_for(f);
-    f->conf.max_requests = 1;
+    f->conf.bounds.requests = 1;
     assert_int_equal(admission_ask(f->pool, first, &reason), ADMISSION_GRANTED);
     second->step = STREAM_PICK;
     assert_int_equal(admission_ask(f->pool, second, &reason), ADMISSION_WAITS);
@@ -213,7 +213,7 @@ static void test_more_requests_are_let_in(void **state)
     turn(f);
     assert_false(second->admitted);
     struct conf_upstream more = f->conf;
-    more.max_requests = 2;
+    more.bounds.requests = 2;
     pool_configure(f->pool, &more);
     UNTIL(f, second->up);
     assert_true(second->admitted);
@@ -233,7 +233,7 @@ static void test_other_times(void **state)
     assert_int_equal(f->pool->n_idle, 1);
     struct conf_upstream shorter = f->conf;
     shorter.idle_timeout = USEC_PER_MSEC;
-    shorter.max_connections = 1;
+    shorter.bounds.connections = 1;
     pool_configure(f->pool, &shorter);
     UNTIL(f, f->pool->n_idle == 0);
     has = busy_at(f, 1);
@@ -305,7 +305,7 @@ static void test_tried_is_of_one_list(void **state)
     struct stream *s = stream_for(f);
     assert_int_equal(pool_lease(f->pool, s, false, &reason), POOL_WAITS);
     struct conf_upstream none = f->conf;
-    none.max_connections = 0; /* so that it waits for a slot once it has been refused */
+    none.bounds.connections = 0; /* so that it waits for a slot once it has been refused */
     pool_configure(f->pool, &none);
     UNTIL(f, s->exchange->wait.counted);
     assert_int_equal(s->tries, 1);
@@ -369,7 +369,7 @@ static void speak_http2(struct fixture *f, uint32_t streams, uint32_t connection
     f->conf.http2.max_concurrent_streams = streams;
     f->conf.http2.stream_window = 64 * 1024;
     f->conf.http2.connection_window = 1024 * 1024;
-    f->conf.max_connections = connections;
+    f->conf.bounds.connections = connections;
     SET(f, 0);
 }
 

@@ -18,7 +18,7 @@ static int setup_many(void **state)
     if (setup(state) < 0)
         return -1;
     struct fixture *f = *state;
-    f->conf.max_connections = 2 * MANY;
+    f->conf.bounds.connections = 2 * MANY;
     f->conf.min_idle = MANY;
     pool_fill(f->pool);
     UNTIL(f, f->pool->n_idle == MANY);
@@ -88,7 +88,7 @@ static void test_leases(void **state)
     struct side clients[2] = {f->client, f->client};
     struct stream *s[2];
     enum reason reason;
-    f->conf.max_connections = MANY;
+    f->conf.bounds.connections = MANY;
     f->conf.max_lifetime = 1;
     for (int i = 0; i < 2; i++) {
         s[i] = request_for(f);
@@ -118,7 +118,7 @@ static void test_min_idle(void **state)
     struct pool *p = f->pool;
     usec_t until = clock_mono() + PATIENCE_MS * USEC_PER_MSEC;
     uint32_t turns = 1;
-    f->conf.max_connections = 2 * MANY;
+    f->conf.bounds.connections = 2 * MANY;
     f->conf.min_idle = MANY;
     pool_fill(p);
     uint32_t opened = p->n_connecting;
