@@ -191,7 +191,10 @@ static void show_upstreams(const json_t *rows)
         const json_t *endpoints = json_object_get(u, "endpoints");
         table_cell(&t, "%s", json_text(u, "name"));
         table_cell(&t, "%lld", json_count(u, "connections"));
-        table_cell(&t, "%lld", json_count(u, "max_connections"));
+        table_cell(&t, "%lld%s", json_count(u, "max_connections"),
+                   json_is_true(json_object_get(json_object_get(u, "limits"), "dry_run"))
+                       ? " (dryRun)"
+                       : "");
         table_cell(&t, "%lld", json_count(u, "active"));
         table_cell(&t, "%lld", json_count(u, "idle"));
         table_cell(&t, "%lld", json_count(u, "pending"));

@@ -244,6 +244,9 @@ void metrics_end(struct exposition *t, struct control *c);
 /* metrics_routes.c: requests by route, and how long they took. */
 void metrics_routes(struct exposition *t, const struct control *c);
 void metrics_durations(struct exposition *t, const struct control *c);
+/* Of a route with timeoutDryRun, by all workers. */
+uint64_t route_timeouts_dry_run(const struct control *c, const struct conf_route *r,
+                                enum timeout_kind kind);
 
 /* metrics_leases.c: leases, releases, the journal, hooks. */
 void metrics_leases(struct exposition *t, const struct control *c);
@@ -256,12 +259,14 @@ void metrics_actions(struct exposition *t, const struct control *c);
 /* metrics_limits.c: the families rate_limit_*; a route's limits for /v1/status. */
 void metrics_limits(struct exposition *t, const struct control *c);
 json_t *limits_json(const struct control *c, const struct conf_route *r);
-/* policies_show.c, for /v1/status: adds to a route what its policies are and did; an upstream's
- * limits; what header rules did; what the access log lost and hid, null where there is none. */
+/* policies_show.c, for /v1/status: adds to a route what its policies are and did; what header rules
+ * did; what the access log lost and hid, null where there is none. */
 void route_policies_json(const struct control *c, const struct conf_route *r, json_t *o);
-json_t *upstream_limits_json(const struct conf_upstream *u, const struct upstream_shared *shared);
 json_t *header_rules_json(const struct control *c);
 json_t *access_log_json(const struct control *c);
+/* upstream_limits.c: an upstream's, for /v1/status, and what they would have held up. */
+json_t *upstream_limits_json(const struct conf_upstream *u, const struct upstream_shared *shared);
+void metrics_upstream_limits(struct exposition *t, const struct control *c);
 /* metrics_retries.c: the families upstream_retries_*. */
 void metrics_retries(struct exposition *t, const struct control *c);
 

@@ -39,6 +39,15 @@ static bool lazy_sums(const struct control *c, const struct conf_route *r, size_
     return any;
 }
 
+uint64_t route_timeouts_dry_run(const struct control *c, const struct conf_route *r,
+                                enum timeout_kind kind)
+{
+    uint64_t n = 0;
+    for (uint32_t k = 0; k < c->process.n_workers; k++)
+        n += count_read(&state_of(c, k, r)->stats.timeouts_dry_run[kind]);
+    return n;
+}
+
 typedef void put_fn(struct exposition *t, const struct control *c, const struct conf_route *r,
                     const char *labels);
 
@@ -80,6 +89,16 @@ static void put_grpc(struct exposition *t, const struct control *c, const struct
             metric_put(t, "sluice_grpc_requests_total{%s,code=\"%s\"} %llu\n", labels,
                        grpc_code_word((enum grpc_code)x), (ull)sums[x]);
     }
+}
+
+static void put_timeouts(struct exposition *t, const struct control *c, const struct conf_route *r,
+                         const char *labels)
+{
+    static const char *const words[TIMEOUT_KINDS] = {
+        [TIMEOUT_WHOLE] = "timeout", [TIMEOUT_FIRST_BYTE] = "first_byte_timeout"};
+    for (int x = 0; x < TIMEOUT_KINDS && r->timeout_dry_run; x++)
+        metric_put(t, "sluice_timeouts_dry_run_total{%s,kind=\"%s\"} %llu\n", labels, words[x],
+                   (ull)route_timeouts_dry_run(c, r, (enum timeout_kind)x));
 }
 
 static void put_intended(struct exposition *t, const struct control *c, const struct conf_route *r,
@@ -149,6 +168,8 @@ void metrics_routes(struct exposition *t, const struct control *c)
         {"requests_total", "counter", "Requests, by the class of the status that was given.",
          put_requests},
         {"route_errors_total", "counter", "Streams that did not end well, by reason.", put_errors},
+        {"timeouts_dry_run_total", "counter",
+         "Requests that took longer than a timeout that is only counted.", put_timeouts},
         {"split_intended_ratio", "gauge", "Share that an upstream is meant to have of a route.",
          put_intended},
         {"split_picked_total", "counter", "Requests that were given to an upstream.", put_picked},

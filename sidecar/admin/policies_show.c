@@ -1,5 +1,5 @@
 /* policies_show.c - what /v1/status tells of policies that are small: who may pass a route, its
- * faults and header rules, an upstream's limits, what the access log hides. */
+ * timeouts and faults, header rules, what the access log hides. */
 #include "admin/control.h"
 
 #include "config/conf_authz.h"
@@ -62,32 +62,30 @@ static json_t *fault_json(const struct control *c, const struct conf_route *r)
     return o;
 }
 
+static json_t *timeouts_json(const struct control *c, const struct conf_route *r)
+{
+    json_t *o = json_object();
+    set_u64(o, "timeout_ms", r->timeout / USEC_PER_MSEC);
+    set_u64(o, "first_byte_timeout_ms", r->first_byte_timeout / USEC_PER_MSEC);
+    set_u64(o, "idle_timeout_ms", r->idle_timeout / USEC_PER_MSEC);
+    set_bool(o, "dry_run", r->timeout_dry_run);
+    if (r->timeout_dry_run) {
+        set_u64(o, "timeout_dry_run", route_timeouts_dry_run(c, r, TIMEOUT_WHOLE));
+        set_u64(o, "first_byte_timeout_dry_run", route_timeouts_dry_run(c, r, TIMEOUT_FIRST_BYTE));
+    }
+    return o;
+}
+
 void route_policies_json(const struct control *c, const struct conf_route *r, json_t *o)
 {
+    if (r->action == ACTION_FORWARD)
+        (void)json_object_set_new(o, "timeouts", timeouts_json(c, r));
     if (r->authz)
         (void)json_object_set_new(o, "authz", authz_json(c, r));
     if (r->fault)
         (void)json_object_set_new(o, "fault", fault_json(c, r));
     if (r->n_rate_limits > 0)
         (void)json_object_set_new(o, "rate_limits", limits_json(c, r));
-}
-
-/* ---- of an upstream ---- */
-
-json_t *upstream_limits_json(const struct conf_upstream *u, const struct upstream_shared *shared)
-{
-    json_t *o = json_object();
-    set_u64(o, "connections", atomic_load(&shared->connections));
-    set_u64(o, "max_connections", u->limits.connections);
-    set_u64(o, "requests", atomic_load(&shared->requests));
-    set_u64(o, "max_requests", u->limits.requests);
-    set_u64(o, "max_pending_requests", u->limits.pending);
-    set_u64(o, "retries", atomic_load(&shared->retries));
-    set_u64(o, "max_retries", u->limits.retries);
-    set_u64(o, "max_connections_per_endpoint", u->limits.connections_per_endpoint);
-    set_u64(o, "max_requests_per_endpoint", u->limits.requests_per_endpoint);
-    set_u64(o, "queue_timeout_ms", u->queue_timeout / USEC_PER_MSEC);
-    return o;
 }
 
 /* ---- of the process ---- */

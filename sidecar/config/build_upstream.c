@@ -105,6 +105,12 @@ static void check_unreachable(struct builder *b, const struct conf_upstream *u,
                    "expected 100ms or more, or 0 for never");
 }
 
+/* 0 is none too for those of an endpoint. */
+static const struct conf_limits no_limits = {.connections = UINT32_MAX,
+                                             .requests = UINT32_MAX,
+                                             .pending = UINT32_MAX,
+                                             .retries = UINT32_MAX};
+
 static void check_upstream(struct builder *b, uint32_t at)
 {
     struct conf_upstream *u = &b->conf->upstreams[at];
@@ -130,7 +136,7 @@ static void check_upstream(struct builder *b, uint32_t at)
     build_failover(b, u, node);
     build_concurrency(b, u, yaml_get(node, "concurrency"));
     build_retry_budget(b, u, yaml_get(node, "retryBudget"));
-    u->bounds = u->limits;
+    u->bounds = u->limits_dry_run ? no_limits : u->limits;
     if (idle && u->min_idle > u->limits.connections)
         problem_at(b->problems, idle, "%s is more than circuitBreaker.maxConnections %s",
                    builder_number(idle, u->min_idle, idle_text),

@@ -178,7 +178,8 @@ struct conf_upstream {
     uint64_t max_requests_per_connection; /* 0: no bound */
     /* circuitBreaker: for the whole process */
     struct conf_limits limits; /* as they are written */
-    struct conf_limits bounds; /* those that hold */
+    bool limits_dry_run;       /* they are only counted; false */
+    struct conf_limits bounds; /* those that hold: `limits`, or with limits_dry_run none */
     usec_t queue_timeout;      /* longest wait there; 1 s */
     struct breaker_rules breaker;
     struct retry_budget_rules retry_budget;
@@ -251,6 +252,7 @@ struct conf_route {
     struct str rewrite_prefix;       /* in place of the matched prefix; .p == NULL: kept */
     usec_t timeout;                  /* whole request until the response's head; 15 s; 0: none */
     usec_t first_byte_timeout;       /* request sent to response's first byte; 0: none */
+    bool timeout_dry_run;            /* these two are only counted; false */
     usec_t idle_timeout;             /* no byte either way while a stream is open; 5 min */
     bool pass_deadline;              /* the upstream is told X-Request-Deadline; false */
     bool abort_on_close;             /* a client that half-closes has gone; false */

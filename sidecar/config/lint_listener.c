@@ -56,9 +56,9 @@ void lint_unreachable_route(struct builder *b)
 static void answering(struct builder *b, const struct conf_route *r, const struct yaml_node *node)
 {
     static const char *const idle[] = {
-        "timeout",     "firstByteTimeout",      "idleTimeout", "upgrades", "websocket",
-        "learn",       "requestHeaderModifier", "fault",       "retry",    "passDeadline",
-        "abortOnClose"};
+        "timeout",      "firstByteTimeout",      "idleTimeout", "upgrades", "websocket",
+        "learn",        "requestHeaderModifier", "fault",       "retry",    "passDeadline",
+        "abortOnClose", "timeoutDryRun"};
     for (size_t i = 0; i < ARRAY_LEN(idle) && r->action != ACTION_FORWARD; i++) {
         const struct yaml_node *it = yaml_get(node, idle[i]);
         if (it)
@@ -80,6 +80,9 @@ static void first_byte(struct builder *b, const struct conf_route *r, const stru
         warning_at(b->problems, it, "%s has no effect: the route's timeout is %s",
                    builder_duration(it, r->first_byte_timeout, mine),
                    builder_duration(yaml_get(node, "timeout"), r->timeout, whole));
+    it = yaml_get(node, "timeoutDryRun");
+    if (it && r->timeout_dry_run && r->timeout == 0 && r->first_byte_timeout == 0)
+        warning_at(b->problems, it, "has no effect: the route has no timeout");
 }
 
 void lint_first_byte_timeout(struct builder *b)

@@ -57,7 +57,7 @@ static void check_budget(struct builder *b, const struct conf_route *r,
 {
     for (uint32_t i = 0; i < r->n_backends; i++) {
         const struct conf_upstream *u = r->backends[i].upstream;
-        if (u->limits.retries > 0 &&
+        if (u->bounds.retries > 0 &&
             (u->retry_budget.percent > 0 || u->retry_budget.min_per_second > 0))
             return;
     }
@@ -94,11 +94,11 @@ static void route_deadline(struct builder *b, const struct conf_listener *l,
 {
     static const char *const keys[] = {"passDeadline", "abortOnClose"};
     const struct yaml_node *pass = yaml_get(node, "passDeadline");
-    if (pass && r->pass_deadline && r->timeout == 0)
-        warning_at(
-            b->problems, pass,
-            "has no effect: the route has no timeout, and a request's own deadline is passed "
-            "on in any case");
+    if (pass && r->pass_deadline && (r->timeout == 0 || r->timeout_dry_run))
+        warning_at(b->problems, pass,
+                   "has no effect: the route has no timeout%s, and a request's own deadline is "
+                   "passed on in any case",
+                   r->timeout == 0 ? "" : " that holds");
     for (size_t i = 0; i < ARRAY_LEN(keys) && !listener_speaks_http(l->protocol); i++) {
         const struct yaml_node *it = yaml_get(node, keys[i]);
         if (it)

@@ -104,10 +104,17 @@ void lint_endpoint_limits(struct builder *b)
 
 void lint_queue_timeout(struct builder *b)
 {
+    static const char *const keys[] = {"queueTimeout", "maxPendingRequests"};
     for (uint32_t i = 0; i < b->conf->n_upstreams; i++) {
-        const struct yaml_node *it =
-            yaml_get(yaml_get(b->upstreams[i].node, "circuitBreaker"), "queueTimeout");
-        if (it && b->conf->upstreams[i].limits.pending == 0)
+        const struct conf_upstream *u = &b->conf->upstreams[i];
+        const struct yaml_node *limits = yaml_get(b->upstreams[i].node, "circuitBreaker");
+        const struct yaml_node *it = yaml_get(limits, keys[0]);
+        for (size_t k = 0; k < ARRAY_LEN(keys) && u->limits_dry_run; k++) {
+            if (yaml_get(limits, keys[k]))
+                warning_at(b->problems, yaml_get(limits, keys[k]),
+                           "has no effect: with limitsDryRun nobody waits");
+        }
+        if (it && u->limits.pending == 0 && !u->limits_dry_run)
             warning_at(b->problems, it, "has no effect: maxPendingRequests is 0, nobody waits");
     }
 }

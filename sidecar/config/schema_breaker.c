@@ -27,6 +27,11 @@ static const struct schema_key keys[] = {
      .preset = "1024", .max = 10000000},
     {"queueTimeout", "longest wait there; 503 after it", SCHEMA_DURATION, UPSTREAM(queue_timeout),
      .preset = "1s", .min = MSEC, .max = WEEK},
+    {"limitsDryRun",
+     "the limits of above (maxConnections to maxRetries) are only counted: nobody waits, and "
+     "nothing "
+     "is refused",
+     SCHEMA_BOOL, UPSTREAM(limits_dry_run), .preset = "false"},
     {"consecutiveErrors", "it opens after so many errors in a row; 0: not for that", SCHEMA_INT,
      BREAKER(consecutive_errors), .preset = "5", .max = BREAKER_CONSECUTIVE_MAX},
     {"errorRate", "it opens when so many percent of the requests fail; 0: not for that", SCHEMA_INT,

@@ -15,6 +15,7 @@ static bool take(struct pool *p, struct stream *s)
         (void)atomic_fetch_sub(&p->shared->requests, 1);
         return false;
     }
+    pool_count_over(p, LIMIT_REQUESTS, before, p->conf->limits.requests);
     s->admitted = true;
     return true;
 }

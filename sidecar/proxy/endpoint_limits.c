@@ -5,10 +5,10 @@
 #include "proxy/worker.h"
 
 /* As in pool_conn.c: ordered before the look at who starves. */
-static bool take(_Atomic uint32_t *count, uint32_t most)
+static bool take(_Atomic uint32_t *count, uint32_t most, uint32_t *ret_before)
 {
-    uint32_t before = atomic_fetch_add(count, 1);
-    if (most == 0 || before < most)
+    *ret_before = atomic_fetch_add(count, 1);
+    if (most == 0 || *ret_before < most)
         return true;
     (void)atomic_fetch_sub(count, 1);
     return false;
@@ -50,7 +50,14 @@ bool endpoint_is_full(const struct endpoint *e, const struct stream *s)
 
 bool endpoint_take_connection(struct endpoint *e)
 {
-    return take(&e->shared->connections, e->pool->conf->bounds.connections_per_endpoint);
+    const struct conf_upstream *c = e->pool->conf;
+    uint32_t before;
+    if (!take(&e->shared->connections, c->bounds.connections_per_endpoint, &before))
+        return false;
+    if (c->limits.connections_per_endpoint > 0)
+        pool_count_over(e->pool, LIMIT_CONNECTIONS_PER_ENDPOINT, before,
+                        c->limits.connections_per_endpoint);
+    return true;
 }
 
 void endpoint_give_connection(struct endpoint *e)
@@ -60,13 +67,18 @@ void endpoint_give_connection(struct endpoint *e)
 
 bool endpoint_take_place(struct endpoint *e, struct stream *s)
 {
-    uint32_t most = e->pool->conf->bounds.requests_per_endpoint;
-    if (s->place == e || (most == 0 && !s->place))
+    const struct conf_upstream *c = e->pool->conf;
+    bool counts = c->limits.requests_per_endpoint > 0;
+    uint32_t before;
+    if (s->place == e || (!counts && !s->place))
         return true;
-    if (most > 0 && !take(&e->shared->requests, most))
+    if (counts && !take(&e->shared->requests, c->bounds.requests_per_endpoint, &before))
         return false;
+    if (counts)
+        pool_count_over(e->pool, LIMIT_REQUESTS_PER_ENDPOINT, before,
+                        c->limits.requests_per_endpoint);
     endpoint_leave_place(s);
-    s->place = most > 0 ? endpoint_ref(e) : NULL;
+    s->place = counts ? endpoint_ref(e) : NULL;
     return true;
 }
 

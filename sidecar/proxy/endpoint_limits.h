@@ -32,7 +32,7 @@ void endpoint_give_connection(struct endpoint *e);
 bool endpoint_take_place(struct endpoint *e, struct stream *s);
 static inline bool endpoint_place(struct endpoint *e, struct stream *s)
 {
-    return (e->pool->conf->bounds.requests_per_endpoint == 0 && !s->place) ||
+    return (e->pool->conf->limits.requests_per_endpoint == 0 && !s->place) ||
            endpoint_take_place(e, s);
 }
 /* Who waits is told. Harmless without one. */

@@ -96,6 +96,14 @@ void pool_leave(struct pool *p, struct upstream_conn *u);
 /* It is closed: its place is free. */
 void pool_on_closed(struct pool *p, struct upstream_conn *u);
 
+/* So many there were before this one: with limitsDryRun it is counted where `most` does not let it
+ * in. */
+static inline void pool_count_over(struct pool *p, enum limit limit, uint32_t before, uint32_t most)
+{
+    if (p->conf->limits_dry_run && before >= most)
+        count_add(&p->stats->limits_dry_run[limit], 1);
+}
+
 /* Pending is who waits because the upstream is at a limit, not who waits for a connection that is
  * being made. False when `most` wait already. */
 bool pool_count_pending(struct pool *p, struct stream *s, uint32_t most);

@@ -124,10 +124,12 @@ uint32_t pool_connections_now(const struct pool *p)
 bool pool_take_slot(struct pool *p)
 {
     uint32_t before = atomic_fetch_add_explicit(&p->shared->connections, 1, memory_order_relaxed);
-    if (before < p->conf->bounds.connections)
-        return true;
-    (void)atomic_fetch_sub_explicit(&p->shared->connections, 1, memory_order_relaxed);
-    return false;
+    if (before >= p->conf->bounds.connections) {
+        (void)atomic_fetch_sub_explicit(&p->shared->connections, 1, memory_order_relaxed);
+        return false;
+    }
+    pool_count_over(p, LIMIT_CONNECTIONS, before, p->conf->limits.connections);
+    return true;
 }
 
 /* Ordered before the look at who starves: either we see the bit of a worker that has just failed to

@@ -40,11 +40,15 @@ struct listener_stats {
     struct tls_stats tls;
 };
 
+/* A route's, of a request that would have ended by it where it is only counted. */
+enum timeout_kind { TIMEOUT_WHOLE, TIMEOUT_FIRST_BYTE, TIMEOUT_KINDS };
+
 enum authz_decision { AUTHZ_ALLOWED, AUTHZ_REFUSED, AUTHZ_DRY_RUN, AUTHZ_DECISIONS };
 
 struct route_stats {
     counter_t requests[CODE_CLASSES];
-    counter_t authz[AUTHZ_DECISIONS]; /* of a route with authz */
+    counter_t authz[AUTHZ_DECISIONS];          /* of a route with authz */
+    counter_t timeouts_dry_run[TIMEOUT_KINDS]; /* with timeoutDryRun */
     /* Made by the worker at the first request, so that ten thousand unused routes cost little. */
     struct histogram *_Atomic duration;
     counter_t *_Atomic errors; /* REASON_COUNT of them */
@@ -58,6 +62,21 @@ enum moved {
     MOVED_CAUSES,
 };
 
+/* The limits of an upstream (struct conf_limits) that can be passed where they are only counted. */
+#define LIMIT_TABLE(X)                                                                             \
+    X(CONNECTIONS, "max_connections")                                                              \
+    X(REQUESTS, "max_requests")                                                                    \
+    X(CONNECTIONS_PER_ENDPOINT, "max_connections_per_endpoint")                                    \
+    X(REQUESTS_PER_ENDPOINT, "max_requests_per_endpoint")                                          \
+    X(RETRIES, "max_retries")
+
+enum limit {
+#define X(id, word) LIMIT_##id,
+    LIMIT_TABLE(X)
+#undef X
+        LIMITS,
+};
+
 struct upstream_stats {
     counter_t connections, connecting, active, idle, pending;
     counter_t http2_streams; /* requests on connections that speak HTTP/2 */
@@ -65,7 +84,8 @@ struct upstream_stats {
     counter_t endpoints_full; /* requests that found all endpoints at limits of their own */
     counter_t unreachable;    /* times that an endpoint was found to be */
     counter_t unreachable_dry_run;
-    counter_t moved[MOVED_CAUSES]; /* requests that went from one endpoint to another */
+    counter_t limits_dry_run[LIMITS]; /* what each would have held up */
+    counter_t moved[MOVED_CAUSES];    /* requests that went from one endpoint to another */
     counter_t retries[RETRY_CONDITIONS];
     counter_t retries_refused[RETRY_VERDICTS];
     counter_t closed_idle; /* by the upstream, while idle */

@@ -35,6 +35,7 @@ struct stream *stream_new(struct worker *w, struct listener *l, struct side *dow
     s->magic = STREAM_MAGIC;
     s->exchange = ex;
     ex->wait = (struct pool_wait){.stream = s};
+    ex->timeout_dry_run = 0;
     s->worker = w;
     /* The listener's: it is in force, or the last that had this listener. */
     view_hold(l->view, s);
@@ -221,9 +222,8 @@ static enum stream_next step_route(struct stream *s)
     if (s->req.grpc) {
         if (!stream_grpc_begin(s))
             return STREAM_WAIT;
-    } else if (s->route->timeout > 0 && !s->tcp) {
-        usec_t at = s->began + s->route->timeout;
-        s->deadline = s->deadline != 0 && s->deadline < at ? s->deadline : at;
+    } else if (!s->tcp) {
+        stream_timeout_set(s, s->began, s->deadline);
     }
     if (s->route->authz) {
         s->step = STREAM_AUTHORIZE;

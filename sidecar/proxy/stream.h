@@ -85,6 +85,7 @@ struct exchange {
     struct pool_wait wait;
     struct message res;                      /* the response's head */
     usec_t delayed_until;                    /* while stream.delayed */
+    usec_t timeout_dry_run;                  /* when the route's would be over; 0: none, or told */
     struct text asked_path, asked_authority; /* in front of the route's rewrite; once prepared */
     struct message_room req_room, res_room;
     struct stream_retry retry; /* stream.retries */
@@ -104,6 +105,7 @@ struct stream {
     bool fault_drawn, fault_aborts; /* what its route's faults make of it (stream_fault.c) */
     bool delayed;                   /* it has a place among those that wait for that */
     bool fresh;                     /* no reused connection for this try */
+    bool first_byte_told;           /* that it is late, where that is only counted */
     bool moved;                     /* from a connection that was lost to another endpoint */
     bool admitted;                  /* counted in upstream_shared.requests */
     bool result_told;               /* of this try */

@@ -1,7 +1,9 @@
-/* stream_deadline.c - the point in time that a request itself brings, and that goes on with it. */
+/* stream_deadline.c - the point in time that a request itself brings, and that goes on with it; and
+ * its route's, which may be only counted. */
 #include "proxy/stream_steps.h"
 
 #include "policies/deadline.h"
+#include "proxy/route_state.h"
 
 /* Ours and theirs differ by rounding only: theirs stays as it is. */
 enum { SAME_US = 1000 };
@@ -66,4 +68,59 @@ bool stream_deadline_pass(struct stream *s)
     }
     stream_reply(s, REASON_OUT_OF_MEMORY, NULL);
     return false;
+}
+
+/* --- the route's timeouts --- */
+
+void stream_timeout_set(struct stream *s, usec_t from, usec_t own)
+{
+    usec_t timeout = s->route->timeout;
+    s->deadline = own;
+    if (timeout == 0 || (own != 0 && own <= from + timeout))
+        return;
+    if (s->route->timeout_dry_run)
+        s->exchange->timeout_dry_run = from + timeout;
+    else
+        s->deadline = from + timeout;
+}
+
+usec_t stream_first_byte_end(const struct stream *s)
+{
+    usec_t after = s->route->first_byte_timeout;
+    return after > 0 && s->step == STREAM_RESPOND && s->sent != 0 && s->first_byte == 0
+               ? s->sent + after
+               : USEC_NEVER;
+}
+
+static usec_t whole_end(const struct stream *s)
+{
+    bool waits = !s->response_begun && s->exchange && s->exchange->timeout_dry_run != 0;
+    return waits ? s->exchange->timeout_dry_run : USEC_NEVER;
+}
+
+static usec_t first_byte_end(const struct stream *s)
+{
+    return s->first_byte_told ? USEC_NEVER : stream_first_byte_end(s);
+}
+
+usec_t stream_timeout_dry_run(const struct stream *s)
+{
+    return min_u64(whole_end(s), first_byte_end(s));
+}
+
+static void count(const struct stream *s, enum timeout_kind kind)
+{
+    count_add(&s->route_state->stats.timeouts_dry_run[kind], 1);
+}
+
+void stream_timeout_dry_run_check(struct stream *s, usec_t now)
+{
+    if (now >= whole_end(s)) {
+        s->exchange->timeout_dry_run = 0;
+        count(s, TIMEOUT_WHOLE);
+    }
+    if (now >= first_byte_end(s)) {
+        s->first_byte_told = true;
+        count(s, TIMEOUT_FIRST_BYTE);
+    }
 }

@@ -12,14 +12,6 @@ enum { MESSAGE_MOST = 256 };
 
 /* --- deadlines --- */
 
-static void set_route_timeout(struct stream *s, usec_t from)
-{
-    usec_t timeout = s->route->timeout;
-    s->deadline = s->call_deadline;
-    if (timeout > 0 && (s->deadline == 0 || from + timeout < s->deadline))
-        s->deadline = from + timeout;
-}
-
 /* In two fields, or in none that the specification knows: who reads it behind us could take another
  * time from it than we did. */
 static const char *read_timeout(struct stream *s)
@@ -49,7 +41,7 @@ bool stream_grpc_begin(struct stream *s)
         return false;
     }
     if (s->request_ended)
-        set_route_timeout(s, s->began);
+        stream_timeout_set(s, s->began, s->call_deadline);
     else
         s->deadline = s->call_deadline;
     if (s->deadline != 0 && clock_mono() >= s->deadline) {
@@ -63,7 +55,7 @@ void stream_grpc_request_ended(struct stream *s)
 {
     if (s->step == STREAM_RECEIVE || s->step == STREAM_FINISHED || s->response_begun)
         return;
-    set_route_timeout(s, s->worker->loop.now);
+    stream_timeout_set(s, s->worker->loop.now, s->call_deadline);
     if (s->deadline_changed)
         s->deadline_changed(s);
 }

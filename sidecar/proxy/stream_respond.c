@@ -248,6 +248,8 @@ usec_t stream_next_deadline(const struct stream *s)
         return at;
     if (s->deadline != 0)
         at = s->deadline;
+    if (s->route->timeout_dry_run)
+        at = min_u64(at, stream_timeout_dry_run(s));
     if (s->delayed)
         return min_u64(at, s->exchange->delayed_until);
     if (s->retries)
@@ -258,9 +260,8 @@ usec_t stream_next_deadline(const struct stream *s)
         at = min_u64(at, learn_deadline(s));
     if (s->websocket)
         return min_u64(at, websocket_tunnel_deadline(s->websocket));
-    usec_t first_byte = s->route->first_byte_timeout;
-    if (first_byte > 0 && s->sent != 0 && s->first_byte == 0)
-        at = min_u64(at, s->sent + first_byte);
+    if (s->route->first_byte_timeout > 0 && !s->route->timeout_dry_run)
+        at = min_u64(at, stream_first_byte_end(s));
     usec_t idle = s->tcp ? s->listener->tcp_idle_timeout : s->route->idle_timeout;
     if (idle > 0)
         at = min_u64(at, s->active_at + idle);
@@ -281,6 +282,11 @@ void stream_check(struct stream *s, usec_t now)
         stream_reply(s, REASON_DEADLINE, NULL);
         return;
     }
+    if (s->route->timeout_dry_run && now >= stream_timeout_dry_run(s)) {
+        stream_timeout_dry_run_check(s, now);
+        if (stream_next_deadline(s) > now)
+            return;
+    }
     if (s->delayed) {
         stream_on_delay_over(s);
         return;
@@ -296,8 +302,7 @@ void stream_check(struct stream *s, usec_t now)
     if (s->step == STREAM_RESPOND && now >= look_time(s) &&
         (stream_look_at_upstream(s, now) || stream_next_deadline(s) > now))
         return;
-    usec_t first_byte = s->route->first_byte_timeout;
-    if (first_byte > 0 && s->sent != 0 && s->first_byte == 0 && now >= s->sent + first_byte)
+    if (!s->route->timeout_dry_run && now >= stream_first_byte_end(s))
         first_byte_timed_out(s);
     else if (s->tunnel)
         stream_finish(s, REASON_IDLE_TIMEOUT, false, false);

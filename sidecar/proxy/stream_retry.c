@@ -105,14 +105,18 @@ static enum retry_verdict take(struct stream *s)
     struct upstream_shared *shared = s->pool->shared;
     const struct conf_upstream *conf = s->pool->conf;
     struct retry_budget *budget = upstream_shared_budget(shared);
-    if (!r->counted && atomic_fetch_add(&shared->retries, 1) >= conf->bounds.retries) {
+    bool counted = r->counted;
+    uint32_t before = counted ? 0 : atomic_fetch_add(&shared->retries, 1);
+    if (!counted && before >= conf->bounds.retries) {
         (void)atomic_fetch_sub(&shared->retries, 1);
         return RETRY_LIMIT;
     }
-    bool counted = r->counted;
     r->counted = true;
-    if (budget && retry_budget_take(budget, &conf->retry_budget, s->worker->loop.now))
+    if (budget && retry_budget_take(budget, &conf->retry_budget, s->worker->loop.now)) {
+        if (!counted)
+            pool_count_over(s->pool, LIMIT_RETRIES, before, conf->limits.retries);
         return RETRY_YES;
+    }
     if (!counted) {
         r->counted = false;
         (void)atomic_fetch_sub(&shared->retries, 1);

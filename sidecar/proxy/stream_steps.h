@@ -53,6 +53,14 @@ int stream_grpc_status(const struct stream *s, enum reason reason);
  * route's time; and given to the upstream. False: it was answered, and finished. */
 bool stream_deadline_read(struct stream *s);
 bool stream_deadline_pass(struct stream *s);
+/* The route's timeout, counted from `from`; the request's `own` (0: none) where that is earlier. */
+void stream_timeout_set(struct stream *s, usec_t from, usec_t own);
+/* Of a route with timeoutDryRun, as stream_next_deadline() and stream_check(), which ask them: what
+ * would have ended it is counted. */
+usec_t stream_timeout_dry_run(const struct stream *s);
+void stream_timeout_dry_run_check(struct stream *s, usec_t now);
+/* Of any route; USEC_NEVER: the first byte is not waited for, or for as long as it takes. */
+usec_t stream_first_byte_end(const struct stream *s);
 
 /* stream_unreachable.c. It waits for its server, and its connection is looked at. True: s has gone
  * elsewhere, or has ended. */

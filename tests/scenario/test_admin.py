@@ -295,7 +295,10 @@ def test_status_tells_of_policies(sc):
     assert status["upstreams"][0]["limits"] == {
         "connections": 1, "max_connections": 10, "requests": 0, "max_requests": 7,
         "max_pending_requests": 8, "retries": 0, "max_retries": 9, "max_connections_per_endpoint": 0,
-        "max_requests_per_endpoint": 5, "queue_timeout_ms": 250}
+        "max_requests_per_endpoint": 5, "queue_timeout_ms": 250,
+        "dry_run": False}
+    assert routes["guarded"]["timeouts"] == {
+        "timeout_ms": 15000, "first_byte_timeout_ms": 0, "idle_timeout_ms": 300000, "dry_run": False}
 
 
 def test_status_tells_of_limits_in_use(sc):

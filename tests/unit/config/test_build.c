@@ -73,6 +73,7 @@ static void check_default_upstream(const struct conf_upstream *u)
     assert_int_equal(u->min_idle, 0);
     assert_int_equal(u->max_requests_per_connection, 0);
     assert_int_equal(u->limits.connections, 1024);
+    assert_int_equal(u->bounds.connections, 1024);
     assert_int_equal(u->limits.requests, 1024);
     assert_int_equal(u->limits.pending, 1024);
     assert_int_equal(u->queue_timeout, 1 * SEC);
@@ -350,6 +351,30 @@ static void test_load(void **state)
     config_problems_free(&p);
 }
 
+/* What only counts holds nobody up, and says nothing of the breaker. */
+static void test_limits_that_only_count(void **state)
+{
+    (void)state;
+    struct conf *c =
+        build_good("version: 1\n"
+                   "listeners: [{name: in, address: \"127.0.0.1:1\", routes: "
+                   "[{upstream: a, timeout: 1s, timeoutDryRun: true}]}]\n"
+                   "upstreams: [{name: a, endpoints: [\"127.0.0.1:9\"], circuitBreaker: "
+                   "{limitsDryRun: true, maxRequests: 7, maxRequestsPerEndpoint: 3}}]\n");
+    const struct conf_upstream *u = &c->upstreams[0];
+    assert_true(c->listeners[0].routes[0].timeout_dry_run);
+    assert_true(u->limits_dry_run && !u->breaker.enabled);
+    assert_int_equal(u->limits.requests, 7);
+    assert_int_equal(u->limits.requests_per_endpoint, 3);
+    assert_int_equal(u->bounds.requests, UINT32_MAX);
+    assert_int_equal(u->bounds.connections, UINT32_MAX);
+    assert_int_equal(u->bounds.pending, UINT32_MAX);
+    assert_int_equal(u->bounds.retries, UINT32_MAX);
+    assert_int_equal(u->bounds.requests_per_endpoint, 0);
+    assert_int_equal(u->bounds.connections_per_endpoint, 0);
+    (void)config_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_grace_variable),
         cmocka_unit_test(test_process_environment),
         cmocka_unit_test(test_load),
+        cmocka_unit_test(test_limits_that_only_count),
     };
     (void)unsetenv("SLUICE_TERMINATION_GRACE_PERIOD");
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,9 +41,10 @@ static struct fixture *fixture_new(uint32_t most_connections, uint32_t most_requ
     bool changed;
     assert_int_equal(posix_memalign((void **)&f, 64, sizeof(*f)), 0);
     memset(f, 0, sizeof(*f));
-    f->conf.bounds.connections_per_endpoint = most_connections;
-    f->conf.bounds.requests_per_endpoint = most_requests;
-    f->conf.bounds.connections = 1024;
+    f->conf.limits = f->conf.bounds =
+        (struct conf_limits){.connections = 1024,
+                             .connections_per_endpoint = most_connections,
+                             .requests_per_endpoint = most_requests};
     f->shared = upstream_shared_new(WORKERS);
     for (uint32_t i = 0; i < 2; i++) {
         (void)snprintf(text[i], sizeof(text[i]), "10.0.0.%u:80", i + 1);
@@ -147,7 +148,7 @@ static void test_a_place(void **state)
     assert_null(s->place);
     /* The limit goes while somebody has a place. */
     assert_true(endpoint_place(a, s));
-    f->conf.bounds.requests_per_endpoint = 0;
+    f->conf.limits.requests_per_endpoint = f->conf.bounds.requests_per_endpoint = 0;
     assert_true(endpoint_place(a, t));
     assert_null(t->place);
     endpoint_leave_place(s);
