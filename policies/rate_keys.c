@@ -222,6 +222,11 @@ struct rate_verdict rate_keys_take(struct rate_keys *k, const struct rate_rule *
     return v;
 }
 
+uint64_t rate_keys_hash(const struct rate_keys *k, struct str key)
+{
+    return siphash(k->seed, key);
+}
+
 void rate_keys_give_back(struct rate_keys *k, struct str key, const struct rate_verdict *v)
 {
     uint64_t hash = siphash(k->seed, key);

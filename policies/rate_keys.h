@@ -27,6 +27,8 @@ void rate_keys_set_most(struct rate_keys *k, uint32_t most);
  * forgotten for it; where there is none at all it is allowed. */
 struct rate_verdict rate_keys_take(struct rate_keys *k, const struct rate_rule *r, struct str key,
                                    usec_t now);
+/* What may stand for a key that is long, or soon gone: its hash with the same seed. */
+uint64_t rate_keys_hash(const struct rate_keys *k, struct str key);
 void rate_keys_give_back(struct rate_keys *k, struct str key, const struct rate_verdict *v);
 
 /* From any thread: keys held now, and keys forgotten ever that were not as good as new. */

@@ -7,9 +7,8 @@
 
 /* ---- claims ---- */
 
-/* A name, or a path to it. */
-static void build_claim(struct builder *b, struct str claim, const struct yaml_node *node,
-                        struct json_path *ret)
+void build_claim(struct builder *b, struct str claim, const struct yaml_node *node,
+                 struct json_path *ret)
 {
     size_t at = 0;
     if (!claim.p)

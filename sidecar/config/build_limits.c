@@ -30,6 +30,8 @@ void build_limits(struct builder *b, const struct yaml_node *list, struct conf_r
         if (l->rule.burst == 0)
             l->rule.burst = l->rule.requests;
         check_name(b, route, i, list);
-        check_key(b, yaml_get(yaml_at(list, i), "key"), l);
+        const struct yaml_node *key = yaml_get(yaml_at(list, i), "key");
+        check_key(b, key, l);
+        build_claim(b, l->claim, yaml_get(key, "claim"), &l->claim_path);
     }
 }

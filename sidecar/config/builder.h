@@ -96,7 +96,10 @@ void build_retry(struct builder *b, const struct draft_route *draft, const struc
 void build_retry_budget(struct builder *b, const struct conf_upstream *u,
                         const struct yaml_node *node);
 
-/* build_authz.c: tokens' issuers, before the routes. */
+/* build_authz.c: a claim's name, or a path to it; an empty one is left alone. */
+void build_claim(struct builder *b, struct str claim, const struct yaml_node *node,
+                 struct json_path *ret);
+/* Tokens' issuers, before the routes. */
 void build_jwts(struct builder *b);
 /* node: the value of "authz"; NULL: there is none. */
 void build_authz(struct builder *b, const struct draft_route *draft, const struct yaml_node *node,

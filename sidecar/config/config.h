@@ -21,6 +21,7 @@
 #include "policies/header_rules.h"
 #include "policies/circuit_breaker.h"
 #include "policies/concurrency_limit.h"
+#include "policies/json_path.h"
 #include "policies/leak.h"
 #include "policies/learn.h"
 #include "policies/redact.h"
@@ -226,7 +227,9 @@ struct conf_rate_limit {
     struct str name;
     struct rate_rule rule;
     struct str header; /* a limit for each of its values; empty: not by that */
-    bool by_client;    /* a limit for each client; neither: one for all */
+    struct str claim;  /* the same of the verified token's, as written */
+    struct json_path claim_path;
+    bool by_client; /* a limit for each client; none of these: one for all */
     uint32_t ipv6_prefix;
     uint32_t max_keys;
     bool dry_run;

@@ -28,9 +28,8 @@ static const struct schema_key keys[] = {
     {"queueTimeout", "longest wait there; 503 after it", SCHEMA_DURATION, UPSTREAM(queue_timeout),
      .preset = "1s", .min = MSEC, .max = WEEK},
     {"limitsDryRun",
-     "the limits of above (maxConnections to maxRetries) are only counted: nobody waits, and "
-     "nothing "
-     "is refused",
+     "the limits of above, maxConnections to maxRetries, are only counted: nobody waits or is "
+     "refused",
      SCHEMA_BOOL, UPSTREAM(limits_dry_run), .preset = "false"},
     {"consecutiveErrors", "it opens after so many errors in a row; 0: not for that", SCHEMA_INT,
      BREAKER(consecutive_errors), .preset = "5", .max = BREAKER_CONSECUTIVE_MAX},

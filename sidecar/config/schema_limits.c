@@ -9,11 +9,16 @@
 static const struct schema_key key_keys[] = {
     {"header", "each value of this header has its own limit", SCHEMA_STRING, FORMAT_TOKEN,
      LIMIT(header)},
+    {"claim",
+     "each value of this claim of the token that authz has verified has its own limit; its name, "
+     "or "
+     "a path to it: $.realm.tenant",
+     SCHEMA_STRING, FORMAT_LINE, LIMIT(claim)},
     {"clientAddress", "true: each client has its own limit", SCHEMA_BOOL, .flags = KEY_ONLY_TRUE,
      LIMIT(by_client)},
 };
 static const struct schema_choice key_choices[] = {
-    {CHOICE_EXACTLY_ONE, {"header", "clientAddress"}},
+    {CHOICE_EXACTLY_ONE, {"header", "claim", "clientAddress"}},
 };
 static const struct schema_map key_map = {MAP(key_keys), CHOICES(key_choices)};
 

@@ -10,7 +10,7 @@ enum { LINE_BYTES = 64 };
 
 static bool has_key(const struct conf_rate_limit *c)
 {
-    return c->by_client || c->header.n > 0;
+    return c->by_client || c->header.n > 0 || c->claim.n > 0;
 }
 
 static struct route_limit *limit_unref(struct route_limit *l)
@@ -48,7 +48,7 @@ static bool goes_on(const struct conf_rate_limit *a, const struct conf_rate_limi
     return str_eq(a->name, b->name) && a->rule.algorithm == b->rule.algorithm &&
            (a->rule.algorithm == RATE_TOKEN_BUCKET || a->rule.per == b->rule.per) &&
            a->by_client == b->by_client && str_ieq(a->header, b->header) &&
-           (!a->by_client || a->ipv6_prefix == b->ipv6_prefix);
+           str_eq(a->claim, b->claim) && (!a->by_client || a->ipv6_prefix == b->ipv6_prefix);
 }
 
 static struct route_limit *limit_of_before(const struct conf_rate_limit *c,

@@ -86,6 +86,7 @@ struct exchange {
     struct message res;                      /* the response's head */
     usec_t delayed_until;                    /* while stream.delayed */
     usec_t timeout_dry_run;                  /* when the route's would be over; 0: none, or told */
+    uint64_t limit_claims[RATE_LIMITS_MAX];  /* authorize's word to limit (stream_limit.c) */
     struct text asked_path, asked_authority; /* in front of the route's rewrite; once prepared */
     struct message_room req_room, res_room;
     struct stream_retry retry; /* stream.retries */

@@ -2,6 +2,7 @@
 #include "proxy/stream_steps.h"
 
 #include "http/hop.h"
+#include "policies/jwt.h"
 #include "proxy/route_limits.h"
 #include "proxy/view.h"
 
@@ -25,9 +26,34 @@ static struct str client_key(const struct stream *s, uint32_t prefix, uint8_t ro
     return (struct str){(const char *)room, IP_BYTES};
 }
 
-static struct str key_of(const struct stream *s, const struct conf_rate_limit *c,
-                         uint8_t room[IP_BYTES])
+/* The claims do not outlive their step, and this is the next one: what stands for each is kept. Two
+ * issuers' claims are never the same, whatever they say (RFC 7519 §4.1.2). */
+void stream_limit_note_claims(struct stream *s, const struct jwt_claims *claims, struct str issuer)
 {
+    const struct conf_route *r = s->route;
+    char text[JWT_TEXT_MAX];
+    for (uint32_t i = 0; i < r->n_rate_limits; i++) {
+        const struct rate_keys *keys = s->view->routes[r->index].limits->at[i]->keys;
+        uint64_t *key = &s->exchange->limit_claims[i];
+        size_t n;
+        *key = 0;
+        if (claims && r->rate_limits[i].claim.p &&
+            jwt_claim_text(claims, &r->rate_limits[i].claim_path, text, &n))
+            *key = rate_keys_hash(keys, (struct str){text, n}) + rate_keys_hash(keys, issuer);
+    }
+}
+
+static struct str claim_key(const struct stream *s, uint32_t i)
+{
+    const uint64_t *key = &s->exchange->limit_claims[i];
+    return s->route->authz && *key != 0 ? (struct str){(const char *)key, sizeof(*key)} : STR_NONE;
+}
+
+static struct str key_of(const struct stream *s, uint32_t i, uint8_t room[IP_BYTES])
+{
+    const struct conf_rate_limit *c = &s->route->rate_limits[i];
+    if (c->claim.p)
+        return claim_key(s, i);
     if (c->by_client)
         return client_key(s, c->ipv6_prefix, room);
     const struct field *f = message_find_name(&s->req, c->header);
@@ -40,17 +66,16 @@ static struct rate_verdict ask(const struct stream *s, uint32_t i)
     struct route_limit *l = s->view->routes[s->route->index].limits->at[i];
     usec_t now = s->worker->loop.now;
     uint8_t room[IP_BYTES];
-    return l->keys ? rate_keys_take(l->keys, &c->rule, key_of(s, c, room), now)
+    return l->keys ? rate_keys_take(l->keys, &c->rule, key_of(s, i, room), now)
                    : rate_take(&l->word, &c->rule, now);
 }
 
 static void give_back(const struct stream *s, uint32_t i, const struct rate_verdict *v)
 {
-    const struct conf_rate_limit *c = &s->route->rate_limits[i];
     struct route_limit *l = s->view->routes[s->route->index].limits->at[i];
     uint8_t room[IP_BYTES];
     if (l->keys)
-        rate_keys_give_back(l->keys, key_of(s, c, room), v);
+        rate_keys_give_back(l->keys, key_of(s, i, room), v);
     else
         rate_give_back(&l->word, v);
 }

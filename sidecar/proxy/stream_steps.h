@@ -4,6 +4,8 @@
 
 #include "proxy/stream.h"
 
+struct jwt_claims; /* policies/jwt.h */
+
 /* The driver: runs steps until one waits. */
 void stream_run(struct stream *s);
 /* From the choice of an endpoint on, once more: it has no upstream. It may have ended then. */
@@ -26,6 +28,8 @@ void stream_drop_upstream(struct stream *s, bool clean, enum reason reason);
 
 /* limit (stream_limit.c): the route's rate limits. False: it was answered, and finished. */
 bool stream_limit(struct stream *s);
+/* From authorize: by whose token limits for each claim go; NULL: there is none. */
+void stream_limit_note_claims(struct stream *s, const struct jwt_claims *claims, struct str issuer);
 /* The process sheds load, and this request with it. */
 void stream_refuse_overloaded(struct stream *s);
 /* What a client is told of the limit that refused it. */

@@ -1,5 +1,6 @@
 """Rate limits: how many come through, who is told, and what is counted."""
 
+import os
 import threading
 import time
 
@@ -8,7 +9,7 @@ import pytest
 from harness import assert_problem, free_port
 from reload_rig import live  # noqa: F401
 from test_authz import Rig
-from tokens import key
+from tokens import key, write_set
 from wire import SLOW, wait_for
 
 DAY = "24h"  # what is used in a test does not come back in it
@@ -102,6 +103,50 @@ def test_each_claim(sc):
     assert ask("a", ("X-User", "c")) == 429
     assert rig.ask("no token").status == 401  # costs nobody anything
     assert shown(sc)["keys"] == 2
+
+
+def test_each_claim_by_its_name(sc):
+    rig = Rig(sc, authz={"optional": True}, route={"rateLimits": [
+        limit(requests=1, key={"claim": "$.realm.tenant"})]})
+
+    def ask(tenant, **claims):
+        return rig.ask(key().token(realm={"tenant": tenant}, **claims)).status
+
+    assert ask("a", sub="x") == 200
+    assert ask("b", sub="x") == 200
+    assert ask("a", sub="y") == 429, "another token of the same tenant"
+    assert ask("a", sub="y") == 429, "that comes from the cache"
+    assert rig.ask("no token").status == 401  # costs nobody anything
+    # All without the claim are one, with a token or without.
+    assert rig.ask(key().token()).status == 200
+    assert rig.ask().status == 429
+    assert shown(sc)["keys"] == 3
+    # A claim that is no text is none.
+    assert ask({"an": "object"}) == 429
+    assert ask(["a", "list"]) == 200
+
+
+def test_claims_of_two_issuers_are_two(sc):
+    other = os.path.join(sc.directory, "other.json")
+    write_set(other, key(kid="other"))
+    second = {"name": "other", "issuer": "https://other.test", "audiences": ["app"], "jwks": {"file": other}}
+    rig = Rig(sc, authz={"jwt": ["idp", "other"]}, others=[second],
+              route={"rateLimits": [limit(requests=1, key={"claim": "sub"})]})
+    assert rig.ask(key().token(sub="a")).status == 200
+    assert rig.ask(key(kid="other").token(sub="a", iss="https://other.test")).status == 200
+    assert rig.ask(key().token(sub="a")).status == 429
+
+
+def test_a_claim_s_limit_gives_back_what_another_refused(sc):
+    rig = Rig(sc, route={"rateLimits": [limit(name="user", requests=2, key={"claim": "sub"}),
+                                        limit(name="all", requests=1)]})
+    assert rig.ask(key().token(sub="a")).status == 200
+    assert rig.ask(key().token(sub="a")).status == 429  # by "all", which costs "user" nothing
+    allowed = {x["name"]: (x["allowed"], x["refused"]) for x in sc.s.status()["routes"][0]["rate_limits"]}
+    assert allowed == {"user": (1, 0), "all": (1, 1)}
+    rig.sc.s.config["listeners"][0]["routes"][0]["rateLimits"].pop()
+    rig.reload()
+    assert [rig.ask(key().token(sub="a")).status for _ in range(2)] == [200, 429]
 
 
 def test_several_limits(sc):

@@ -145,12 +145,28 @@ static void test_exact_over_workers(UNUSED void **state)
     (void)rate_keys_free(k);
 }
 
+static void test_hash(UNUSED void **state)
+{
+    static const uint64_t another[2] = {1, 3};
+    struct rate_keys *k = rate_keys_new(64, seed), *o = rate_keys_new(64, another);
+    assert_true(rate_keys_hash(k, STR("a")) == rate_keys_hash(k, STR("a")));
+    assert_true(rate_keys_hash(k, STR("a")) != rate_keys_hash(k, STR("b")));
+    assert_true(rate_keys_hash(k, STR("a")) != rate_keys_hash(o, STR("a")));
+    assert_int_equal(rate_keys_held(k), 0);
+    (void)rate_keys_free(k);
+    (void)rate_keys_free(o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_its_own),    cmocka_unit_test(test_more_keys_than_room),
-        cmocka_unit_test(test_old_keys_go),     cmocka_unit_test(test_as_a_naive_one),
-        cmocka_unit_test(test_memory_is_short), cmocka_unit_test(test_exact_over_workers),
+        cmocka_unit_test(test_each_its_own),
+        cmocka_unit_test(test_more_keys_than_room),
+        cmocka_unit_test(test_old_keys_go),
+        cmocka_unit_test(test_as_a_naive_one),
+        cmocka_unit_test(test_memory_is_short),
+        cmocka_unit_test(test_exact_over_workers),
+        cmocka_unit_test(test_hash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
