@@ -26,8 +26,15 @@ static struct str client_key(const struct stream *s, uint32_t prefix, uint8_t ro
     return (struct str){(const char *)room, IP_BYTES};
 }
 
-/* The claims do not outlive their step, and this is the next one: what stands for each is kept. Two
- * issuers' claims are never the same, whatever they say (RFC 7519 §4.1.2). */
+/* Two issuers' claims are never the same, whatever they say (RFC 7519 §4.1.2), be it each other's
+ * names: the order counts. */
+static uint64_t hash_of(const struct rate_keys *keys, struct str issuer, struct str text)
+{
+    const uint64_t both[2] = {rate_keys_hash(keys, issuer), rate_keys_hash(keys, text)};
+    return rate_keys_hash(keys, (struct str){(const char *)both, sizeof(both)});
+}
+
+/* The claims do not outlive their step, and this is the next one: what stands for each is kept. */
 void stream_limit_note_claims(struct stream *s, const struct jwt_claims *claims, struct str issuer)
 {
     const struct conf_route *r = s->route;
@@ -39,7 +46,7 @@ void stream_limit_note_claims(struct stream *s, const struct jwt_claims *claims,
         *key = 0;
         if (claims && r->rate_limits[i].claim.p &&
             jwt_claim_text(claims, &r->rate_limits[i].claim_path, text, &n))
-            *key = rate_keys_hash(keys, (struct str){text, n}) + rate_keys_hash(keys, issuer);
+            *key = hash_of(keys, issuer, (struct str){text, n});
     }
 }
 

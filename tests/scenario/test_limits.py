@@ -135,6 +135,10 @@ def test_claims_of_two_issuers_are_two(sc):
     assert rig.ask(key().token(sub="a")).status == 200
     assert rig.ask(key(kid="other").token(sub="a", iss="https://other.test")).status == 200
     assert rig.ask(key().token(sub="a")).status == 429
+    # Nor where each says the other's name.
+    assert rig.ask(key().token(sub="other")).status == 200
+    assert rig.ask(key(kid="other").token(sub="idp", iss="https://other.test")).status == 200
+    assert shown(sc)["keys"] == 4
 
 
 def test_a_claim_s_limit_gives_back_what_another_refused(sc):
