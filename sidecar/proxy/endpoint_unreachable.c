@@ -131,7 +131,7 @@ static bool test(struct pool *p, struct endpoint *e, usec_t now)
 {
     enum reason why = REASON_NONE;
     e->tested_at = now;
-    if (!pool_take_slot(p))
+    if (!pool_take_spare_slot(p, e))
         return false;
     (void)pool_open(p, e, false, &why); /* else the next time */
     return true;

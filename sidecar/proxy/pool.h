@@ -141,6 +141,9 @@ struct upstream_conn *pool_open(struct pool *p, struct endpoint *e, bool raw,
                                 enum reason *ret_reason);
 /* A place in the process-wide limit; false when there is none. */
 bool pool_take_slot(struct pool *p);
+/* The same for a connection to e that no request has asked for: without it nobody would wait, so it
+ * keeps to limits that are only counted too. */
+bool pool_take_spare_slot(struct pool *p, const struct endpoint *e);
 void pool_give_slot(struct pool *p);
 /* Out of use, and so not leased again: old, used up, of an endpoint that is not listed, of a
  * protocol that is not configured any more. */

@@ -132,6 +132,17 @@ bool pool_take_slot(struct pool *p)
     return true;
 }
 
+bool pool_take_spare_slot(struct pool *p, const struct endpoint *e)
+{
+    const struct conf_limits *l = &p->conf->limits;
+    if (p->conf->limits_dry_run &&
+        (pool_connections_now(p) >= l->connections ||
+         (l->connections_per_endpoint > 0 &&
+          atomic_load(&e->shared->connections) >= l->connections_per_endpoint)))
+        return false;
+    return pool_take_slot(p);
+}
+
 /* Ordered before the look at who starves: either we see the bit of a worker that has just failed to
  * take a slot, or the worker that it asks next sees this one free. */
 void pool_give_slot(struct pool *p)

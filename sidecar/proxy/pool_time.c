@@ -200,7 +200,7 @@ void pool_fill(struct pool *p)
             pool_wake_at(p, p->worker->loop.now);
             return;
         }
-        if (!pool_take_slot(p))
+        if (!pool_take_spare_slot(p, e))
             return;
         if (!pool_open(p, e, false, &why)) {
             pool_wake_at(p, p->worker->loop.now + REFILL_MS * USEC_PER_MSEC);

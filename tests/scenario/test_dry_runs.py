@@ -81,6 +81,29 @@ def test_connections_beyond_the_limit_are_used_again(sc):
     assert held_up(sc) == {"max_connections": 3}
 
 
+@pytest.mark.parametrize("limit", ["maxConnections", "maxConnectionsPerEndpoint"])
+def test_spare_connections_keep_to_them(sc, limit):
+    """Nobody has asked for them, and so nobody would have waited: with these, idle ones would be
+    counted each time that they are replaced."""
+    gate = threading.Event()
+    gate.set()
+    sc.proxy(script=held(gate), upstream={"circuitBreaker": {limit: 2, "limitsDryRun": True},
+                                          "pool": {"minIdle": 2, "idleTimeout": "100ms"}})
+    sc.app.wait_conns(2)
+    gate.clear()
+    client = sc.client().request()
+    sc.app.wait_requests(1)
+    sc.app.wait_conns(6)  # replaced beside it, one at a time
+    assert sc.s.status()["upstreams"][0]["connections"] <= 2
+    assert held_up(sc) == {}
+    clients = [client, *(sc.client().request() for _ in range(2))]
+    sc.app.wait_requests(3)
+    assert sum(held_up(sc).values()) > 0, "the third has asked for it"
+    gate.set()
+    for client in clients:
+        assert client.response().status == 200
+
+
 def test_below_the_limits_nothing_is_counted(sc):
     sc.proxy(upstream={"circuitBreaker": {"maxConnections": 1, "maxRequests": 1, "limitsDryRun": True}})
     assert all(sc.ask().status == 200 for _ in range(5))
