@@ -60,11 +60,11 @@ static void upstream(struct builder *b, const struct conf_upstream *u, const str
         return;
     if (!has_requests(b->conf, u))
         warning_at(b->problems, concurrency, "has no effect: only tcp listeners use this upstream");
-    else if ((limit || most) && u->concurrency->max_limit > u->limits.requests)
+    else if ((limit || most) && u->concurrency->max_limit > u->bounds.requests)
         warning_at(b->problems, limit ? limit : most,
                    "maxLimit %s is never reached: circuitBreaker.maxRequests is %s",
                    builder_number(limit, u->concurrency->max_limit, limit_text),
-                   builder_number(most, u->limits.requests, most_text));
+                   builder_number(most, u->bounds.requests, most_text));
     else if (u->concurrency->min_limit == u->concurrency->max_limit)
         warning_at(b->problems, concurrency,
                    "the limit never changes: minLimit and maxLimit are the same");

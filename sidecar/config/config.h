@@ -281,6 +281,12 @@ struct conf_route {
     struct str direct_content_type;
 };
 
+/* How long a request of it may take at most; USEC_NEVER: no timeout holds. */
+static inline usec_t conf_route_ends(const struct conf_route *r)
+{
+    return r->timeout > 0 && !r->timeout_dry_run ? r->timeout : USEC_NEVER;
+}
+
 enum listener_protocol {
     PROTOCOL_HTTP,  /* HTTP/1, and HTTP/2 by its preface or ALPN */
     PROTOCOL_HTTP2, /* from the first byte */

@@ -72,7 +72,7 @@ static void fault(struct builder *b, const struct conf_route *r, const struct ya
         warning_at(b->problems, end, "has no effect: it is 0 percent of the requests");
     if (!r->fault->delays && yaml_get(map, "maxActive"))
         warning_at(b->problems, yaml_get(map, "maxActive"), "has no effect without \"delay\"");
-    if (r->fault->delays && r->timeout > 0 && r->fault->delay >= r->timeout)
+    if (r->fault->delays && r->fault->delay >= conf_route_ends(r))
         warning_at(b->problems, yaml_get(delay, "duration"),
                    "%s ends in a timeout: the route's timeout is %s",
                    builder_duration(yaml_get(delay, "duration"), r->fault->delay, mine),

@@ -78,7 +78,7 @@ static void route_retry(struct builder *b, const struct conf_listener *l,
     }
     check_methods(b, r, retry);
     check_budget(b, r, retry);
-    if (timeout && r->timeout > 0 && r->retry->per_try_timeout >= r->timeout)
+    if (timeout && r->retry->per_try_timeout >= conf_route_ends(r))
         warning_at(b->problems, timeout, "%s has no effect: the route's timeout is %s",
                    builder_duration(timeout, r->retry->per_try_timeout, mine),
                    builder_duration(yaml_get(node, "timeout"), r->timeout, whole));

@@ -15,7 +15,7 @@ void lint_unused_upstream(struct builder *b)
 /* ---- who uses it ---- */
 
 struct users {
-    usec_t longest;                 /* timeout of the routes; USEC_NEVER: one has none */
+    usec_t longest;                 /* timeout of the routes; USEC_NEVER: one has none that holds */
     const struct conf_route *route; /* that has it */
     bool http;                      /* a route of an http listener is among them */
 };
@@ -33,7 +33,7 @@ static struct users *find_users(struct builder *b)
         const struct conf_listener *l = &c->listeners[i];
         for (uint32_t k = 0; k < l->n_routes; k++) {
             const struct conf_route *r = &l->routes[k];
-            usec_t timeout = r->timeout > 0 ? r->timeout : USEC_NEVER;
+            usec_t timeout = conf_route_ends(r);
             for (uint32_t n = 0; n < r->n_backends; n++) {
                 struct users *u = &users[r->backends[n].upstream->index];
                 u->http = u->http || listener_speaks_http(l->protocol);

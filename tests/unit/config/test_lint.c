@@ -395,6 +395,12 @@ static const char *const effective[] = {
     TWO_ROUTES("upstream: a") "  unreachableAfter: 0\n",
     TWO_ROUTES("{upstream: a, timeout: 0}") "  connectTimeout: 1h\n",
     TCP_ONLY TAIL "  connectTimeout: 1h\n",
+    /* nor does what is only counted end anything before */
+    FORWARD_7_5("timeoutDryRun: true") "  connectTimeout: 1h\n",
+    FORWARD_7_5("timeoutDryRun: true\n    retry: {perTryTimeout: 1h}"),
+    FORWARD_7_5("timeoutDryRun: true\n    fault: {delay: {duration: 15s, percent: 1}}"),
+    UPSTREAM_9(ENDPOINT "  circuitBreaker: {maxRequests: 9, limitsDryRun: true}\n"
+                        "  concurrency: {initialLimit: 100}\n"),
     UPSTREAM_9(ENDPOINT "  protocol: auto\n  tls: {}\n  http2: {pingInterval: 1s}\n"),
     UPSTREAM_9(ENDPOINT "  pool: {idleTimeout: 2s, maxLifetime: 2s}\n"),
     UPSTREAM_9(ENDPOINT "  pool: {idleTimeout: 2h, maxLifetime: 0}\n"),
