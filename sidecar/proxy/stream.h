@@ -103,6 +103,7 @@ struct stream {
     bool tunnel;                    /* after a 101, or TCP */
     bool prepared;                  /* the request head has been made ready for the next hop */
     bool headers_changed;           /* by the route's rules: once, whatever the number of tries */
+    bool deadline_told;             /* X-Request-Deadline is ours, of this try or one before */
     bool fault_drawn, fault_aborts; /* what its route's faults make of it (stream_fault.c) */
     bool delayed;                   /* it has a place among those that wait for that */
     bool fresh;                     /* no reused connection for this try */

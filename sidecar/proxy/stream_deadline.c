@@ -59,11 +59,12 @@ bool stream_deadline_pass(struct stream *s)
     if (at == 0)
         return true;
     usec_t ours = at > now ? wall + (at - now) : wall - (now - at);
-    if (s->req.has_deadline && !read_field(&s->req, &theirs) && theirs < ours + SAME_US)
+    if (s->req.has_deadline && !s->deadline_told && !read_field(&s->req, &theirs) &&
+        theirs < ours + SAME_US)
         return true;
     (void)message_drop(&s->req, FIELD_X_REQUEST_DEADLINE);
     if (message_add_known(&s->req, FIELD_X_REQUEST_DEADLINE, deadline_format(ours, text)) == 0) {
-        s->req.has_deadline = true;
+        s->req.has_deadline = s->deadline_told = true;
         return true;
     }
     stream_reply(s, REASON_OUT_OF_MEMORY, NULL);

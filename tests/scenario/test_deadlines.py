@@ -8,6 +8,7 @@ import pytest
 import h2wire
 from harness import assert_problem, ok_app
 from h2wire import CANCEL
+from test_retries import answers
 from wire import wait_for
 
 DEADLINE = "X-Request-Deadline"
@@ -110,6 +111,33 @@ def test_body_goes_on_behind_it(sc):
     sc.proxy(script=slow)
     r = sc.ask(headers=[(DEADLINE, at(deadline - time.time()))])
     assert r.status == 200 and r.body == b"ab"
+
+
+@pytest.mark.parametrize("own", [None, 60], ids=["ours", "of the client's"])
+def test_each_try_is_told_its_own(sc, own):
+    """A try's time is over by then, and a server that looks at it would refuse every later one."""
+    came = []
+
+    def script(conn):
+        while conn.request() is not None:
+            came.append(time.time())
+            if len(came) == 3:
+                conn.answer(b"ok")
+    sc.proxy(script=script, route={"passDeadline": True, "timeout": "30s", "retry": {
+        "attempts": 2, "on": ["reset-before-response"], "perTryTimeout": "200ms",
+        "backoff": {"base": "1ms", "max": "1ms"}}})
+    assert sc.ask(headers=[(DEADLINE, at(own))] if own else []).status == 200
+    told = [float(passed(sc, n)) for n in range(3)]
+    assert all(b - a > 0.19 for a, b in zip(told, told[1:])), told
+    assert told[2] > came[1] + 0.19, "the last one's is to come when it is sent"
+
+
+def test_the_client_s_is_never_lengthened_by_a_retry(sc):
+    value = at(20)
+    sc.proxy(script=answers(503, 503, 200), route={"timeout": "30s", "retry": {
+        "attempts": 2, "on": ["5xx"], "backoff": {"base": "1ms", "max": "1ms"}}})
+    assert sc.ask(headers=[(DEADLINE, value)]).status == 200
+    assert [passed(sc, n) for n in range(3)] == [value] * 3
 
 
 # --- what waits costs no upstream work ---
