@@ -384,6 +384,8 @@ static const char *const effective[] = {
     FORWARD_7_5("match: {methods: [POST, GET]}\n    retry: {on: [gateway-error]}"),
     FORWARD_7_5("timeout: 0\n    retry: {perTryTimeout: 1h}"),
     FORWARD_7_5("timeout: 0\n    passDeadline: false"),
+    FORWARD_7_5("timeout: 0\n    passDeadline: true\n    retry: {perTryTimeout: 1s}"),
+    FORWARD_7_5("timeoutDryRun: true\n    passDeadline: true\n    retry: {perTryTimeout: 1s}"),
     FORWARD_7_5("match: {pathPrefix: /v1}\n    rewrite: {prefix: /}"),
     FORWARD_7_5("requestHeaderModifier: {remove: [X-*], set: [{name: X-A, value: \"{path}\"}]}"),
     ROUTE_6_5("{redirect: {path: /x}, responseHeaderModifier: {remove: [a]}, match: {path: /y}}\n"
