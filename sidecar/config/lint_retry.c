@@ -95,7 +95,7 @@ static void route_deadline(struct builder *b, const struct conf_listener *l,
     static const char *const keys[] = {"passDeadline", "abortOnClose"};
     const struct yaml_node *pass = yaml_get(node, "passDeadline");
     if (pass && r->pass_deadline && conf_route_ends(r) == USEC_NEVER &&
-        !(r->retry && r->retry->per_try_timeout > 0))
+        !(r->retry && !r->retry->dry_run && r->retry->per_try_timeout > 0))
         warning_at(b->problems, pass,
                    "has no effect: the route has no timeout%s, and a request's own deadline is "
                    "passed on in any case",

@@ -70,7 +70,8 @@ struct pool_wait {
 /* What becomes of a request that may be sent once more (stream_retry.c). */
 struct stream_retry {
     usec_t at;           /* in STREAM_BACKOFF: its end */
-    usec_t try_deadline; /* of this try, until the head of its answer; 0: none */
+    usec_t try_deadline; /* of this try, until the head of its answer; 0: none; USEC_NEVER: it is
+                            over, and with dryRun only counted */
     struct buf body;     /* all that has come of the request's */
     uint8_t made;        /* retries */
     bool body_lost;      /* it is too long, or is needed no more */

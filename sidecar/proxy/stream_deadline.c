@@ -48,7 +48,7 @@ bool stream_deadline_read(struct stream *s)
 static usec_t earliest(const struct stream *s)
 {
     usec_t at = s->deadline != 0 ? s->deadline : s->call_deadline;
-    usec_t of_try = s->retries ? s->exchange->retry.try_deadline : 0;
+    usec_t of_try = s->retries && stream_retry_decides(s) ? s->exchange->retry.try_deadline : 0;
     return of_try != 0 && (at == 0 || of_try < at) ? of_try : at;
 }
 

@@ -204,6 +204,8 @@ static bool try_again(struct stream *s, const struct retry_failure *f, enum reas
 {
     struct upstream_stats *stats = s->pool->stats;
     enum retry_condition condition;
+    if (retry_of(s)->try_deadline == USEC_NEVER) /* it would not be this try's answer any more */
+        return false;
     if (!retry_fits(rules_of(s)->on, f, &condition)) /* as nearly always */
         return false;
     const struct retry_ask ask = {
@@ -321,8 +323,13 @@ bool stream_retry_check(struct stream *s, usec_t now)
         return false;
     if (s->step != STREAM_BACKOFF) {
         bool sent = s->step == STREAM_RESPOND;
-        if (!failed(s, sent ? RETRY_NO_ANSWER : RETRY_NO_CONNECTION, REASON_TRY_TIMEOUT))
-            stream_reply(s, REASON_TRY_TIMEOUT, NULL);
+        if (failed(s, sent ? RETRY_NO_ANSWER : RETRY_NO_CONNECTION, REASON_TRY_TIMEOUT))
+            return true;
+        if (rules_of(s)->dry_run) {
+            retry_of(s)->try_deadline = USEC_NEVER;
+            return stream_next_deadline(s) > now;
+        }
+        stream_reply(s, REASON_TRY_TIMEOUT, NULL);
         return true;
     }
     stream_send_again(s);

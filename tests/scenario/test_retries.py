@@ -1,5 +1,6 @@
 """Requests that are sent once more: when, where to, how often, and when not."""
 
+import threading
 import time
 
 import pytest
@@ -311,6 +312,26 @@ def test_dry_run(sc):
     assert len(sc.app.requests) == 1
     assert refused(sc, "dry_run") == 1 and retried(sc) == 0
     assert sc.s.wait_access_log(1)[0]["reason"] == "none"
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_dry_run_of_a_try_s_time(sc, status):
+    """It ends nothing, and nobody is told of it; what would have been done then is counted once."""
+    gate = threading.Event()
+
+    def script(conn):
+        conn.request()
+        gate.wait(20)
+        conn.answer(b"late", status=status)
+    start = time.time()
+    proxy(sc, script, retry={"dryRun": True, "perTryTimeout": "100ms"},
+          route={"timeout": "60s", "passDeadline": True})
+    client = sc.client().request()
+    wait_for(lambda: refused(sc, "dry_run") == 1, "it is counted")
+    gate.set()
+    assert client.response().body == b"late"
+    assert refused(sc, "dry_run") == 1 and len(sc.app.requests) == 1
+    assert float(sc.app.requests[0].get("x-request-deadline")) > start + 59
 
 
 # --- time ---
