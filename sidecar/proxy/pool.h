@@ -136,6 +136,9 @@ void pool_look_at_idle(struct pool *p, const struct upstream_conn *u);
 void pool_on_timer(struct timer *t);
 
 uint32_t pool_connections_now(const struct pool *p);
+/* More are open, in all or to e, than there may be: a reload has lowered that limit, or has made it
+ * hold. What is idle then closes. */
+bool pool_beyond(const struct pool *p, const struct endpoint *e);
 /* Under way to e, its place in the limit already taken (and given back on failure). */
 struct upstream_conn *pool_open(struct pool *p, struct endpoint *e, bool raw,
                                 enum reason *ret_reason);

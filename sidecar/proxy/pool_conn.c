@@ -187,6 +187,15 @@ static void stop_waiting_for(struct upstream_conn *u, struct stream *s)
     u->n_waiters--;
 }
 
+bool pool_beyond(const struct pool *p, const struct endpoint *e)
+{
+    const struct conf_limits *l = &p->conf->bounds;
+    return pool_connections_now(p) > l->connections ||
+           (l->connections_per_endpoint > 0 &&
+            atomic_load_explicit(&e->shared->connections, memory_order_relaxed) >
+                l->connections_per_endpoint);
+}
+
 /* Nobody here waits for it: it is kept, or makes room for who waits elsewhere. A limit that was
  * lowered is reached this way too. */
 static void become_idle(struct pool *p, struct upstream_conn *u)
@@ -194,8 +203,8 @@ static void become_idle(struct pool *p, struct upstream_conn *u)
     u->pooled = true;
     u->idle_since = p->worker->loop.now;
     set_state(p, u, UPSTREAM_IDLE);
-    if (p->retired || u->leaving || !endpoint_listed(u->endpoint) ||
-        pool_connections_now(p) > p->conf->bounds.connections || pool_others_starve(p))
+    if (p->retired || u->leaving || !endpoint_listed(u->endpoint) || pool_beyond(p, u->endpoint) ||
+        pool_others_starve(p))
         upstream_close(u);
     else
         pool_look_at_idle(p, u);

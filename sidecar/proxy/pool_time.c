@@ -135,7 +135,7 @@ static void expire_idle(struct pool *p, usec_t now)
     LIST_FOREACH_SAFE (it, &p->idle) {
         struct upstream_conn *u = LIST_ENTRY(it, struct upstream_conn, link);
         usec_t end = idle_end(p, u);
-        if (now < end && !p->retired && !pool_worn(p, u)) {
+        if (now < end && !p->retired && !pool_worn(p, u) && !pool_beyond(p, u->endpoint)) {
             next = min_u64(next, end);
         } else if (loop_spend(&p->worker->loop, 1)) {
             upstream_close(u);

@@ -153,6 +153,33 @@ def test_a_reload_turns_it_on_and_off(sc):
     assert held_up(sc) == {"max_requests": 2}, "it knows what it has counted"
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("busy", [True, False], ids=["busy", "idle"])
+@pytest.mark.parametrize("limit", ["maxConnections", "maxConnectionsPerEndpoint"])
+def test_what_is_beyond_goes_when_they_hold(sc, limit, busy, workers):
+    """Not what carries a request, but behind it; else as many requests as there are connections would
+    go on being let through."""
+    gate = threading.Event()
+    limits = {limit: 2, "queueTimeout": "20s"}
+    sc.proxy(script=held(gate), more={"workers": workers}, upstream={
+        "pool": {"idleTimeout": "60s"}, "circuitBreaker": {**limits, "limitsDryRun": True}})
+    clients = [sc.client().request() for _ in range(6)]
+    sc.app.wait_requests(6)
+
+    def answered():
+        gate.set()
+        for client in clients:
+            assert client.response().status == 200
+    if not busy:
+        answered()
+    conf = sc.s.config["upstreams"][0]
+    reload(sc, lambda _: conf.update(circuitBreaker=limits))
+    if busy:
+        answered()
+    wait_for(lambda: sc.s.status()["upstreams"][0]["limits"]["connections"] <= 2, "the others close")
+    assert sc.ask().status == 200
+
+
 # --- timeouts ---
 
 def test_a_late_answer_comes(sc):
