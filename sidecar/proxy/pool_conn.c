@@ -123,6 +123,9 @@ uint32_t pool_connections_now(const struct pool *p)
 
 bool pool_take_slot(struct pool *p)
 {
+    /* Where most fail: else pool_beyond() would see more than there are, for a moment. */
+    if (pool_connections_now(p) >= p->conf->bounds.connections)
+        return false;
     uint32_t before = atomic_fetch_add_explicit(&p->shared->connections, 1, memory_order_relaxed);
     if (before >= p->conf->bounds.connections) {
         (void)atomic_fetch_sub_explicit(&p->shared->connections, 1, memory_order_relaxed);
@@ -226,7 +229,8 @@ static void settle(struct pool *p, struct upstream_conn *u)
     if (u->state == UPSTREAM_CLOSED)
         return; /* who got it has given it up at once */
     /* Who waits goes elsewhere, and has this one's place for it. */
-    if (pool_worn(p, u) || is_better_closed(p, u))
+    if (pool_worn(p, u) || is_better_closed(p, u) ||
+        (u->streams == 0 && pool_beyond(p, u->endpoint)))
         u->leaving = true;
     while (u->state != UPSTREAM_CLOSED && pool_has_room(p, u) && pool_hand_over(p, u))
         ;

@@ -11,8 +11,9 @@ from drains import gated
 from harness import SLUICE, assert_problem
 from test_breakers import reload
 from test_deadlines import DEADLINE, at
+from test_endpoint_limits import Counted
 from test_retries import answers
-from wire import wait_for
+from wire import Client, wait_for
 
 LIMITS = ("max_connections", "max_requests", "max_connections_per_endpoint",
           "max_requests_per_endpoint", "max_retries")
@@ -178,6 +179,43 @@ def test_what_is_beyond_goes_when_they_hold(sc, limit, busy, workers):
         answered()
     wait_for(lambda: sc.s.status()["upstreams"][0]["limits"]["connections"] <= 2, "the others close")
     assert sc.ask().status == 200
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("limit", ["maxConnections", "maxConnectionsPerEndpoint", "maxRequests",
+                                   "maxRequestsPerEndpoint"])
+def test_they_come_to_hold_under_load(sc, limit, workers):
+    """Somebody waits all the time, and a connection beyond the limit is not handed on to him."""
+    app, over, failed = Counted(), threading.Event(), []
+    limits = {limit: 2, "queueTimeout": "10s"}
+    sc.proxy(script=app, more={"workers": workers}, upstream={"circuitBreaker": {**limits, "limitsDryRun": True}})
+
+    def run():
+        client = Client(sc.address)
+        while not over.is_set():
+            if client.ask().status != 200:
+                failed.append(client)
+        client.close()
+
+    def at_once():
+        """Of the next requests."""
+        app.most = 0
+        sc.app.wait_requests(len(sc.app.requests) + 50)
+        return app.most
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for t in threads:
+        t.start()
+    try:
+        wait_for(lambda: app.now >= 5, "more than there will be")
+        conf = sc.s.config["upstreams"][0]
+        reload(sc, lambda _: conf.update(circuitBreaker=limits))
+        wait_for(lambda: at_once() <= 2, "the limit holds")
+        assert at_once() <= 2
+    finally:
+        over.set()
+        for t in threads:
+            t.join()
+    assert not failed
 
 
 # --- timeouts ---
