@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -478,3 +479,15 @@ def test_failures_let_through(sc, moody, workers):
     assert threshold <= counts[500] <= clients + threshold, counts
     assert moody.seen.count("500") == counts[500]
     assert look(sc)["opened"]["consecutive_errors"] == 1
+
+
+def test_a_longer_window(sc, moody):
+    """A reload makes the window longer: the rate is that of the requests from then on."""
+    start(sc, moody, {"consecutiveErrors": 0, "errorRate": 50, "minRequests": 4, "window": "1s"})
+    end = time.monotonic() + 1.2  # so that each step of it has been used
+    while time.monotonic() < end:
+        assert sc.ask().status == 200
+    reload(sc, lambda c: c["upstreams"][0]["circuitBreaker"].update(window="60s"))
+    moody.mood = 500
+    assert [sc.ask().status for _ in range(5)] == [500] * 4 + [503]
+    assert look(sc)["last_cause"] == "error_rate"

@@ -411,6 +411,35 @@ static void test_other_rules(void **unused)
     assert_int_equal(g.change.open_for, 60 * SECOND);
 }
 
+/* A reload gives it a longer window, of which the present bucket has a smaller number. */
+static void test_another_window(void **unused)
+{
+    static const unsigned seconds[] = {1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 300, 600, 3600};
+    struct rig g;
+    (void)unused;
+    for (size_t i = 0; i < ARRAY_LEN(seconds); i++) {
+        for (size_t k = 0; k < ARRAY_LEN(seconds); k++) {
+            if (i == k)
+                continue;
+            rig_init(&g);
+            g.now = 1000000 * SECOND;
+            g.rules.consecutive_errors = 0;
+            g.rules.window = seconds[i] * SECOND;
+            for (unsigned b = 0; b < CALL_WINDOW_BUCKETS; b++) {
+                call(&g, RESULT_SUCCESS);
+                call(&g, RESULT_SUCCESS);
+                call(&g, RESULT_ERROR);
+                g.now += g.rules.window / CALL_WINDOW_BUCKETS;
+            }
+            g.rules.window = seconds[k] * SECOND; /* and begins anew */
+            calls(&g, 19, RESULT_ERROR);
+            assert_int_equal(state(&g), BREAKER_CLOSED);
+            call(&g, RESULT_ERROR);
+            assert_int_equal(state(&g), BREAKER_OPEN);
+        }
+    }
+}
+
 static void test_operator(void **unused)
 {
     struct rig g;
@@ -615,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_several_successes),
         cmocka_unit_test(test_earlier_epochs),
         cmocka_unit_test(test_other_rules),
+        cmocka_unit_test(test_another_window),
         cmocka_unit_test(test_operator),
         cmocka_unit_test(test_look),
         cmocka_unit_test(test_properties),
