@@ -444,8 +444,10 @@ void health_checks_configure(struct health_checks *hc, const struct conf *conf,
 void health_checks_update(struct health_checks *hc, const struct conf_upstream *u,
                           struct upstream_shared *shared)
 {
-    if (!hc->stopped && shared->checks && shared->checks->conf == u)
-        take_endpoints(shared->checks, false);
+    if (hc->stopped || !shared->checks || shared->checks->conf != u)
+        return;
+    take_endpoints(shared->checks, false);
+    wake_pump(hc); /* who is gone may have had the last place */
 }
 
 void health_checks_stop(struct health_checks *hc)

@@ -167,6 +167,30 @@ def test_names(sc):
     assert health(sc.s)["healthy"] is True
 
 
+def test_who_waits_gets_the_place_of_one_that_goes(sc):
+    """DNS takes away the address that is being looked at; the other one has waited for its place."""
+    dns = DnsServer()
+    sc.backends.append(dns)
+    port = free_port()
+    hangs = sc.backend(lambda conn: conn.read_to_end(), address=f"127.0.0.2:{port}")
+    app = App()
+    sc.backend(app, address=f"127.0.0.3:{port}")
+    dns.set("app.test", "A", ["127.0.0.2"], ttl=1)
+    sc.address = f"127.0.0.1:{free_port()}"
+    sc.s = sc.sluice({
+        "dns": {"servers": [dns.address], "timeout": "8s", "tries": 1},
+        "health": {"maxProbes": 1},
+        "listeners": [{"name": "in", "address": sc.address, "routes": [{"upstream": "app"}]}],
+        "upstreams": [{"name": "app", "endpoints": [f"app.test.:{port}"],
+                       "healthCheck": check(timeout="60s"), "dns": {"minTtl": "1s", "maxTtl": "1s"}}]})
+    wait_for(lambda: len(hangs.conns) == 1, "the first is looked at")
+    dns.set("app.test", "A", ["127.0.0.2", "127.0.0.3"], ttl=1)
+    wait_for(lambda: sc.s.metrics().get("sluice_health_checks_waiting") == 1, "the second waits")
+    dns.set("app.test", "A", ["127.0.0.3"], ttl=1)
+    last(sc.s, "L7OK/200")
+    assert app.looks
+
+
 class Crowd:
     """One socket that is thousands of endpoints: each address of 127.0.0.0/8 leads to it."""
 
