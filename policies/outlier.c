@@ -99,6 +99,12 @@ bool outlier_pardon(struct outlier *o, struct standing *s, struct standing_group
     return outlier_return(o, s, g, USEC_NEVER);
 }
 
+void outlier_begin_anew(struct outlier *o)
+{
+    forget_streaks(o);
+    atomic_store_explicit(&o->until, 0, memory_order_relaxed);
+}
+
 void outlier_decay(struct outlier *o, uint64_t requests, uint64_t failed)
 {
     if (requests > 0 && failed < requests - failed &&

@@ -83,6 +83,8 @@ bool outlier_eject(struct outlier *o, struct standing *s, struct standing_group 
 bool outlier_return(struct outlier *o, struct standing *s, struct standing_group *g, usec_t now);
 /* The same before its time, because the rules or the group are others. False: it is not ejected. */
 bool outlier_pardon(struct outlier *o, struct standing *s, struct standing_group *g);
+/* It was not there, and is about to be again: its failures in a row are of before. */
+void outlier_begin_anew(struct outlier *o);
 
 /* --- once an interval, on one thread --- */
 

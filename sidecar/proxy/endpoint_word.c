@@ -24,11 +24,15 @@ const struct endpoint_word *endpoint_word_find(const struct upstream_shared *u,
 static void apply(struct upstream_shared *u, struct endpoint_shared *e, bool drained,
                   uint32_t percent)
 {
+    bool was_drained = (standing_word(&e->standing) & STANDING_DRAINED) != 0;
     atomic_store_explicit(&e->percent, percent, memory_order_relaxed);
-    if (drained)
+    if (drained) {
         (void)standing_set(&u->group, &e->standing, STANDING_DRAINED);
-    else if (standing_clear(&u->group, &e->standing, STANDING_DRAINED))
+    } else if (was_drained) {
+        outlier_begin_anew(&e->outlier);
         endpoint_shared_well(e, clock_mono());
+        (void)standing_clear(&u->group, &e->standing, STANDING_DRAINED);
+    }
 }
 
 void endpoint_word_apply(struct upstream_shared *u, struct endpoint_shared *e)

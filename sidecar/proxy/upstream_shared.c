@@ -174,6 +174,7 @@ static void recount(struct upstream_shared *u, struct endpoint_shared **was, uin
         if (n_was > 0)
             endpoint_shared_well(e, now);
         endpoint_word_apply(u, e);
+        outlier_begin_anew(&e->outlier);
         (void)standing_clear(&u->group, &e->standing, STANDING_UNLISTED);
     }
 }

@@ -79,6 +79,21 @@ def test_all_drained(sc):
     assert set(ask_many(sc, 4)) == {200}
 
 
+def test_ready_begins_anew(sc):
+    """What an endpoint was ejected for counts no more when the operator has looked after it."""
+    bad = says(500)
+    backends = start(sc, [says(200), bad], {"consecutive5xx": 3, "baseEjectionTime": "60s"})
+    ask_many(sc, 10)
+    assert states(sc) == ["well", "ejected"]
+    sluice_endpoint(sc, "drain", "app", backends[1].address)
+    sluice_endpoint(sc, "ready", "app", backends[1].address)
+    assert states(sc) == ["well", "well"]
+    assert ask_many(sc, 4).count(500) == 2
+    assert states(sc) == ["well", "well"]
+    assert ask_many(sc, 4).count(500) == 1
+    assert states(sc) == ["well", "ejected"]
+
+
 def test_weight(sc):
     backends = start(sc, [says(200), says(200)])
     sluice_endpoint(sc, "weight", "app", backends[0].address, "25")
