@@ -25,11 +25,13 @@ static bool panics(const struct endpoint *e)
 static void look_for_return(struct endpoint_shared *e, const struct pool *p)
 {
     usec_t now = p->worker->loop.now;
+    bool dry_run = (standing_word(&e->standing) & STANDING_EJECTED_DRY_RUN) != 0;
     if (!outlier_return(&e->outlier, &e->standing, e->group, now))
         return;
-    endpoint_shared_well(e, now);
-    log_info("upstream %.*s: endpoint %.*s is used again, its ejection is over",
-             STR_FMT(p->conf->name), STR_FMT(e->text));
+    if (!dry_run) /* else it was used all the time */
+        endpoint_shared_well(e, now);
+    log_info("upstream %.*s: endpoint %.*s %s, its ejection is over", STR_FMT(p->conf->name),
+             STR_FMT(e->text), dry_run ? "would be used again (dryRun)" : "is used again");
 }
 
 bool endpoint_is_out(const struct endpoint *e)

@@ -34,11 +34,13 @@ uint32_t endpoint_percent(const struct endpoint_shared *e, const struct conf_ups
 static void pardon(struct endpoint_shared *e, const struct conf_upstream *conf, usec_t now,
                    const char *why)
 {
+    bool dry_run = (standing_word(&e->standing) & STANDING_EJECTED_DRY_RUN) != 0;
     if (!outlier_pardon(&e->outlier, &e->standing, e->group))
         return;
-    endpoint_shared_well(e, now);
-    log_info("upstream %.*s: endpoint %.*s is used again, %s", STR_FMT(conf->name),
-             STR_FMT(e->text), why);
+    if (!dry_run) /* else it was used all the time */
+        endpoint_shared_well(e, now);
+    log_info("upstream %.*s: endpoint %.*s %s, %s", STR_FMT(conf->name), STR_FMT(e->text),
+             dry_run ? "would be used again (dryRun)" : "is used again", why);
 }
 
 /* Fewer endpoints are there than when they were ejected: who has least left comes back. */
@@ -73,6 +75,8 @@ static void bring_back(struct upstream_shared *u, const struct conf_upstream *co
             pardon(e, conf, now, "outlierDetection is not configured any more");
         else if (conf->outlier->dry_run && (word & STANDING_EJECTED))
             pardon(e, conf, now, "dryRun is configured now");
+        else if (!conf->outlier->dry_run && (word & STANDING_EJECTED_DRY_RUN))
+            pardon(e, conf, now, "dryRun is not configured any more");
         else if (outlier_left(&e->outlier, now) == 0)
             pardon(e, conf, now, "its ejection is over");
     }

@@ -237,6 +237,35 @@ def test_dry_run(sc):
     assert "would be ejected (dryRun)" in sc.s.log()
 
 
+def test_dry_run_takes_no_share_away(sc):
+    """What would have been ejected was used all the time: there is nothing that it starts from."""
+    bad = says(500)
+    backends = start(sc, [says(200), bad],
+                     {"consecutive5xx": 2, "baseEjectionTime": "100ms", "dryRun": True},
+                     slowStart={"window": "1h", "initialPercent": 10})
+    ask_many(sc, 4)
+    assert endpoints(sc)["endpoints"][1]["dry_run"]
+    bad.state["status"] = 200
+    wait_for(lambda: "dry_run" not in endpoints(sc)["endpoints"][1], "it would be back")
+    before = len(backends[1].requests)
+    ask_many(sc, 40)
+    assert len(backends[1].requests) - before == 20
+    assert endpoints(sc)["endpoints"][1]["percent"] == 100
+    assert "would be used again (dryRun), its ejection is over" in sc.s.log()
+
+
+def test_the_end_of_a_dry_run(sc):
+    """Who would be ejected by then is ejected when it goes on to fail."""
+    backends = start(sc, [says(200), says(500)], {**OUTLIER, "dryRun": True})
+    ask_many(sc, 20)
+    assert endpoints(sc)["endpoints"][1]["dry_run"]
+    reload(sc, lambda c: c["upstreams"][0]["outlierDetection"].update(dryRun=False))
+    wait_for(lambda: ask_many(sc, 2) and states(sc)[1] == "ejected", "it is ejected")
+    before = len(backends[1].requests)
+    assert set(ask_many(sc, 20)) == {200}
+    assert len(backends[1].requests) == before
+
+
 def test_panic(sc):
     """Two of three are out, which is more than may be: all are used."""
     start(sc, [says(500), says(500), says(200)], {**OUTLIER, "maxEjectionPercent": 67},
