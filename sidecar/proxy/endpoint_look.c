@@ -22,7 +22,10 @@ uint32_t endpoint_percent(const struct endpoint_shared *e, const struct conf_ups
     uint32_t word = standing_word(&e->standing);
     uint32_t percent = atomic_load_explicit(&e->percent, memory_order_relaxed);
     usec_t since = atomic_load_explicit(&e->well_since, memory_order_relaxed);
-    if ((word & (STANDING_DRAINED | STANDING_UNREACHABLE)) || ((word & STANDING_OUT) && !panics))
+    /* Then all that are not drained are used. */
+    bool none = !panics && standing_read(e->group).usable == 0;
+    if ((word & STANDING_DRAINED) ||
+        (!none && ((word & STANDING_UNREACHABLE) || ((word & STANDING_OUT) && !panics))))
         return 0;
     if (conf->slow_start)
         percent = percent * slow_start_percent(conf->slow_start, since, now) / 100;

@@ -278,6 +278,15 @@ def test_panic(sc):
     assert set(ask_many(sc, 30)) == {200}
 
 
+def test_nobody_is_well_and_no_panic(sc):
+    """Then all are used, and are shown as what they are."""
+    start(sc, [says(200), says(200)], panicThreshold=0,
+          healthCheck={"tcp": {"send": "x", "expect": "y"}, "interval": "100ms", "fall": 1})
+    wait_for(lambda: states(sc) == ["unhealthy"] * 2, "none is well")
+    assert set(ask_many(sc, 4)) == {200}
+    assert [e["percent"] for e in endpoints(sc)["endpoints"]] == [100, 100]
+
+
 def test_slow_start_after_an_ejection(sc):
     bad = says(500)
     backends = start(sc, [says(200), bad], {"baseEjectionTime": "100ms", "consecutive5xx": 2},
