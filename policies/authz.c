@@ -1,6 +1,8 @@
 /* authz.c - a request against a route's rules. */
 #include "policies/authz.h"
 
+#include <stdio.h>
+
 /* --- paths --- */
 
 /* A path as it is read byte by byte. */
@@ -47,17 +49,23 @@ static int next(struct reader *r)
     return c;
 }
 
+static bool ends_in_slash(struct str s)
+{
+    return s.n >= 2 && s.p[s.n - 1] == '/';
+}
+
 static bool fits_path(struct str pattern, struct str path, bool wide)
 {
     struct reader r = {.rest = path, .wide = wide};
     bool below = pattern.n >= 2 && pattern.p[pattern.n - 1] == '*';
     size_t n = below ? pattern.n - 2 : pattern.n; /* without "/" and "*" */
+    n -= wide && ends_in_slash(pattern);
     for (size_t i = 0; i < n; i++) {
         if (next(&r) != (unsigned char)pattern.p[i])
             return false;
     }
     int c = next(&r);
-    return c == END || (below && c == '/');
+    return c == END || (below && c == '/') || (wide && c == '/' && next(&r) == END);
 }
 
 /* In its second reading a segment is "." or "..": nobody knows where it leads. */
@@ -93,14 +101,17 @@ static bool is_plain(struct str path)
             return false;
         before = c;
     }
-    return true;
+    return !ends_in_slash(path);
 }
 
-static bool plain_fits(struct str pattern, struct str path)
+/* The second reading of a rule differs all the same. */
+static bool plain_fits(const struct authz_rule *rule, struct str pattern, struct str path)
 {
     bool below = pattern.n >= 2 && pattern.p[pattern.n - 1] == '*';
-    if (!below)
+    if (!below) {
+        pattern.n -= !rule->allow && ends_in_slash(pattern);
         return str_eq(pattern, path);
+    }
     struct str top = {pattern.p, pattern.n - 2};
     return str_starts(path, top) && (path.n == top.n || path.p[top.n] == '/');
 }
@@ -108,7 +119,7 @@ static bool plain_fits(struct str pattern, struct str path)
 static bool plain_fits_one(const struct authz_rule *rule, struct str path)
 {
     for (uint32_t i = 0; i < rule->n_paths; i++) {
-        if (plain_fits(rule->paths[i], path))
+        if (plain_fits(rule, rule->paths[i], path))
             return true;
     }
     return false;
@@ -200,8 +211,13 @@ static bool has_word(struct str text, const struct authz_claim *c)
 
 static bool value_fits(const struct authz_claim *c, const json_t *v)
 {
+    char number[24];
     if (json_is_boolean(v))
         return is_one_of(json_is_true(v) ? STR("true") : STR("false"), c->values, c->n_values);
+    if (json_is_integer(v)) {
+        int n = snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+        return is_one_of((struct str){number, (size_t)n}, c->values, c->n_values);
+    }
     if (!json_is_string(v))
         return false;
     struct str text = {json_string_value(v), json_string_length(v)};

@@ -10,9 +10,9 @@
  *
  * Paths are compared in two readings, because servers differ in what they take for one: as it was
  * routed, without empty segments; and besides with what is percent-encoded decoded, \ read as /,
- * and without what stands behind a ; in a segment. A rule that allows has to fit both, one that
- * denies either; and a path whose second reading has dot segments fits every rule that denies and
- * none that allows. */
+ * and without what stands behind a ; in a segment and a slash at its end, as of the rule's own. A
+ * rule that allows has to fit both, one that denies either; and a path whose second reading has dot
+ * segments fits every rule that denies and none that allows. */
 #ifndef SLUICE_POLICIES_AUTHZ_H
 #define SLUICE_POLICIES_AUTHZ_H
 
@@ -24,7 +24,7 @@ struct authz_claim {
     struct json_path path;
     bool words; /* a string is a list of words, as of `scope` (RFC 8693 §4.2) */
     uint32_t n_values;
-    struct str *values; /* one of which it is, or has */
+    struct str *values; /* one of which it is, or has; of a number, a whole one's digits */
 };
 
 struct authz_rule {

@@ -30,7 +30,6 @@ static void test_paths(UNUSED void **state)
         bool allowed, passes; /* by a rule that allows; past one that denies */
     } cases[] = {
         {"/a", "/a", true, false},
-        {"/a", "/a/", false, true},
         {"/a", "/ab", false, true},
         {"/a", "/A", false, true},
         {"/a", "/", false, true},
@@ -54,6 +53,16 @@ static void test_paths(UNUSED void **state)
         {"/a/b", "/a%5Cb", false, false},
         {"/a/b", "/%61/b", false, false},
         {"/a/b", "/a;x=1/b", false, false},
+        {"/a", "/a/", false, false},
+        {"/a", "/a//", false, false},
+        {"/a", "/a%2F", false, false},
+        {"/a", "/a;x/", false, false},
+        {"/a/", "/a", false, false},
+        {"/a/", "/a;x", false, false},
+        {"/a/", "/a/", true, false},
+        {"/a/", "/a//", true, false},
+        {"/a/", "/a/b", false, true},
+        {"/", "//", true, false},
         {"/a/b", "/a/b;x", false, false},
         {"/a/*", "/a/b%2Fc", true, false},
         {"/a/*", "/a/b;v=1/c", true, false},
@@ -218,14 +227,20 @@ static void test_claims(UNUSED void **state)
         {"admin", "true", true},
         {"admin", "false", false},
         {"off", "false", true},
-        {"n", "7", false},
+        {"n", "7", true},
+        {"n", "7.0", false},
+        {"n", "70", false},
+        {"below", "-1", true},
+        {"real", "1.5", false},
+        {"roles", "1", true},
         {"nothing", "null", false},
         {"missing", "", false},
         {"object", "a", false},
     };
     json_t *json = json_loads("{\"sub\":\"me\",\"scope\":\"read write\",\"scp\":[\"x y\",\"x\"],"
                               "\"text\":\"one two\",\"roles\":[\"a\",1,[\"c\"],\"b\"],"
-                              "\"admin\":true,\"off\":false,\"n\":7,\"nothing\":null,"
+                              "\"admin\":true,\"off\":false,\"n\":7,\"below\":-1,"
+                              "\"real\":1.5,\"nothing\":null,"
                               "\"object\":{\"a\":\"a\"}}",
                               0, NULL);
     struct jwt_claims claims = {.json = json};
