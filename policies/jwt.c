@@ -236,11 +236,17 @@ static bool put(struct field_text *t, struct str s, bool item)
     return true;
 }
 
+/* Who reads the field does not see these (RFC 9110 §5.5), and takes it for another value. */
+static bool has_space_at_an_end(struct str s)
+{
+    return s.n > 0 && (s.p[0] == ' ' || s.p[s.n - 1] == ' ');
+}
+
 static bool put_value(struct field_text *t, const json_t *v, bool item)
 {
     char number[32];
     if (json_is_string(v))
-        return put(t, text_of(v), item);
+        return !has_space_at_an_end(text_of(v)) && put(t, text_of(v), item);
     if (json_is_boolean(v))
         return put(t, json_is_true(v) ? STR("true") : STR("false"), false);
     if (!json_is_number(v))

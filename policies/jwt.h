@@ -79,7 +79,7 @@ void jwt_claims_free(struct jwt_claims *c);
 const json_t *jwt_claim(const struct jwt_claims *c, const struct json_path *path);
 /* As the value of a header field: a string, a number, true or false; of a list its items, joined by
  * commas. out has JWT_TEXT_MAX bytes. False: there is none, or it can't stand there (an object, a
- * control character, a comma within a list's item, too long). */
+ * control character, a space at an end, a comma within a list's item, too long). */
 bool jwt_claim_text(const struct jwt_claims *c, const struct json_path *path, char *out,
                     size_t *ret_n);
 

@@ -476,6 +476,7 @@ void stream_on_request_end(struct stream *s)
 {
     s->request_ended = true;
     s->request.from_ended = true;
+    stream_authorize_trailers(s);
     if (s->req.grpc)
         stream_grpc_request_ended(s);
     if (s->req.websocket && !s->tunnel) {

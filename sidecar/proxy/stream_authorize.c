@@ -25,8 +25,10 @@ static bool behind_scheme(struct str value, struct str scheme, struct str *ret)
         *ret = value;
         return true;
     }
-    if (value.n < scheme.n || !str_ieq((struct str){value.p, scheme.n}, scheme) ||
-        (value.n > scheme.n && value.p[scheme.n] != ' '))
+    if (value.n < scheme.n || !str_ieq((struct str){value.p, scheme.n}, scheme))
+        return false;
+    /* A tab is none by RFC 9110 §11.4, but who splits at white space takes it for one. */
+    if (value.n > scheme.n && value.p[scheme.n] != ' ' && value.p[scheme.n] != '\t')
         return false;
     *ret = str_trim((struct str){value.p + scheme.n, value.n - scheme.n});
     return true;
@@ -172,7 +174,7 @@ static void look_at_rules(const struct stream *s, const struct conf_authz *a, st
     const struct message *m = &s->req;
     struct authz_request q = {
         .method = message_str(m, m->method_text),
-        .path = message_str(m, m->path),
+        .path = m->asterisk ? STR("/") : message_str(m, m->path), /* as it was routed */
         .claims = ret->claims,
     };
     if (a->asks_spiffe && s->client && transport_is_tls(s->client)) {
@@ -208,6 +210,18 @@ static void drop_claims(struct message *m, const struct conf_jwt *jwt)
     for (uint32_t k = 0; k < jwt->n_headers; k++) {
         for (uint32_t i = 0; i < m->n_fields; i++) {
             if (is_header_loosely(m, &m->fields[i], jwt->headers[k].header))
+                m->fields[i].dropped = 1;
+        }
+    }
+}
+
+/* In trailers, which some servers merge into the head (RFC 9110 §6.5.1), it is no better. */
+static void drop_from_trailers(struct message *m, const struct conf_jwt *jwt)
+{
+    drop_claims(m, jwt);
+    for (uint32_t k = 0; k < jwt->n_from; k++) {
+        for (uint32_t i = 0; i < m->n_fields && jwt->from[k].header.p; i++) {
+            if (is_header_loosely(m, &m->fields[i], jwt->from[k].header))
                 m->fields[i].dropped = 1;
         }
     }
@@ -308,6 +322,15 @@ static int pass_on(struct stream *s, const struct conf_authz *a, const struct fi
         drop_tokens(&s->req, a->jwts[i], f);
     }
     return rc < 0 ? rc : add_claims(&s->req, f);
+}
+
+void stream_authorize_trailers(struct stream *s)
+{
+    const struct conf_authz *a = s->route ? s->route->authz : NULL;
+    if (!a || a->dry_run || !s->trailers[0])
+        return;
+    for (uint32_t i = 0; i < a->n_jwts; i++)
+        drop_from_trailers(s->trailers[0], a->jwts[i]);
 }
 
 /* --- the step --- */

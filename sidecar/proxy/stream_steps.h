@@ -36,6 +36,8 @@ void stream_refuse_overloaded(struct stream *s);
 void stream_limit_answer(const struct stream *s, struct message *res);
 /* stream_authorize.c, of a route with authz. False: it was answered, and finished. */
 bool stream_authorize(struct stream *s);
+/* Its request's trailers are whole: without what only authorize may say. */
+void stream_authorize_trailers(struct stream *s);
 
 /* gRPC (stream_grpc.c). When its route is known: grpc-timeout is for the whole call, the route's
  * timeout for the response's head, from the request's end on: a call that still sends can wait for

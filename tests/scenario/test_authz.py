@@ -155,6 +155,35 @@ def test_claims_to_headers(sc):
     assert not any(got.has(n) for n in ("x-user", "x_roles", "x-roles", "x-line"))
     assert got.get("x-other") == "kept"
     assert_problem(rig.ask("wrong", headers=forged), "jwt_invalid")
+    # A tab is no way to have a token that is not looked at.
+    assert_problem(rig.ask(headers=[("Authorization", "Bearer\tforged")]), "jwt_invalid")
+
+
+def test_claims_to_headers_in_trailers(sc):
+    """Some servers merge them into the head."""
+    rig = Rig(sc, issuer={"claimsToHeaders": HEADERS, "from": [{"header": "X-Token"}]})
+    forged = [("x-user", "root"), ("x_roles", "admin"), ("x-token", "forged"), ("x-other", "kept")]
+    client = sc.client()
+    client.send(f"POST / HTTP/1.1\r\nHost: test\r\nX-Token: {key().token()}\r\n"
+                "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+                + "".join(f"{n}: {v}\r\n" for n, v in forged) + "\r\n")
+    assert client.response().status == 200
+    assert rig.passed().trailers == [("x-other", "kept")]
+    h2 = h2wire.Client(sc.address)
+    sc.clients.append(h2)
+    h2.ready()
+    st = h2.request("POST", headers=[("x-token", key().token())], body=b"a", end=False)
+    h2.headers(st.id, forged, end=True)
+    assert h2.response(st).status == 200
+    assert rig.passed().trailers == [("x-other", "kept")] and rig.passed().all("x-user") == ["user"]
+
+
+@pytest.mark.parametrize("sub", [" root", "root ", ["a", " root"]])
+def test_a_claim_that_a_header_would_change(sc, sub):
+    """Nobody behind us sees the space at its end."""
+    rig = Rig(sc, issuer={"claimsToHeaders": HEADERS})
+    assert rig.ask(key().token(sub=sub)).status == 200
+    assert not rig.passed().has("x-user")
 
 
 def test_forward_token(sc):
@@ -226,6 +255,17 @@ def test_rules(sc):
         assert_problem(response, "forbidden")
         assert not response.has("www-authenticate")
     assert len(sc.app.requests) == 3
+
+
+def test_rules_see_a_path_as_it_is_routed(sc):
+    rig = Rig(sc, authz={"optional": True, "rules": [{"action": "deny", "paths": ["/a", "/"]}]})
+    for method, target in (("GET", "/"), ("GET", "/a/"), ("OPTIONS", "*")):
+        assert_problem(rig.ask(method=method, target=target), "forbidden")
+
+
+def test_a_number_is_a_value(sc):
+    rig = Rig(sc, authz={"rules": [{"action": "deny", "claims": [{"claim": "level", "values": ["0"]}]}]})
+    assert [rig.ask(key().token(level=v)).status for v in ("0", 0, [1, 0], 1)] == [403, 403, 403, 200]
 
 
 def test_spiffe_ids(sc):

@@ -429,7 +429,8 @@ static void test_claim_texts(UNUSED void **state)
         "{\"iss\":\"me\",\"aud\":\"you\",\"exp\":1700000100,\"s\":\"a b\",\"i\":-5,\"r\":1.5,"
         "\"t\":true,\"f\":false,\"n\":null,\"o\":{\"roles\":[\"x\",\"y\",3]},\"e\":[],"
         "\"line\":\"a\\nb\",\"del\":\"\\u007f\",\"comma\":[\"a,b\"],\"utf\":\"\\u00e9\","
-        "\"nested\":[[\"a\"]],\"empty\":\"\",\"https://x.example/y\":\"url\"}";
+        "\"nested\":[[\"a\"]],\"pad\":[\" a\",\"a \",\" \"],\"space\":[\"a\",\" "
+        "b\"],\"empty\":\"\",\"https://x.example/y\":\"url\"}";
     static const struct {
         const char *path, *want; /* NULL: none */
     } cases[] = {
@@ -440,6 +441,8 @@ static void test_claim_texts(UNUSED void **state)
         {"$.comma", NULL},  {"$.comma[0]", "a,b"},  {"$.utf", "\xc3\xa9"},
         {"$.nested", NULL}, {"$.empty", NULL},      {"$.none", NULL},
         {"$.s.x", NULL},    {"$.s[0]", NULL},       {"$['https://x.example/y']", "url"},
+        {"$.pad[0]", NULL}, {"$.pad[1]", NULL},     {"$.pad[2]", NULL},
+        {"$.pad", NULL},    {"$.space", NULL},
     };
     char token[MADE_MAX], out[JWT_TEXT_MAX];
     struct jwt_claims c = {0};
