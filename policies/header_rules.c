@@ -222,12 +222,31 @@ bool header_removes(const struct header_remove *r, struct str name, bool request
            !header_rules_refuses(name, request);
 }
 
+bool header_is_wanted(const struct header_wanted *w, struct str name)
+{
+    if (w->prefix ? name.n < w->name.n : name.n != w->name.n)
+        return false;
+    for (size_t i = 0; i < w->name.n; i++) {
+        char want = ascii_lower(w->name.p[i]), is = ascii_lower(name.p[i]);
+        if (is != want && !(w->loosely && want == '-' && is == '_'))
+            return false;
+    }
+    return true;
+}
+
+/* What goes. Of a request, what its client could mean it by goes too; one of a response's is the
+ * upstream's, which we believe. */
+static struct header_wanted that_goes(const struct header_rules *r, struct str name, bool prefix)
+{
+    return (struct header_wanted){name, prefix, r->request};
+}
+
 static void remove_all(const struct header_rules *r, const struct header_fields *f,
                        struct header_changes *changes)
 {
     for (uint32_t k = 0; k < r->n_removes; k++) {
         const struct header_remove *remove = &r->removes[k];
-        const struct header_wanted wanted = {remove->name, remove->prefix};
+        const struct header_wanted wanted = that_goes(r, remove->name, remove->prefix);
         struct str name;
         for (uint32_t i = 0; f->find(f->ctx, &wanted, &i, &name); i++) {
             if (remove->prefix && header_rules_refuses(name, r->request))
@@ -239,13 +258,12 @@ static void remove_all(const struct header_rules *r, const struct header_fields 
     }
 }
 
-/* How many there are of that name; with `drop` they go. */
-static uint32_t find(const struct header_fields *f, struct str name, bool drop)
+/* How many there are; with `drop` they go. */
+static uint32_t find(const struct header_fields *f, const struct header_wanted *wanted, bool drop)
 {
-    const struct header_wanted wanted = {name, false};
     uint32_t found = 0;
     struct str its;
-    for (uint32_t i = 0; f->find(f->ctx, &wanted, &i, &its); i++) {
+    for (uint32_t i = 0; f->find(f->ctx, wanted, &i, &its); i++) {
         found++;
         if (drop)
             f->drop(f->ctx, i);
@@ -260,14 +278,15 @@ static bool is_there(const struct header_rules *r, struct str name, const struct
         if (header_removes(&r->removes[i], name, r->request))
             return false;
     }
-    return find(f, name, false) > 0;
+    return find(f, &(struct header_wanted){.name = name}, false) > 0;
 }
 
 static int write_one(const struct header_rules *r, const struct header_write *w, struct str value,
                      const struct header_fields *f, struct header_changes *changes)
 {
     if (w->op == HEADER_SET) {
-        uint32_t gone = find(f, w->name, !r->dry_run);
+        const struct header_wanted its = that_goes(r, w->name, false);
+        uint32_t gone = find(f, &its, !r->dry_run);
         changes->removed += value.p ? 0 : gone;
     } else if (w->op == HEADER_SET_IF_ABSENT && is_there(r, w->name, f)) {
         return 0;

@@ -90,7 +90,11 @@ struct header_values {
 struct header_wanted {
     struct str name;
     bool prefix;
+    bool loosely; /* with _ in place of a - as well: some applications take them for the same */
 };
+
+/* Is a field of that name one of them? */
+bool header_is_wanted(const struct header_wanted *w, struct str name);
 
 /* The message's fields by their index; those that are added come behind the others. */
 struct header_fields {

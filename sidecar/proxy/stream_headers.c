@@ -53,29 +53,15 @@ static struct str header(const void *ctx, struct str name)
 
 /* --- the message that is changed --- */
 
-static bool find_prefix(const struct message *m, struct str prefix, uint32_t *i, struct str *ret)
-{
-    for (; *i < m->n_fields; ++*i) {
-        const struct field *f = &m->fields[*i];
-        *ret = field_name(m, f);
-        if (!f->dropped && ret->n >= prefix.n && str_ieq_bytes(ret->p, prefix.p, prefix.n))
-            return true;
-    }
-    return false;
-}
-
 static bool find(const void *ctx, const struct header_wanted *wanted, uint32_t *i, struct str *ret)
 {
     const struct message *m = ctx;
-    const struct str name = wanted->name;
-    if (wanted->prefix)
-        return find_prefix(m, name, i, ret);
     for (uint32_t k = *i; k < m->n_fields; k++) {
         const struct field *f = &m->fields[k];
-        if (f->name_len != name.n || f->dropped)
+        if ((f->name_len != wanted->name.n && !wanted->prefix) || f->dropped)
             continue;
         *ret = field_name(m, f);
-        if (str_ieq_bytes(ret->p, name.p, name.n)) {
+        if (header_is_wanted(wanted, *ret)) {
             *i = k;
             return true;
         }

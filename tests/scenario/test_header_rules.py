@@ -22,7 +22,8 @@ RESPONSE = {
     "setIfAbsent": [{"name": "Cache-Control", "value": "no-store"}],
     "add": [{"name": "Set-Cookie", "value": "b=2"}],
 }
-SENT = [("X-Debug", "1"), ("X-INTERNAL-User", "root"), ("x-client", "forged"), ("X-Hop", "one")]
+SENT = [("X-Debug", "1"), ("X-INTERNAL-User", "root"), ("x-client", "forged"), ("X-Hop", "one"),
+        ("X_Client", "forged"), ("x_debug", "1"), ("X_Internal-user", "root"), ("X_Internal_User", "root"), ("X_Kept", "1")]
 
 
 def app(conn):
@@ -38,6 +39,8 @@ def count(sc, message, result):
 def check_request(request):
     assert not request.has("x-debug") and not request.has("x-internal-user")
     assert request.all("x-client") == ["127.0.0.1"]
+    gone = ("x_client", "x_debug", "x_internal-user", "x_internal_user")
+    assert not any(request.has(n) for n in gone) and request.has("x_kept")
     assert request.get("x-asked") == "GET test /api/x"
     assert request.get("x-where") == "main/all/app"
     assert request.get("x-renamed") == "1" and request.get("x-tenant") == "none"
