@@ -457,6 +457,15 @@ struct field *message_find_name(const struct message *m, struct str name)
     return NULL;
 }
 
+struct str message_value(const struct message *m, struct str name)
+{
+    const struct field *f;
+    if (m->is_request && field_id_of(name) == FIELD_HOST)
+        return m->authority.len > 0 ? message_str(m, m->authority) : STR_NONE;
+    f = message_find_name(m, name);
+    return f ? field_value(m, f) : STR_NONE;
+}
+
 unsigned message_drop(struct message *m, enum field_id id)
 {
     unsigned n = 0;

@@ -206,6 +206,9 @@ int message_add_known(struct message *m, enum field_id id, struct str value);
 /* First field that is not dropped; NULL when there is none. */
 struct field *message_find(const struct message *m, enum field_id id);
 struct field *message_find_name(const struct message *m, struct str name);
+/* The value of the first field of that name; of a request's Host its authority, which by HTTP/2 is
+ * no field. STR_NONE: there is none. */
+struct str message_value(const struct message *m, struct str name);
 /* Marks all fields of that id dropped; returns how many. */
 unsigned message_drop(struct message *m, enum field_id id);
 

@@ -135,9 +135,7 @@ static enum stream_next step_receive(struct stream *s)
 
 static struct str header_of(const void *ctx, struct str name)
 {
-    const struct message *m = ctx;
-    const struct field *f = message_find_name(m, name);
-    return f ? field_value(m, f) : STR_NONE;
+    return message_value(ctx, name);
 }
 
 static int match_route(struct stream *s)

@@ -365,8 +365,11 @@ bool stream_authorize(struct stream *s)
     int rc = 0;
     if (f.reason == REASON_NONE && !a->dry_run)
         rc = pass_on(s, a, &f);
-    if (s->route->n_rate_limits > 0)
+    if (s->route->n_rate_limits > 0) {
         stream_limit_note_claims(s, f.claims, f.claims ? f.jwt->name : STR_NONE);
+        if (f.claims && f.from->header.p)
+            stream_limit_note_token(s, &s->req.fields[f.at]);
+    }
     jwt_claims_free(&f.own);
     if (f.reason != REASON_NONE)
         tell(s, a, &f);

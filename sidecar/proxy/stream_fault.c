@@ -6,8 +6,7 @@
 
 static struct str header_of(const void *ctx, struct str name)
 {
-    const struct field *f = message_find_name(ctx, name);
-    return f ? field_value(ctx, f) : STR_NONE;
+    return message_value(ctx, name);
 }
 
 static bool concerns(const struct stream *s, const struct fault_rules *r)

@@ -50,6 +50,17 @@ void stream_limit_note_claims(struct stream *s, const struct jwt_claims *claims,
     }
 }
 
+void stream_limit_note_token(struct stream *s, const struct field *token)
+{
+    const struct conf_route *r = s->route;
+    struct str name = field_name(&s->req, token);
+    for (uint32_t i = 0; i < r->n_rate_limits && token->dropped; i++) {
+        if (str_ieq(r->rate_limits[i].header, name))
+            s->exchange->limit_claims[i] = rate_keys_hash(
+                s->view->routes[r->index].limits->at[i]->keys, field_value(&s->req, token));
+    }
+}
+
 static struct str claim_key(const struct stream *s, uint32_t i)
 {
     const uint64_t *key = &s->exchange->limit_claims[i];
@@ -63,8 +74,10 @@ static struct str key_of(const struct stream *s, uint32_t i, uint8_t room[IP_BYT
         return claim_key(s, i);
     if (c->by_client)
         return client_key(s, c->ipv6_prefix, room);
-    const struct field *f = message_find_name(&s->req, c->header);
-    return f ? field_value(&s->req, f) : STR_NONE; /* all that have none are one */
+    if (field_id_of(c->header) == FIELD_HOST && s->prepared) /* before the route's rewrite */
+        return message_str(&s->req, s->exchange->asked_authority);
+    struct str value = message_value(&s->req, c->header);
+    return value.p ? value : claim_key(s, i); /* all that have none are one */
 }
 
 static struct rate_verdict ask(const struct stream *s, uint32_t i)

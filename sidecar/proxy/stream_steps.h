@@ -30,6 +30,9 @@ void stream_drop_upstream(struct stream *s, bool clean, enum reason reason);
 bool stream_limit(struct stream *s);
 /* From authorize: by whose token limits for each claim go; NULL: there is none. */
 void stream_limit_note_claims(struct stream *s, const struct jwt_claims *claims, struct str issuer);
+/* Behind it: the field that the verified token came in, which limits for each value of it still
+ * know where it goes no further. */
+void stream_limit_note_token(struct stream *s, const struct field *token);
 /* The process sheds load, and this request with it. */
 void stream_refuse_overloaded(struct stream *s);
 /* What a client is told of the limit that refused it. */

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+import h2wire
 from harness import assert_problem, free_port
 from reload_rig import live  # noqa: F401
 from test_authz import Rig
@@ -103,6 +104,32 @@ def test_each_claim(sc):
     assert ask("a", ("X-User", "c")) == 429
     assert rig.ask("no token").status == 401  # costs nobody anything
     assert shown(sc)["keys"] == 2
+
+
+def test_each_token(sc):
+    """Which authorize takes out of the request."""
+    rig = Rig(sc, authz={"optional": True},
+              route={"rateLimits": [limit(requests=1, key={"header": "authorization"})]})
+    a, b = key().token(sub="a"), key().token(sub="b")
+    assert [rig.ask(t).status for t in (a, b, None, a, b)] == [200, 200, 200, 429, 429]
+    assert rig.sc.ask(headers=[("Authorization", "Basic x")]).status == 200
+    assert rig.ask().status == 429
+    assert shown(sc)["keys"] == 4
+
+
+@pytest.mark.parametrize("authz", [False, True])
+def test_each_host(sc, authz):
+    """By HTTP/2 it is no field, and authorize makes the request ready for the next hop."""
+    route = {"rateLimits": [limit(requests=1, key={"header": "Host"})], "rewrite": {"host": "inner"}}
+    if authz:
+        Rig(sc, authz={"optional": True}, route=route)
+    else:
+        sc.proxy(route=route)
+    client = h2wire.Client(sc.address)
+    sc.clients.append(client)
+    client.ready()
+    assert [client.ask(authority=h).status for h in ("a", "b", "a")] == [200, 200, 429]
+    assert [sc.client().request(host=h).response().status for h in ("b", "c", "c")] == [429, 200, 429]
 
 
 def test_each_claim_by_its_name(sc):

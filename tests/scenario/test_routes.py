@@ -73,6 +73,16 @@ def test_headers(sc):
         assert which(sc, headers=fields) == name, fields
 
 
+def test_host_as_a_header(sc):
+    """Which HTTP/2 does not send as one."""
+    start(sc, [to("a", headers=[{"name": "Host", "exact": "a.test"}]), to("b")], "ab")
+    assert (which(sc, host="a.test"), which(sc, host="b.test")) == ("a", "b")
+    client = h2wire.Client(sc.address)
+    sc.clients.append(client)
+    client.ready()
+    assert [client.ask(authority=f"{n}.test").body for n in "ab"] == [b"a", b"b"]
+
+
 def test_query(sc):
     start(sc, [to("a", query=[{"name": "v", "exact": "a b"}]),
                to("b", query=[{"name": "debug", "present": True}]), to("c")], "abc")
