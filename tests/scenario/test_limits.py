@@ -232,6 +232,15 @@ def test_a_reload_keeps_what_was_used(live):
     assert [ask("x"), ask("x")] == [200, 429]
 
 
+def test_a_bucket_that_takes_longer_to_fill(live):
+    """It is known when it is full again, and no more."""
+    live.start()
+    for numbers, come in (({"requests": 2}, 2), ({"requests": 2, "burst": 10}, 8), ({"requests": 20, "burst": 10}, 0),
+                          ({"requests": 1, "burst": 10}, 9)):
+        live.apply(lambda c, numbers=numbers: live.route.update(rateLimits=[limit(**numbers)]))
+        assert sum(live.sc.ask().status == 200 for _ in range(12)) == come, numbers
+
+
 def test_exact_over_workers(sc):
     """Each connection is some worker's."""
     proxy(sc, limit(requests=500), more={"workers": 4})
