@@ -51,12 +51,43 @@ void lint_jwt(struct builder *b)
     }
 }
 
+static bool leads_to(const struct conf_route *r, const struct conf_upstream *u)
+{
+    for (uint32_t i = 0; i < r->n_backends; i++) {
+        if (r->backends[i].upstream == u)
+            return true;
+    }
+    return false;
+}
+
+/* Servers skip an empty line in front of a request (RFC 9112 §2.2), which to us is none then. */
+static void lint_bytes_around(struct builder *b, const struct conf_listener *l,
+                              const struct yaml_node *node)
+{
+    const struct conf_route *raw = &l->routes[l->raw_route];
+    for (uint32_t k = 0; k < l->raw_route; k++) {
+        const struct conf_route *r = &l->routes[k];
+        for (uint32_t i = 0; r->authz && i < r->n_backends; i++) {
+            if (!leads_to(raw, r->backends[i].upstream))
+                continue;
+            warning_at(
+                b->problems, yaml_get(node, "backends"),
+                "who sends an empty line in front of a request, which makes it bytes, passes "
+                "the \"authz\" of the route on line %u: the upstream is the same",
+                r->line);
+            return;
+        }
+    }
+}
+
 /* Behind a rule without conditions none is reached. */
 void lint_authz_rules(struct builder *b)
 {
     for (uint32_t i = 0; i < b->conf->n_listeners; i++) {
         const struct conf_listener *l = &b->conf->listeners[i];
         const struct yaml_node *routes = yaml_get(b->listeners[i], "routes");
+        if (l->protocol == PROTOCOL_AUTO)
+            lint_bytes_around(b, l, b->listeners[i]);
         for (uint32_t k = 0; k < l->n_routes; k++) {
             const struct conf_authz *a = l->routes[k].authz;
             for (uint32_t n = 0; a && n + 1 < a->rules.n; n++) {

@@ -141,6 +141,11 @@ static const struct warning warnings[] = {
     {"authz-rules",
      {FORWARD_7_5("authz: {rules: [{action: allow}, {action: deny}]}"), 7, 38, R0 ".authz.rules[1]",
       "is never reached: the rule on line 7"}},
+    {"authz-rules",
+     {"version: 1\nlisteners:\n- name: in\n  address: 127.0.0.1:1\n  protocol: auto\n"
+      "  backends: [{upstream: a}]\n"
+      "  routes: [{upstream: a, authz: {rules: [{action: deny, methods: [GET]}]}}]\n" TAIL,
+      6, 13, "listeners[0].backends", "passes the \"authz\" of the route on line 7"}},
     {"same-prefix",
      {FORWARD_7_5("match: {pathPrefix: /v1}\n    rewrite: {prefix: /v1}"), 8, 23,
       R0 ".rewrite.prefix", "it is what pathPrefix matched"}},
@@ -392,6 +397,11 @@ static const char *const effective[] = {
               "  - upstream: a"),
     HTTP_6_5("{trustedHops: 0, trustedProxies: [10.0.0.0/8]}"),
     HTTP_6_5("{trustedHops: 1, trustedProxies: []}"),
+    "version: 1\nlisteners:\n- name: in\n  address: 127.0.0.1:1\n  protocol: auto\n"
+    "  backends: [{upstream: a}]\n  routes: [{upstream: a}]\n" TAIL,
+    "version: 1\nlisteners:\n- name: in\n  address: 127.0.0.1:1\n  protocol: auto\n"
+    "  backends: [{upstream: a}]\n  routes: [{upstream: b, authz: {rules: [{action: "
+    "deny}]}}]\n" TAIL "- {name: b, endpoints: [\"127.0.0.1:9\"]}\n",
     /* another route, or a tcp listener, waits for longer */
     TWO_ROUTES("upstream: a") "  connectTimeout: 14s\n",
     TWO_ROUTES("upstream: a") "  unreachableAfter: 0\n",
